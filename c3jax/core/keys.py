@@ -1,0 +1,43 @@
+"""Randomness has an address: every draw's key is folded from where it happens.
+
+    seed -> stream -> step -> question -> level -> node -> token
+
+Two draws share a key only if they share the whole address. A resumed run, a replayed
+node and a run on another mesh therefore draw what the first run drew.
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Pinned: another default implementation would silently change every run.
+IMPLEMENTATION = "threefry2x32"
+
+STREAMS = ("init", "rollout", "evaluate")
+
+
+def stream(seed: int, name: str) -> jax.Array:
+    """The root key of one use of randomness; `name` is one of `STREAMS`."""
+    return jax.random.fold_in(
+        jax.random.key(seed, impl=IMPLEMENTATION), STREAMS.index(name)
+    )
+
+
+def nodes(key: jax.Array, uid: jax.Array, level: int, count: int) -> jax.Array:
+    """Keys of every node of one level.
+
+    Args:
+        key: the key of the step.
+        uid: [B] uint32 addresses of the questions.
+        level: index of the role.
+        count: nodes per question at this level, N * K.
+
+    Returns:
+        [B, count] keys; `jax.random.fold_in(key, t)` is the key of token t.
+    """
+
+    def node(question, index):
+        at_question = jax.random.fold_in(key, question)
+        return jax.random.fold_in(jax.random.fold_in(at_question, level), index)
+
+    index = jnp.arange(count, dtype=jnp.uint32)
+    return jax.vmap(jax.vmap(node, (None, 0)), (0, None))(uid, index)

@@ -1,0 +1,69 @@
+"""Devices and where arrays live on them: the one place that names mesh axes."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "tensor")
+# Questions are spread over both; parameters are spread over fsdp and tensor.
+_BATCH = ("data", "fsdp")
+# Logical axis of a parameter -> mesh axis; an axis not named here is whole everywhere.
+_RULES = {
+    "vocab": "tensor",
+    "heads": "tensor",
+    "kv": "tensor",
+    "hidden": "tensor",
+    "width": "fsdp",
+}
+
+
+def make(data: int, fsdp: int, tensor: int) -> Mesh:
+    """A mesh over all devices; one size may be -1 and takes what the others leave.
+
+    Raises:
+        ValueError: the sizes do not multiply to the number of devices.
+    """
+    sizes = [data, fsdp, tensor]
+    devices = jax.device_count()
+    text = ", ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
+    if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
+        raise ValueError(f"mesh {text}: sizes are positive, and one of them may be -1.")
+    known = int(np.prod([n for n in sizes if n != -1]))
+    sizes = [devices // known if n == -1 else n for n in sizes]
+    if int(np.prod(sizes)) != devices:
+        raise ValueError(
+            f"mesh {text} does not multiply to the {devices} devices there are; leave "
+            "one size at -1, or make the product agree."
+        )
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def batch_size(mesh: Mesh) -> int:
+    """Into how many parts the questions of a batch are split."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def batch(mesh: Mesh) -> NamedSharding:
+    """Arrays whose first axis is questions."""
+    return NamedSharding(mesh, PartitionSpec(_BATCH))
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """Arrays that every device holds."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def parameter(mesh: Mesh, shape: tuple[int, ...], axes: tuple) -> NamedSharding:
+    """A parameter, by the logical names of its axes.
+
+    Raises:
+        ValueError: a mesh axis does not divide the parameter's axis.
+    """
+    names = [_RULES.get(axis) for axis in axes]
+    for size, axis, name in zip(shape, axes, names, strict=True):
+        if name and size % mesh.shape[name]:
+            raise ValueError(
+                f"mesh.{name}={mesh.shape[name]} does not divide the policy's {axis} "
+                f"axis of {size}; choose a divisor."
+            )
+    return NamedSharding(mesh, PartitionSpec(*names))

@@ -1,0 +1,127 @@
+"""Records that every layer shares, with their axes.
+
+Axis letters, used in all docstrings:
+
+    B  questions              N  contexts of a role, per question
+    K  alternatives (siblings) sampled from one context
+    T  tokens of a message    S  slots of a KV segment
+    V  vocabulary             L  decoder layers
+
+A *tree axis* is one role's alternatives; its size is that role's branching. A role's
+N contexts are the product of the tree axes of its ancestors, row-major in topological
+order, so [B, N, K] reshapes to [B, k_a, k_b, .., K] without moving data.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """One agent of the team, as declared in a config.
+
+    Attributes:
+        name: what configs, metrics and other roles call it.
+        instruction: what it is told to do, before it reads the question.
+        depends_on: names of the roles whose messages it reads, in reading order.
+        answers: whether its message is the one that is scored.
+        max_tokens: where a message is cut, end token included.
+    """
+
+    name: str
+    instruction: str
+    depends_on: tuple[str, ...] = ()
+    answers: bool = False
+    max_tokens: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Script:
+    """How a role's context is spelled in token ids around the messages it reads.
+
+    The context is head + message_1 + glue_1 + message_2 + glue_2 + .. + opener. The
+    head (instruction and question) differs between questions and lives in `Questions`.
+
+    Attributes:
+        reads: for each message read, the index of the role that wrote it.
+        glue: the ids that follow each of those messages.
+        opener: the last id of the context. It is the first *input* of the message, so
+            a prefix is never asked for logits.
+    """
+
+    reads: tuple[int, ...]
+    glue: tuple[tuple[int, ...], ...]
+    opener: int
+
+
+@struct.dataclass
+class Questions:
+    """B questions as each role's head.
+
+    Attributes:
+        uid: [B] uint32, the question's address in its split; random keys use it.
+        heads: per role, [B, P] int32, padded on the right.
+        lengths: per role, [B] int32, valid ids of each head.
+    """
+
+    uid: jax.Array
+    heads: tuple[jax.Array, ...]
+    lengths: tuple[jax.Array, ...]
+
+
+@struct.dataclass
+class Segment:
+    """Keys and values of consecutive tokens, kept at the tree level they belong to.
+
+    Attributes:
+        k: [L, .., S, kv_heads, head_dim], rotary positions applied.
+        v: [L, .., S, kv_heads, head_dim].
+        length: [..] int32, slots in use; the rest is padding on the right.
+    """
+
+    k: jax.Array
+    v: jax.Array
+    length: jax.Array
+
+
+@struct.dataclass
+class Turn:
+    """What one role said at its level of the tree.
+
+    Attributes:
+        tokens: [B, N, K, T] int32, zero-padded on the right.
+        length: [B, N, K] int32, tokens of the message, its end token included.
+        ended: [B, N, K] bool, False where the message was cut at T.
+        logp: [B, N, K, T] float32 nats, under the distribution sampled from.
+        margin: [B, N, K, T] float32 nats, how far another token was from being drawn.
+        support: [B, N, K, T, M] int32, the ids that top-k and top-p kept, -1 where
+            dropped; None when nothing was truncated.
+    """
+
+    tokens: jax.Array
+    length: jax.Array
+    ended: jax.Array
+    logp: jax.Array
+    margin: jax.Array
+    support: jax.Array | None = None
+
+    @property
+    def mask(self) -> jax.Array:
+        """[B, N, K, T] bool, from lengths: a padding id may also be a sampled id."""
+        return jnp.arange(self.tokens.shape[-1]) < self.length[..., None]
+
+
+@struct.dataclass
+class Evidence:
+    """What an estimator sees of B trees.
+
+    Attributes:
+        reward: [B, k_1, .., k_R] float32, leaf rewards, one axis per role.
+        spans: per role, the tree axes (role indices, ascending) of its contexts.
+    """
+
+    reward: jax.Array
+    spans: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)

@@ -1,0 +1,192 @@
+"""Credit from rewards alone: a message against its siblings, or an episode against all.
+
+Every function takes NumPy or JAX arrays, works under jit, vmap and grad, and is called
+with the same arguments by training, audit and notebooks.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core.types import Evidence
+
+_EPS = 1e-6
+
+
+def loo_advantage(value: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Scores each alternative against the mean of its siblings.
+
+    For alternatives 1..K sampled from one frozen context, with weights c_j (all equal
+    unless given, say the number of continuations behind each value),
+
+        A_k = v_k - (sum_j c_j v_j - c_k v_k) / (sum_j c_j - c_k).
+
+    Source: C3, arXiv:2603.06859, leave-one-out baseline.
+
+    Args:
+        value: [.., K] float, mean leaf reward below each alternative.
+        weight: [.., K] float >= 0 or None. An alternative whose siblings weigh nothing
+            has no baseline and gets advantage 0.
+
+    Returns:
+        [.., K] float in reward units; with equal weights it sums to zero over K.
+
+    Raises:
+        ValueError: K < 2, since an only child has no baseline, or weight and value
+            differ in shape.
+    """
+    xp, value = _as_float(value)
+    if value.ndim == 0 or value.shape[-1] < 2:
+        raise ValueError(
+            f"value needs K >= 2 siblings on its last axis, got {value.shape}."
+        )
+    if weight is None:
+        siblings = value.sum(-1, keepdims=True) - value
+        return value - siblings / (value.shape[-1] - 1)
+    _, weight = _as_float(weight)
+    if weight.shape != value.shape:
+        raise ValueError(
+            f"weight needs the shape of value {value.shape}, got {weight.shape}."
+        )
+    # Others are summed one by one: total - own would leave rounding where nothing is.
+    others = 1.0 - xp.eye(value.shape[-1], dtype=value.dtype)
+    mass = weight @ others
+    baseline = (weight * value) @ others / xp.where(mass > 0, mass, 1)
+    return xp.where(mass > 0, value - baseline, 0)
+
+
+def mean_advantage(value: jax.Array) -> jax.Array:
+    """Scores each alternative against the mean of all, itself included.
+
+        A_k = v_k - mean_j v_j,
+
+    which is (K - 1) / K times `loo_advantage`. Source: the full-mean ablation of C3,
+    arXiv:2603.06859; over episodes, MAGRPO.
+
+    Args:
+        value: [.., K] float.
+
+    Returns:
+        [.., K] float in reward units; sums to zero over K.
+    """
+    _, value = _as_float(value)
+    return value - value.mean(-1, keepdims=True)
+
+
+def standardise(advantage: jax.Array) -> jax.Array:
+    """Divides each group by the root mean square of its centred advantages.
+
+    A group whose rewards are all equal stays at zero. With K = 2 this leaves +-1
+    whatever the margin was, which is why it is an option and not the default.
+
+    Args:
+        advantage: [.., K] float.
+
+    Returns:
+        [.., K] float without unit.
+    """
+    _, advantage = _as_float(advantage)
+    return advantage / (advantage.std(-1, keepdims=True) + _EPS)
+
+
+def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Array:
+    """Mean leaf reward below every message of one role.
+
+    Args:
+        reward: [B, k_1, .., k_R] float, leaf rewards.
+        span: tree axes of the role's contexts, ascending.
+        level: the role's own tree axis.
+
+    Returns:
+        [B, N, K] float: fixed-continuation replay value of each message.
+    """
+    _, reward = _as_float(reward)
+    kept = (*span, level)
+    below = tuple(1 + axis for axis in range(reward.ndim - 1) if axis not in kept)
+    value = reward.mean(below)
+    # The axes left are ascending; a role stands after its ancestors, so K is last.
+    return value.reshape(value.shape[0], -1, value.shape[-1])
+
+
+def c3(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """Leave-one-out over true siblings at every level of the tree.
+
+    Source: C3, arXiv:2603.06859, reward-only form. Returns [B, N, K] a role.
+    """
+    return _by_level(evidence, loo_advantage, std)
+
+
+def c3_full_mean(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """The ablation of C3 whose baseline includes the message itself."""
+    return _by_level(evidence, mean_advantage, std)
+
+
+def rloo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """Leave-one-out over independent episodes, the same for all their messages.
+
+    Source: RLOO, arXiv:2402.14740, applied to a team.
+    """
+    return _by_episode(evidence, loo_advantage, std)
+
+
+def magrpo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """Group mean over independent episodes, the same for all their messages.
+
+    Source: MAGRPO, arXiv:2508.04652.
+    """
+    return _by_episode(evidence, mean_advantage, std)
+
+
+def _by_level(evidence, baseline, std):
+    advantages = []
+    for level, span in enumerate(evidence.spans):
+        advantage = baseline(tree_value(evidence.reward, span, level))
+        advantages.append(standardise(advantage) if std else advantage)
+    return tuple(advantages)
+
+
+def _by_episode(evidence, baseline, std):
+    reward = evidence.reward
+    advantage = baseline(reward.reshape(reward.shape[0], -1))
+    if std:
+        advantage = standardise(advantage)
+    advantage = advantage.reshape(reward.shape)
+    return tuple(
+        tree_value(advantage, span, level) for level, span in enumerate(evidence.spans)
+    )
+
+
+def _as_float(x):
+    """The array's own namespace, and the array in floating point."""
+    if not isinstance(x, jax.Array):
+        x = np.asarray(x)
+        return np, x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
+    return jnp, x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+
+
+def default_branching(levels: int, budget: int) -> tuple[int, ...]:
+    """The most even branching of a tree, larger factors nearer the root.
+
+    (4, 2) for two roles and eight leaves; (2, 2, 2) for three.
+
+    Raises:
+        ValueError: the budget has too few prime factors to give every level two.
+    """
+    factors, rest, prime = [], budget, 2
+    while rest > 1:
+        while rest % prime == 0:
+            factors.append(prime)
+            rest //= prime
+        prime += 1
+    sizes = [1] * levels
+    for factor in sorted(factors, reverse=True):
+        sizes[sizes.index(min(sizes))] *= factor
+    if min(sizes) < 2:
+        raise ValueError(
+            f"protocol.budget={budget} cannot give {levels} roles two or more "
+            f"alternatives each; try {2 ** levels}."
+        )
+    assert math.prod(sizes) == budget
+    return tuple(sorted(sizes, reverse=True))

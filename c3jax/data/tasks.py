@@ -1,0 +1,38 @@
+"""The table of tasks: where questions come from, and who shows how to answer them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import grain
+
+from c3jax.data import problems
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A source of questions.
+
+    Attributes:
+        split: name -> a random-access sequence of items with `uid`, `text`, `answer`.
+        demonstrate: (item, seed) -> a `problems.Demonstration`; None where nobody can.
+    """
+
+    split: Callable[[str], Sequence]
+    demonstrate: Callable | None = None
+
+
+TASKS = {"problems": Task(problems.Problems, problems.demonstrate)}
+
+
+def order(source: Sequence, seed: int) -> Sequence:
+    """An endless sequence over a source, shuffled anew each time it is through.
+
+    Item i is a function of (source, seed, i) alone, so a run's place in the data is its
+    step.
+    """
+    return grain.MapDataset.source(source).shuffle(seed=seed).repeat()
+
+
+def batch(ordered: Sequence, step: int, size: int) -> list:
+    """The questions of one training step."""
+    return [ordered[index] for index in range(step * size, (step + 1) * size)]

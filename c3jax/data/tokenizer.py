@@ -1,0 +1,63 @@
+"""Tokenizers, all behind the interface of `transformers`.
+
+The embedded one, `words`, is kept in the repository: one token a word and one a number,
+since arithmetic over digit tokens takes a small model far longer to learn.
+"""
+
+import pathlib
+from collections.abc import Iterable
+
+_HERE = pathlib.Path(__file__).parent
+SPECIAL = ("<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>")
+# A chat template like any other model's, in words the tokenizer knows.
+_TEMPLATE = (
+    "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} "
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def load(name: str):
+    """The tokenizer called `name`: "words", or a directory holding one.
+
+    Raises:
+        ValueError: no such tokenizer, or one without an end token or chat template.
+    """
+    import transformers  # Slow to import, and only runs need it.
+
+    path = _HERE / name if name == "words" else pathlib.Path(name)
+    if not (path / "tokenizer.json").exists():
+        raise ValueError(
+            f"data.tokenizer={name!r}: there is no {path / 'tokenizer.json'}; give "
+            "'words' or a directory with a tokenizer."
+        )
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
+    if tokenizer.eos_token_id is None or not tokenizer.chat_template:
+        raise ValueError(
+            f"data.tokenizer={name!r} needs an end-of-sequence token and a chat "
+            "template; its tokenizer_config.json lacks one of them."
+        )
+    return tokenizer
+
+
+def word_level(words: Iterable[str]):
+    """Builds a word-level tokenizer with a chat template.
+
+    Args:
+        words: the vocabulary, in the order of its ids, without special tokens.
+    """
+    import tokenizers
+    import transformers
+
+    vocab = {word: i for i, word in enumerate([*SPECIAL, *words])}
+    model = tokenizers.models.WordLevel(vocab, unk_token="<unk>")
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<end>",
+        extra_special_tokens=list(SPECIAL[3:]),
+        chat_template=_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )

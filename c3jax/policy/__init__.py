@@ -1,0 +1,5 @@
+"""The policy: a decoder without mutable state, and attention over KV segments."""
+
+from c3jax.policy.decoder import Shape as Shape
+from c3jax.policy.decoder import forward as forward
+from c3jax.policy.decoder import init as init

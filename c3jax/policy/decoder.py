@@ -1,0 +1,193 @@
+"""A Qwen3-style decoder as pure functions of its parameters.
+
+RMSNorm, rotary positions, grouped-query attention with QK-norm, SwiGLU. Everything is
+written for one sequence and holds no state: the context comes in as KV segments, the
+new tokens' keys and values come out as one more. Prefill, sampling, replay and
+training all call `forward`; batching over the tree is `jax.vmap` at the call site.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from c3jax.core.types import Segment
+from c3jax.policy import segments
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder. `heads` query heads share `kv_heads` key-value heads."""
+
+    vocab: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    rope_theta: float = 1e6
+    norm_eps: float = 1e-6
+    tied: bool = True
+    dtype: str = "float32"
+    remat: bool = False
+
+
+class Param(NamedTuple):
+    """One parameter: shape, the name of each axis for the mesh, initial deviation."""
+
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...]
+    std: float | None  # None: all ones (a norm's gain).
+
+
+def declare(s: Shape) -> dict:
+    """Every parameter of the decoder, declared once with its logical axes.
+
+    The leaves under "layers" are stacked on a leading layer axis for `jax.lax.scan`.
+    """
+    n, d, f, h, kv, hd = s.layers, s.width, s.hidden, s.heads, s.kv_heads, s.head_dim
+    norm = Param((n, d), ("layer", "width"), None)
+    head_norm = Param((n, hd), ("layer", "head_dim"), None)
+    into_kv = Param((n, d, kv, hd), ("layer", "width", "kv", "head_dim"), d**-0.5)
+    into_mlp = Param((n, d, f), ("layer", "width", "hidden"), d**-0.5)
+    # Residual branches start small, so depth does not grow the stream.
+    out = (2 * n) ** -0.5
+    params = {
+        "embed": Param((s.vocab, d), ("vocab", "width"), d**-0.5),
+        "layers": {
+            "attention_norm": norm,
+            "q": Param((n, d, h, hd), ("layer", "width", "heads", "head_dim"), d**-0.5),
+            "k": into_kv,
+            "v": into_kv,
+            "q_norm": head_norm,
+            "k_norm": head_norm,
+            "o": Param(
+                (n, h, hd, d),
+                ("layer", "heads", "head_dim", "width"),
+                out * (h * hd) ** -0.5,
+            ),
+            "mlp_norm": norm,
+            "gate": into_mlp,
+            "up": into_mlp,
+            "down": Param((n, f, d), ("layer", "hidden", "width"), out * f**-0.5),
+        },
+        "final_norm": Param((d,), ("width",), None),
+    }
+    if not s.tied:
+        params["unembed"] = Param((s.vocab, d), ("vocab", "width"), d**-0.5)
+    return params
+
+
+def _is_param(x) -> bool:
+    return isinstance(x, Param)
+
+
+def over_params(fn: Callable[[Param], object], s: Shape) -> dict:
+    """The tree of `fn(param)`: logical axes, abstract shapes, shardings."""
+    return jax.tree.map(fn, declare(s), is_leaf=_is_param)
+
+
+def init(key: jax.Array, s: Shape) -> dict:
+    """Random float32 parameters; each leaf's key is folded from its position."""
+    leaves, treedef = jax.tree.flatten(declare(s), is_leaf=_is_param)
+
+    def draw(index, p):
+        if p.std is None:
+            return jnp.ones(p.shape, jnp.float32)
+        noise = jax.random.normal(jax.random.fold_in(key, index), p.shape, jnp.float32)
+        return p.std * noise
+
+    return treedef.unflatten([draw(i, p) for i, p in enumerate(leaves)])
+
+
+def count(s: Shape) -> int:
+    """How many numbers the parameters hold."""
+    params = jax.tree.leaves(declare(s), is_leaf=_is_param)
+    return sum(int(jnp.prod(jnp.array(p.shape))) for p in params)
+
+
+def forward(
+    params: dict, s: Shape, tokens: jax.Array, context: tuple[Segment, ...] = ()
+) -> tuple[jax.Array, Segment]:
+    """Reads one block of tokens after a context.
+
+    Args:
+        params: as `init` makes them.
+        s: sizes; static under jit.
+        tokens: [T] int, the block. Padding may follow the valid tokens: causality keeps
+            it from them, and the caller sets the length of the segment returned.
+        context: what precedes the block, in order; k and v are [L, S, kv_heads, D].
+
+    Returns:
+        [T, width] hidden states after the final norm, and the block's own segment with
+        `length` = T.
+    """
+    size = tokens.shape[0]
+    dtype = jnp.dtype(s.dtype)
+    start = sum(segment.length for segment in context)
+    position = start + jnp.arange(size)
+    causal = jnp.tril(jnp.ones((size, size), bool))
+    seen = [jnp.arange(c.k.shape[1]) < c.length for c in context]
+
+    def layer(x, scanned):
+        p, past = scanned
+        p = jax.tree.map(lambda w: w.astype(dtype), p)
+        y = rms_norm(x, p["attention_norm"], s.norm_eps)
+        q = jnp.einsum("td,dhk->thk", y, p["q"])
+        k = jnp.einsum("td,dhk->thk", y, p["k"])
+        v = jnp.einsum("td,dhk->thk", y, p["v"])
+        q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), position, s.rope_theta)
+        k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), position, s.rope_theta)
+        q = q.reshape(size, s.kv_heads, s.heads // s.kv_heads, s.head_dim)
+        blocks = [(*kv, mask) for kv, mask in zip(past, seen, strict=True)]
+        y = segments.attend(q, [*blocks, (k, v, causal)])
+        y = y.reshape(size, s.heads, s.head_dim)
+        x = x + jnp.einsum("thk,hkd->td", y, p["o"])
+        y = rms_norm(x, p["mlp_norm"], s.norm_eps)
+        y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
+        return x + y @ p["down"], (k, v)
+
+    if s.remat:
+        layer = jax.checkpoint(layer)
+    past = tuple((c.k, c.v) for c in context)
+    x = params["embed"][tokens].astype(dtype)
+    x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=True)
+    x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
+    return x, Segment(k=k, v=v, length=jnp.int32(size))
+
+
+def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
+    """[.., width] hidden states to [.., V] float32 logits."""
+    table = params["embed" if s.tied else "unembed"].astype(hidden.dtype)
+    return jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=jnp.float32)
+
+
+def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
+    """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
+    table = params["embed" if s.tied else "unembed"]
+    rows = table[ids].astype(hidden.dtype)
+    return jnp.einsum("...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32)
+
+
+def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
+    """x / rms(x) * gain over the last axis, in float32 inside."""
+    wide = x.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps)
+    return wide.astype(x.dtype) * gain
+
+
+def rotate(x: jax.Array, position: jax.Array, theta: float) -> jax.Array:
+    """Rotary embedding (RoFormer, arXiv:2104.09864), halves paired as in Llama.
+
+    Args:
+        x: [T, heads, D]; position: [T] int; theta: the base of the wavelengths.
+    """
+    half = x.shape[-1] // 2
+    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = position[:, None].astype(jnp.float32) * frequency
+    cos, sin = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
+    a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)

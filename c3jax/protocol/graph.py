@@ -1,0 +1,109 @@
+"""A protocol: which role reads which, and how many alternatives each one gets."""
+
+import dataclasses
+import graphlib
+import math
+from collections.abc import Mapping
+
+from c3jax.core.types import Role
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A checked team in topological order, with its branching.
+
+    Attributes:
+        roles: every role after those it reads; the last one answers.
+        branching: alternatives sampled from each context of a role.
+    """
+
+    roles: tuple[Role, ...]
+    branching: tuple[int, ...]
+
+    @property
+    def spans(self) -> tuple[tuple[int, ...], ...]:
+        """Per role, its ancestors' indices: the tree axes its contexts vary over."""
+        return ancestors(self.roles)
+
+    def chain(self, episodes: int = 1) -> "Protocol":
+        """The same team playing `episodes` independent episodes per question."""
+        rest = (1,) * (len(self.roles) - 1)
+        return dataclasses.replace(self, branching=(episodes, *rest))
+
+    def contexts(self, level: int) -> int:
+        """N, the number of contexts of a role per question."""
+        return math.prod(self.branching[axis] for axis in self.spans[level])
+
+    @property
+    def leaves(self) -> int:
+        """Answers scored per question."""
+        return math.prod(self.branching)
+
+
+def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...]:
+    """Roles in topological order, ties broken by name.
+
+    Args:
+        fields: name -> the other fields of `Role`.
+        where: how a config calls `fields`, for messages.
+
+    Raises:
+        ValueError: an unknown field or dependency, a cycle, a message nobody reads, or
+            not exactly one answering role.
+    """
+    known = {f.name for f in dataclasses.fields(Role)} - {"name"}
+    for name, given in fields.items():
+        if extra := sorted(set(given) - known):
+            raise ValueError(
+                f"{where}.{name} has {extra}, which no role has; "
+                f"the fields are {sorted(known)}."
+            )
+        if given.get("max_tokens", 1) < 1:
+            raise ValueError(f"{where}.{name}.max_tokens must be 1 or more.")
+        for other in given.get("depends_on", ()):
+            if other not in fields:
+                raise ValueError(
+                    f"{where}.{name}.depends_on names {other!r}, which is not a role; "
+                    f"the roles are {sorted(fields)}."
+                )
+    graph = {name: sorted(fields[name].get("depends_on", ())) for name in sorted(fields)}
+    try:
+        order = tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        loop = " -> ".join(reversed(error.args[1]))
+        raise ValueError(
+            f"{where}: roles wait for each other ({loop}); remove one of these from "
+            "depends_on."
+        ) from None
+    roles = tuple(
+        Role(name=name, **{**fields[name], "depends_on": tuple(fields[name]["depends_on"])})
+        for name in order
+    )
+    answering = [role.name for role in roles if role.answers]
+    if len(answering) != 1:
+        raise ValueError(
+            f"{where}: exactly one role answers, got {answering or 'none'}; "
+            "set answers=True on one."
+        )
+    unread = set(range(len(roles))) - {order.index(answering[0])}
+    unread -= set(ancestors(roles)[order.index(answering[0])])
+    if unread:
+        names = sorted(order[index] for index in unread)
+        raise ValueError(
+            f"{where}: {names} never reach {answering[0]!r}, which answers; add them to "
+            "depends_on of a role it reads."
+        )
+    return roles
+
+
+def ancestors(roles: tuple[Role, ...]) -> tuple[tuple[int, ...], ...]:
+    """Per role, the indices of all roles its context depends on, ascending."""
+    index = {role.name: i for i, role in enumerate(roles)}
+    found: list[tuple[int, ...]] = []
+    for role in roles:
+        above: set[int] = set()
+        for name in role.depends_on:
+            above |= {index[name], *found[index[name]]}
+        found.append(tuple(sorted(above)))
+    return tuple(found)
+

@@ -1,0 +1,117 @@
+"""What each role reads, compiled once into pieces of token ids.
+
+A message reaches the next role as the very ids that were sampled, never as text that is
+tokenised again: that is what makes a replay exact. So the chat template is rendered
+with a sentinel character in place of the question and of every message, the text is
+split there, and the pieces between are tokenised once.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from c3jax.core.types import Questions, Role, Script
+
+# Private-use characters: no template, text or tokenizer gives them a meaning.
+_QUESTION, _MESSAGE = "\ue000", 0xE001
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """A role's context: before + question + after, then what `script` says."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    script: Script
+
+
+def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
+    """Compiles the chat template of a tokenizer for one role.
+
+    Args:
+        tokenizer: a `transformers` tokenizer with a chat template.
+        role: whose context.
+        roles: the whole team, in topological order.
+
+    Raises:
+        ValueError: the template drops or repeats the question or a message, or nothing
+            follows the last of them (there must be a generation prompt).
+    """
+    order = [other.name for other in roles]
+    marks = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
+    parts = [_QUESTION]
+    for name, mark in zip(role.depends_on, marks[1:], strict=True):
+        parts.append(f"{name} :\n{mark}")
+    text = tokenizer.apply_chat_template(
+        [
+            {"role": "system", "content": role.instruction},
+            {"role": "user", "content": "\n\n".join(parts)},
+        ],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    pieces = []
+    for mark in marks:
+        if text.count(mark) != 1:
+            raise ValueError(
+                f"the chat template shows {role.name!r} a part of its context "
+                f"{text.count(mark)} times instead of once: {text!r}."
+            )
+        before, text = text.split(mark)
+        pieces.append(tuple(tokenizer.encode(before, add_special_tokens=False)))
+    last = tokenizer.encode(text, add_special_tokens=False)
+    if not last:
+        raise ValueError(
+            f"the chat template opens no answer for {role.name!r}; it needs a "
+            "generation prompt after the last message."
+        )
+    pieces.append(tuple(last[:-1]))
+    return Prompt(
+        before=pieces[0],
+        after=pieces[1],
+        script=Script(
+            reads=tuple(order.index(name) for name in role.depends_on),
+            glue=tuple(pieces[2:]),
+            opener=last[-1],
+        ),
+    )
+
+
+def encode(
+    tokenizer, prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
+) -> Questions:
+    """Questions as the heads of every role, NumPy arrays.
+
+    Args:
+        tokenizer: the one the prompts were compiled with.
+        prompts: one a role.
+        uid: addresses of the B questions.
+        text: their B texts.
+        size: P, the length heads are padded to.
+
+    Raises:
+        ValueError: a word the tokenizer does not know, or a head longer than `size`.
+    """
+    bodies = tokenizer(text, add_special_tokens=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    for body, question in zip(bodies, text, strict=True):
+        if unknown is not None and unknown in body:
+            raise ValueError(f"the tokenizer does not know a word of {question!r}.")
+    heads, lengths = [], []
+    for p in prompts:
+        head = np.zeros((len(text), size), np.int32)
+        length = np.zeros(len(text), np.int32)
+        for row, body in enumerate(bodies):
+            ids = [*p.before, *body, *p.after]
+            if len(ids) > size:
+                raise ValueError(
+                    f"a question takes {len(ids)} tokens with its instruction, more "
+                    f"than {size}; raise data.prompt_tokens: {text[row]!r}."
+                )
+            head[row, : len(ids)] = ids
+            length[row] = len(ids)
+        heads.append(head)
+        lengths.append(length)
+    return Questions(
+        uid=np.asarray(uid, np.uint32), heads=tuple(heads), lengths=tuple(lengths)
+    )

@@ -1,0 +1,122 @@
+"""The distribution messages are drawn from, and its log-probabilities.
+
+One place defines it, for sampling and for training: temperature, minimum length, top-k,
+then top-p on the k kept. A truncated draw records its *support*, the ids that were
+kept; training renormalises over that frozen support, so the ratio of two policies is
+taken between two distributions over the same tokens.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        end: ids that end a message.
+        temperature: divides the logits; 0 takes the likeliest token.
+        top_k: keep this many tokens; 0 keeps all.
+        top_p: of those, keep the likeliest until their mass reaches top_p.
+        min_tokens: an end token cannot be drawn before this many others.
+    """
+
+    end: tuple[int, ...]
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_tokens: int = 1
+
+    def greedy(self) -> "Sampling":
+        """The same message limits, without randomness."""
+        return dataclasses.replace(self, temperature=0.0, top_k=0, top_p=1.0)
+
+
+class Draw(NamedTuple):
+    """One sampled token: id, log-probability, margin and support (see `Turn`)."""
+
+    token: jax.Array
+    logp: jax.Array
+    margin: jax.Array
+    support: jax.Array | None
+
+
+def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
+    """Draws token t of one message by the Gumbel-max rule.
+
+    Noise belongs to a token's id, not to its rank, and `margin` is the smallest change
+    of the scores that could alter the outcome: the lead of the winner, or the gap at
+    the edge of the support. Two computations of the same logits up to rounding thus
+    agree wherever the margin exceeds that rounding.
+
+    Args:
+        logits: [V] float32.
+        key: the node's key; token t's is folded from it.
+        t: scalar int, tokens written before this one.
+        s: static.
+    """
+    scores = shape_logits(logits, t, s)
+    if s.temperature == 0:
+        token, margin = _best(scores)
+        # A point mass: the token had probability one.
+        return Draw(token, jnp.float32(0), margin, None)
+    key = jax.random.fold_in(key, t)
+    if s.top_k == 0:
+        logp = jax.nn.log_softmax(scores)
+        token, margin = _best(logp + jax.random.gumbel(key, logp.shape))
+        return Draw(token, logp[token], margin, None)
+    scores, support, edge = truncate(scores, s)
+    logp = jax.nn.log_softmax(scores)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, support)
+    noise = jax.vmap(jax.random.gumbel)(keys)
+    place, margin = _best(logp + noise)
+    kept = jnp.where(jnp.isfinite(scores), support, -1)
+    return Draw(support[place], logp[place], jnp.minimum(margin, edge), kept)
+
+
+def shape_logits(logits: jax.Array, t: jax.Array, s: Sampling) -> jax.Array:
+    """Temperature and minimum length: [.., V] logits at position t, [..] or scalar."""
+    scores = logits / s.temperature if s.temperature else logits
+    early = jnp.asarray(t)[..., None] < s.min_tokens
+    is_end = jnp.isin(jnp.arange(logits.shape[-1]), jnp.array(s.end))
+    return jnp.where(early & is_end, -jnp.inf, scores)
+
+
+def truncate(
+    scores: jax.Array, s: Sampling
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Top-k, then top-p on the k kept; the vocabulary is never sorted.
+
+    The likeliest tokens are kept while the mass before them is below top_p, so at least
+    one is.
+
+    Args:
+        scores: [V] float32 nats up to a constant.
+
+    Returns:
+        [k] scores with -inf where top-p dropped, [k] ids, and the scalar gap in nats
+        (in mass, for top-p) by which the last kept and the first dropped token are
+        apart.
+    """
+    vocab = scores.shape[-1]
+    keep = min(s.top_k, vocab)
+    top, ids = jax.lax.top_k(scores, min(keep + 1, vocab))
+    edge = top[keep - 1] - top[keep] if keep < vocab else jnp.float32(jnp.inf)
+    top, ids = top[:keep], ids[:keep]
+    mass = jax.nn.softmax(top)
+    before = jnp.cumsum(mass) - mass
+    if s.top_p < 1:
+        edge = jnp.minimum(edge, jnp.abs(before[1:] - s.top_p).min(initial=jnp.inf))
+        top = jnp.where(before < s.top_p, top, -jnp.inf)
+    return top, ids, edge
+
+
+def _best(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The index of the largest score and its lead over the runner-up."""
+    best = jnp.argmax(scores)
+    others = jnp.where(jnp.arange(scores.shape[0]) == best, -jnp.inf, scores)
+    return best.astype(jnp.int32), scores[best] - others.max()

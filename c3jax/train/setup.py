@@ -1,0 +1,211 @@
+"""A config, checked and resolved into what a run needs, before any device computes.
+
+Every refusal of a config happens here or in what is called from here; afterwards a
+run reads records, never a config field by an unchecked name.
+"""
+
+import dataclasses
+
+import jax
+import ml_collections
+import numpy as np
+
+from c3jax.core import config as checks
+from c3jax.core import mesh as meshes
+from c3jax.core.types import Questions
+from c3jax.credit import api
+from c3jax.data import problems, tasks, tokenizer
+from c3jax.policy import decoder
+from c3jax.protocol import graph, prompts
+from c3jax.rollout import sample, tree
+from c3jax.train import update
+
+# What each section of a config may hold, and must.
+SECTIONS = {
+    "mesh": meshes.AXES,
+    "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
+    "data": ("task", "tokenizer", "prompt_tokens"),
+    "protocol": ("name", "budget", "branching"),
+    "sampling": ("temperature", "top_k", "top_p", "min_tokens"),
+    "credit": ("name", "std"),
+    "warm_start": ("steps", "batch_size", "lr", "warmup", "careless"),
+    "train": (
+        *("steps", "batch_size", "minibatches", "epochs", "clip", "kl"),
+        *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
+    ),
+    "evaluate": ("questions", "samples", "batch_size", "trees"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One experiment, ready to run.
+
+    Attributes:
+        config: what the user asked for, locked.
+        task: the source of questions.
+        tokenizer: of `transformers`.
+        prompts: per role, what it reads.
+        mesh: the devices.
+        team: static description of training rollouts.
+        estimator: how credit is assigned.
+        objective: what an update minimises.
+    """
+
+    config: ml_collections.ConfigDict
+    task: tasks.Task
+    tokenizer: object
+    prompts: tuple[prompts.Prompt, ...]
+    mesh: jax.sharding.Mesh
+    team: tree.Team
+    estimator: api.Estimator
+    objective: update.Objective
+
+    def questions(self, items: list) -> Questions:
+        """Items as the heads of every role, on the devices."""
+        encoded = prompts.encode(
+            self.tokenizer,
+            self.prompts,
+            [item.uid for item in items],
+            [item.text for item in items],
+            self.config.data.prompt_tokens,
+        )
+        return jax.device_put(encoded, meshes.batch(self.mesh))
+
+    def texts(self, turn) -> list[str]:
+        """The B * N * K messages of a turn as text, without special tokens."""
+        tokens = np.asarray(turn.tokens)
+        length = np.asarray(turn.length).reshape(-1)
+        rows = tokens.reshape(-1, tokens.shape[-1])
+        return self.tokenizer.batch_decode(
+            [row[:n] for row, n in zip(rows, length, strict=True)],
+            skip_special_tokens=True,
+        )
+
+    def param_shardings(self) -> dict:
+        """Where each parameter lives."""
+        return decoder.over_params(
+            lambda p: meshes.parameter(self.mesh, p.shape, p.axes), self.team.shape
+        )
+
+
+def resolve(config: ml_collections.ConfigDict) -> Setup:
+    """Checks a config and builds what it names.
+
+    Raises:
+        ValueError: what came, what was wanted, what to change.
+    """
+    checks.only_keys(config, [*SECTIONS, "seed", "name", "teams"], "config")
+    for section, keys in SECTIONS.items():
+        checks.only_keys(config[section], keys, section)
+    task = checks.pick(tasks.TASKS, config.data.task, "data.task")
+    estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
+    fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
+    roles = graph.team(fields, f"teams.{config.protocol.name}")
+    given = config.protocol.branching
+    branching = api.branching(
+        config.credit.name,
+        len(roles),
+        config.protocol.budget,
+        None if given is None else tuple(given),
+    )
+    _check_numbers(config)
+    mesh = meshes.make(**config.mesh)
+    _check_batches(config, meshes.batch_size(mesh))
+    words = tokenizer.load(config.data.tokenizer)
+    compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
+    shape = decoder.Shape(vocab=len(words), **config.policy)
+    checks.require(
+        shape.heads % shape.kv_heads == 0,
+        "policy.heads",
+        shape.heads,
+        f"a multiple of policy.kv_heads={shape.kv_heads}",
+    )
+    setup = Setup(
+        config=config,
+        task=task,
+        tokenizer=words,
+        prompts=compiled,
+        mesh=mesh,
+        team=tree.Team(
+            shape=shape,
+            protocol=graph.Protocol(roles, branching),
+            scripts=tuple(p.script for p in compiled),
+            sampling=sample.Sampling(end=(words.eos_token_id,), **config.sampling),
+        ),
+        estimator=estimator,
+        objective=update.Objective(
+            clip=config.train.clip,
+            kl=config.train.kl,
+            epochs=config.train.epochs,
+            minibatches=config.train.minibatches,
+        ),
+    )
+    setup.param_shardings()
+    if config.warm_start.steps and task.demonstrate is None:
+        raise ValueError(
+            f"warm_start.steps={config.warm_start.steps}: data.task="
+            f"{config.data.task!r} has no demonstrations; set it to 0."
+        )
+    return setup
+
+
+def _check_numbers(config) -> None:
+    positive = {
+        "train": ("steps", "batch_size", "minibatches", "epochs", "clip", "lr"),
+        "warm_start": ("batch_size", "lr"),
+        "evaluate": ("questions", "samples", "batch_size"),
+        "data": ("prompt_tokens",),
+        "sampling": ("temperature", "top_p"),
+    }
+    for section, names in positive.items():
+        for name in names:
+            value = config[section][name]
+            checks.require(value > 0, f"{section}.{name}", value, "above 0")
+    counts = {
+        "train": ("warmup", "kl", "weight_decay"),
+        "warm_start": ("steps", "warmup"),
+        "evaluate": ("trees",),
+        "sampling": ("top_k", "min_tokens"),
+    }
+    for section, names in counts.items():
+        for name in names:
+            value = config[section][name]
+            checks.require(value >= 0, f"{section}.{name}", value, "0 or more")
+    sampling = config.sampling
+    checks.require(sampling.top_p <= 1, "sampling.top_p", sampling.top_p, "at most 1")
+    if sampling.top_p < 1 and not sampling.top_k:
+        raise ValueError(
+            f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
+            "whole vocabulary for every token; set sampling.top_k, say to 20."
+        )
+    checks.only_keys(
+        config.warm_start.careless,
+        [f.name for f in dataclasses.fields(problems.Carelessness)],
+        "warm_start.careless",
+    )
+    for name, value in config.warm_start.careless.items():
+        field = f"warm_start.careless.{name}"
+        checks.require(0 <= value <= 1, field, value, "a probability")
+    test = problems.SPLITS["test"]
+    asked = config.evaluate.questions
+    checks.require(asked <= test, "evaluate.questions", asked, f"at most {test}")
+
+
+def _check_batches(config, parts: int) -> None:
+    """Every batch of questions is a whole number a device, a minibatch too."""
+    size, pieces = config.train.batch_size, config.train.minibatches
+    if size % (pieces * parts):
+        raise ValueError(
+            f"train.batch_size={size} does not split into train.minibatches={pieces} "
+            f"over mesh.data * mesh.fsdp = {parts} devices; make it a multiple of "
+            f"{pieces * parts}, say {-(-size // (pieces * parts)) * pieces * parts}."
+        )
+    for section in ("warm_start", "evaluate"):
+        size = config[section].batch_size
+        if size % parts:
+            raise ValueError(
+                f"{section}.batch_size={size} does not split over mesh.data * "
+                f"mesh.fsdp = {parts} devices; make it a multiple of {parts}, say "
+                f"{-(-size // parts) * parts}."
+            )

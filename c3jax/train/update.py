@@ -1,0 +1,205 @@
+"""The optimiser step: one compiled function from a scored tree to new parameters."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from c3jax.core.types import Questions, Turn
+from c3jax.rollout import tree
+from c3jax.train import losses
+
+
+@struct.dataclass
+class TrainState:
+    """All that training changes.
+
+    Attributes:
+        step: scalar int32, training steps done.
+        params: the policy.
+        opt_state: the optimiser's.
+        memory: what the estimator remembers between steps; () for most.
+    """
+
+    step: jax.Array
+    params: dict
+    opt_state: optax.OptState
+    memory: object
+
+
+@struct.dataclass
+class Scored:
+    """A grown tree with its credit, as the update reads it.
+
+    Attributes:
+        questions: heads of B questions.
+        turns: one a role.
+        advantage: per role, [B, N, K] float32.
+        ref_logp: per role, [B, N, K, T] under the starting policy; None without KL.
+    """
+
+    questions: Questions
+    turns: tuple[Turn, ...]
+    advantage: tuple[jax.Array, ...]
+    ref_logp: tuple[jax.Array, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What the update minimises, and in how many pieces.
+
+    Attributes:
+        clip: half-width of the trusted interval of the probability ratio.
+        kl: weight of the KL to the starting policy; 0 leaves it out.
+        epochs: passes over the tree.
+        minibatches: optimiser steps a pass, over disjoint sets of whole questions.
+    """
+
+    clip: float
+    kl: float
+    epochs: int
+    minibatches: int
+
+
+def optimiser(
+    *,
+    lr: float,
+    steps: int,
+    warmup: int,
+    b1: float,
+    b2: float,
+    weight_decay: float,
+    max_grad_norm: float,
+    final_lr: float = 0.1,
+) -> optax.GradientTransformation:
+    """AdamW behind a global-norm clip; linear warm-up, then cosine.
+
+    Args:
+        lr: the peak.
+        steps: optimiser steps in all, warm-up included.
+        warmup: optimiser steps of warm-up.
+        b1, b2, weight_decay: AdamW's.
+        max_grad_norm: gradients are scaled down to this global norm.
+        final_lr: where the cosine ends, as a fraction of lr.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=lr / max(warmup, 1),
+        peak_value=lr,
+        warmup_steps=warmup,
+        decay_steps=max(steps, warmup + 1),
+        end_value=final_lr * lr,
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm),
+        optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay),
+    )
+
+
+def loss(
+    params: dict, team: tree.Team, objective: Objective, batch: Scored
+) -> tuple[jax.Array, dict]:
+    """The clipped policy gradient over every token of a scored tree.
+
+    Each context is computed once, inside the differentiated function, so the gradient
+    is that of the repeated-prompt computation.
+
+    Returns:
+        The scalar loss (mean over the batch's tokens) and statistics of the ratio.
+    """
+    masks = tuple(turn.mask for turn in batch.turns)
+    old = tuple(turn.logp for turn in batch.turns)
+    new = tuple(
+        tree.logp(params, team, level, batch.questions, batch.turns)
+        for level in range(len(batch.turns))
+    )
+    policy = tuple(
+        losses.clipped(n, o, a[..., None], objective.clip)
+        for n, o, a in zip(new, old, batch.advantage, strict=True)
+    )
+    total = losses.masked_mean(policy, masks)
+    gaps = jax.tree.map(lambda n, o: n - o, new, old)
+    outside = jax.tree.map(lambda g: abs(jnp.expm1(g)) > objective.clip, gaps)
+    stats = {
+        "policy_loss": total,
+        "clip_frac": losses.masked_mean(outside, masks),
+        "logp_gap": jnp.max(jnp.array([abs(gap).max() for gap in gaps])),
+    }
+    if objective.kl:
+        kl = jax.tree.map(losses.kl_k3, new, batch.ref_logp)
+        stats["kl"] = losses.masked_mean(kl, masks)
+        total = total + objective.kl * stats["kl"]
+    return total, {**stats, "loss": total}
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=0)
+def update(
+    state: TrainState,
+    team: tree.Team,
+    objective: Objective,
+    optimise: optax.GradientTransformation,
+    batch: Scored,
+) -> tuple[TrainState, dict]:
+    """All epochs and minibatches of one training step; `state` is donated.
+
+    Question i goes to minibatch i mod M, so that a batch spread over devices stays
+    where it is.
+
+    Returns:
+        The new state, and statistics: `logp_gap` from the first optimiser step (how far
+        training is from sampling), the others averaged.
+    """
+    m = objective.minibatches
+
+    def deal(x):
+        return jnp.moveaxis(x.reshape(x.shape[0] // m, m, *x.shape[1:]), 1, 0)
+
+    pieces = jax.tree.map(deal, batch)
+
+    def one(carry, piece):
+        params, opt_state = carry
+        gradient, stats = jax.grad(loss, has_aux=True)(params, team, objective, piece)
+        stats["grad_norm"] = optax.global_norm(gradient)
+        change, opt_state = optimise.update(gradient, opt_state, params)
+        return (optax.apply_updates(params, change), opt_state), stats
+
+    def epoch(carry, _):
+        return jax.lax.scan(one, carry, pieces)
+
+    carry, stats = jax.lax.scan(
+        epoch, (state.params, state.opt_state), None, length=objective.epochs
+    )
+    shown = {name: value.mean() for name, value in stats.items()}
+    shown["logp_gap"] = stats["logp_gap"][0, 0]
+    params, opt_state = carry
+    state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    return state, shown
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=0)
+def imitate(
+    state: TrainState,
+    team: tree.Team,
+    optimise: optax.GradientTransformation,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+) -> tuple[TrainState, jax.Array]:
+    """One supervised step on demonstrated messages; `state` is donated.
+
+    Returns:
+        The new state and the mean negative log-likelihood in nats a token.
+    """
+
+    def nll(params):
+        logp = tuple(
+            tree.logp(params, team, level, questions, turns)
+            for level in range(len(turns))
+        )
+        return -losses.masked_mean(logp, tuple(turn.mask for turn in turns))
+
+    value, gradient = jax.value_and_grad(nll)(state.params)
+    change, opt_state = optimise.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, change)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value

@@ -1,0 +1,96 @@
+"""The starting policy: random, or taught the protocol by careless demonstrations."""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core import keys, metrics
+from c3jax.core import mesh as meshes
+from c3jax.core.types import Turn
+from c3jax.data import problems, tasks
+from c3jax.policy import decoder
+from c3jax.train import update
+from c3jax.train.setup import Setup
+
+
+def initial_params(setup: Setup) -> dict:
+    """Random parameters on the mesh; rows of numbers start as waves of their value."""
+    key = keys.stream(setup.config.seed, "init")
+    shape = setup.team.shape
+    params = jax.jit(
+        decoder.init, static_argnums=1, out_shardings=setup.param_shardings()
+    )(key, shape)
+    numbers = [str(n) for n in range(problems.LARGEST + 1)]
+    ids = np.array(setup.tokenizer.convert_tokens_to_ids(numbers))
+    waves = problems.number_features(shape.width) * shape.width**-0.5
+    embed = params["embed"].at[ids].set(waves)
+    return {**params, "embed": jax.device_put(embed, params["embed"].sharding)}
+
+
+def run(setup: Setup) -> dict:
+    """Parameters after `warm_start.steps` of imitation; see `problems.demonstrate`."""
+    c = setup.config.warm_start
+    params = initial_params(setup)
+    if not c.steps:
+        return params
+    optimise = update.optimiser(
+        lr=c.lr,
+        steps=c.steps,
+        warmup=c.warmup,
+        b1=0.9,
+        b2=0.99,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        final_lr=0.0,
+    )
+    state = update.TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimise.init(params),
+        memory=(),
+    )
+    team = setup.team.replace(protocol=setup.team.protocol.chain())
+    ordered = tasks.order(setup.task.split("train"), setup.config.seed)
+    careless = problems.Carelessness(**c.careless)
+    progress = metrics.Progress("warm start", c.steps)
+    for step in range(c.steps):
+        items = tasks.batch(ordered, step, c.batch_size)
+        rngs = [random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))]
+        shown = [
+            setup.task.demonstrate(item, rng, careless)
+            for item, rng in zip(items, rngs, strict=True)
+        ]
+        state, nll = update.imitate(
+            state, team, optimise, setup.questions(items), demonstrated(setup, shown)
+        )
+        if step % 10 == 9 or step + 1 == c.steps:
+            progress.show(step + 1, nll=f"{float(nll):.3f}")
+    return state.params
+
+
+def demonstrated(
+    setup: Setup, shown: list[problems.Demonstration]
+) -> tuple[Turn, ...]:
+    """Demonstrations as turns: the answering role answers, every other one plans."""
+    turns = []
+    for role in setup.team.protocol.roles:
+        texts = [d.answer if role.answers else d.plan for d in shown]
+        turns.append(message(setup, texts, role.max_tokens))
+    return jax.device_put(tuple(turns), meshes.batch(setup.mesh))
+
+
+def message(setup: Setup, texts: list[str], limit: int) -> Turn:
+    """Given texts as finished messages [B, 1, 1, T], cut at the limit like any other."""
+    encoded = setup.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    tokens = np.zeros((len(texts), 1, 1, limit), np.int32)
+    length = np.zeros((len(texts), 1, 1), np.int32)
+    ended = np.zeros((len(texts), 1, 1), bool)
+    for row, ids in enumerate(encoded):
+        ids = [*ids, setup.tokenizer.eos_token_id]
+        ended[row] = len(ids) <= limit
+        length[row] = min(len(ids), limit)
+        tokens[row, 0, 0, : len(ids)] = ids[:limit]
+    blank = np.zeros(tokens.shape, np.float32)
+    return Turn(tokens=tokens, length=length, ended=ended, logp=blank, margin=blank)

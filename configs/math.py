@@ -1,0 +1,83 @@
+"""Trains a Reasoner -> Actor team with C3 credit; the embedded team on generated sums.
+
+    python -m c3jax.main --config=configs/math.py
+    python -m c3jax.main --config=configs/math.py --config.seed=1 --workdir=runs/math1
+
+Needs no accelerator, no network and no download.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from c3jax.protocol import topologies
+
+POLICIES = {
+    "embedded": dict(
+        width=64,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=16,
+        hidden=192,
+        rope_theta=1e4,
+        norm_eps=1e-6,
+        tied=True,
+        dtype="float32",
+        remat=False,
+    )
+}
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+    """The experiment; `arg`, after the file's name and a colon, picks the policy."""
+    model = arg or "embedded"
+    if model not in POLICIES:
+        raise ValueError(
+            f"configs/math.py:{model} is not known; pick one of {sorted(POLICIES)}."
+        )
+    c = ml_collections.ConfigDict()
+    c.name = "math"
+    c.seed = 0
+
+    # One size may be -1: it takes the devices the others leave.
+    c.mesh = dict(data=-1, fsdp=1, tensor=1)
+    c.policy = POLICIES[model]
+    c.data = dict(task="problems", tokenizer="words", prompt_tokens=32)
+
+    # A team is any acyclic graph of roles; protocol.name picks one of these.
+    plan = dict(instruction="write the sum .", max_tokens=12)
+    work = dict(instruction="work it out .", max_tokens=24)
+    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    c.protocol = dict(
+        name="duo",
+        budget=8,  # answers scored per question
+        branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
+    )
+    c.credit = dict(name="c3", std=False)
+    c.sampling = dict(temperature=1.0, top_k=0, top_p=1.0, min_tokens=1)
+
+    # Supervised on careless demonstrations: the team learns the form, not the truth.
+    c.warm_start = dict(
+        steps=900,
+        batch_size=64,
+        lr=5e-3,
+        warmup=30,
+        careless=dict(misread=0.55, distracted=0.5, early=0.1, slip=0.04, unboxed=0.04),
+    )
+    # From here on only the reward of the final answer teaches.
+    c.train = dict(
+        steps=80,
+        batch_size=24,  # questions
+        epochs=2,
+        minibatches=1,
+        clip=0.2,
+        kl=0.0,  # weight of the KL to the starting policy
+        lr=4e-4,
+        warmup=10,  # optimiser steps
+        b1=0.9,
+        b2=0.99,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+    )
+    c.evaluate = dict(questions=512, samples=4, batch_size=512, trees=4)
+    return c.lock()
