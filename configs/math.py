@@ -24,6 +24,7 @@ POLICIES = {
         tied=True,
         dtype="float32",
         remat=False,
+        unroll=2,
     )
 }
 
@@ -59,25 +60,25 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
         steps=900,
-        batch_size=64,
+        batch_size=32,
         lr=5e-3,
         warmup=30,
         careless=dict(misread=0.55, distracted=0.5, early=0.1, slip=0.04, unboxed=0.04),
     )
     # From here on only the reward of the final answer teaches.
     c.train = dict(
-        steps=80,
+        steps=240,
         batch_size=24,  # questions
-        epochs=2,
+        epochs=1,
         minibatches=1,
         clip=0.2,
         kl=0.0,  # weight of the KL to the starting policy
-        lr=4e-4,
+        lr=1e-3,
         warmup=10,  # optimiser steps
         b1=0.9,
         b2=0.99,
         weight_decay=0.0,
-        max_grad_norm=1.0,
+        max_grad_norm=0.3,
     )
     c.evaluate = dict(questions=512, samples=4, batch_size=512, trees=4)
     return c.lock()

@@ -22,6 +22,19 @@ def stream(seed: int, name: str) -> jax.Array:
     )
 
 
+def node(key: jax.Array, uid: jax.Array, level: int, index: jax.Array) -> jax.Array:
+    """The key of one node; `jax.random.fold_in(key, t)` is that of its token t.
+
+    Args:
+        key: the key of the step.
+        uid: scalar uint32, address of the question.
+        level: index of the role.
+        index: scalar, n * K + k.
+    """
+    at_question = jax.random.fold_in(key, uid)
+    return jax.random.fold_in(jax.random.fold_in(at_question, level), index)
+
+
 def nodes(key: jax.Array, uid: jax.Array, level: int, count: int) -> jax.Array:
     """Keys of every node of one level.
 
@@ -32,12 +45,8 @@ def nodes(key: jax.Array, uid: jax.Array, level: int, count: int) -> jax.Array:
         count: nodes per question at this level, N * K.
 
     Returns:
-        [B, count] keys; `jax.random.fold_in(key, t)` is the key of token t.
+        [B, count] keys.
     """
-
-    def node(question, index):
-        at_question = jax.random.fold_in(key, question)
-        return jax.random.fold_in(jax.random.fold_in(at_question, level), index)
-
     index = jnp.arange(count, dtype=jnp.uint32)
-    return jax.vmap(jax.vmap(node, (None, 0)), (0, None))(uid, index)
+    each = jax.vmap(node, (None, None, None, 0))
+    return jax.vmap(each, (None, 0, None, None))(key, uid, level, index)

@@ -45,7 +45,9 @@ class Progress:
         text += f"  {clock(now - self._begin)}"
         if done > at and not last:
             text += f", {clock(pace * (self._total - done))} left"
-        print(f"\r\x1b[2K{text}" if live else text, flush=True, end="" if live else "\n")
+        print(
+            f"\r\x1b[2K{text}" if live else text, flush=True, end="" if live else "\n"
+        )
         if live and last:
             print()
 

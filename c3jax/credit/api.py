@@ -71,7 +71,7 @@ def branching(
     if given is None:
         if not estimator.siblings:
             return episodes
-        return baselines.default_branching(levels, budget)
+        return default_branching(levels, budget)
     if len(given) != levels:
         raise ValueError(
             f"protocol.branching={given} has {len(given)} entries for {levels} roles."
@@ -83,8 +83,8 @@ def branching(
     if estimator.siblings and min(given) < 2:
         raise ValueError(
             f"protocol.branching={given}: credit.name={name!r} compares siblings, so "
-            f"every entry must be 2 or more. Try {tuple(max(2, k) for k in given)} "
-            "with protocol.budget their product."
+            "every entry must be 2 or more. "
+            f"Try {default_branching(levels, budget)}."
         )
     if not estimator.siblings and given != episodes:
         raise ValueError(
@@ -97,3 +97,28 @@ def branching(
             f"but protocol.budget={budget}; make the two agree."
         )
     return tuple(given)
+
+
+def default_branching(levels: int, budget: int) -> tuple[int, ...]:
+    """The most even branching of a tree, larger factors nearer the root.
+
+    (4, 2) for two roles and eight leaves; (2, 2, 2) for three.
+
+    Raises:
+        ValueError: the budget has too few prime factors to give every level two.
+    """
+    factors, rest, prime = [], budget, 2
+    while rest > 1:
+        while rest % prime == 0:
+            factors.append(prime)
+            rest //= prime
+        prime += 1
+    sizes = [1] * levels
+    for factor in sorted(factors, reverse=True):
+        sizes[sizes.index(min(sizes))] *= factor
+    if min(sizes) < 2:
+        raise ValueError(
+            f"protocol.budget={budget} cannot give {levels} roles two or more "
+            f"alternatives each; try {2**levels}."
+        )
+    return tuple(sorted(sizes, reverse=True))

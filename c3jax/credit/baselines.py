@@ -4,8 +4,6 @@ Every function takes NumPy or JAX arrays, works under jit, vmap and grad, and is
 with the same arguments by training, audit and notebooks.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,29 +162,3 @@ def _as_float(x):
         x = np.asarray(x)
         return np, x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
     return jnp, x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-
-
-def default_branching(levels: int, budget: int) -> tuple[int, ...]:
-    """The most even branching of a tree, larger factors nearer the root.
-
-    (4, 2) for two roles and eight leaves; (2, 2, 2) for three.
-
-    Raises:
-        ValueError: the budget has too few prime factors to give every level two.
-    """
-    factors, rest, prime = [], budget, 2
-    while rest > 1:
-        while rest % prime == 0:
-            factors.append(prime)
-            rest //= prime
-        prime += 1
-    sizes = [1] * levels
-    for factor in sorted(factors, reverse=True):
-        sizes[sizes.index(min(sizes))] *= factor
-    if min(sizes) < 2:
-        raise ValueError(
-            f"protocol.budget={budget} cannot give {levels} roles two or more "
-            f"alternatives each; try {2 ** levels}."
-        )
-    assert math.prod(sizes) == budget
-    return tuple(sorted(sizes, reverse=True))

@@ -19,7 +19,18 @@ from c3jax.policy import segments
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder. `heads` query heads share `kv_heads` key-value heads."""
+    """Sizes of a decoder, and how it is computed.
+
+    Attributes:
+        vocab, width, layers, hidden: V, model width, L, width inside the MLP.
+        heads, kv_heads, head_dim: `heads` query heads share `kv_heads` KV heads.
+        rope_theta: base of the rotary wavelengths.
+        norm_eps: added to mean squares.
+        tied: whether the embedding table is also the output table.
+        dtype: of activations and KV; parameters, softmax and logits are float32.
+        remat: recompute each layer in the backward pass instead of keeping it.
+        unroll: layers per iteration of the layer scan; `layers` for a small policy.
+    """
 
     vocab: int
     width: int
@@ -33,6 +44,7 @@ class Shape:
     tied: bool = True
     dtype: str = "float32"
     remat: bool = False
+    unroll: int = 1
 
 
 class Param(NamedTuple):
@@ -154,7 +166,7 @@ def forward(
         layer = jax.checkpoint(layer)
     past = tuple((c.k, c.v) for c in context)
     x = params["embed"][tokens].astype(dtype)
-    x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=True)
+    x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=s.unroll)
     x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
     return x, Segment(k=k, v=v, length=jnp.int32(size))
 
@@ -162,14 +174,18 @@ def forward(
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
     """[.., width] hidden states to [.., V] float32 logits."""
     table = params["embed" if s.tied else "unembed"].astype(hidden.dtype)
-    return jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=jnp.float32)
+    return jnp.einsum(
+        "...d,vd->...v", hidden, table, preferred_element_type=jnp.float32
+    )
 
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
     table = params["embed" if s.tied else "unembed"]
     rows = table[ids].astype(hidden.dtype)
-    return jnp.einsum("...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32)
+    return jnp.einsum(
+        "...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32
+    )
 
 
 def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:

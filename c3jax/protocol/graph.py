@@ -66,7 +66,9 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
                     f"{where}.{name}.depends_on names {other!r}, which is not a role; "
                     f"the roles are {sorted(fields)}."
                 )
-    graph = {name: sorted(fields[name].get("depends_on", ())) for name in sorted(fields)}
+    graph = {
+        name: sorted(fields[name].get("depends_on", ())) for name in sorted(fields)
+    }
     try:
         order = tuple(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
@@ -76,7 +78,10 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
             "depends_on."
         ) from None
     roles = tuple(
-        Role(name=name, **{**fields[name], "depends_on": tuple(fields[name]["depends_on"])})
+        Role(
+            name=name,
+            **{**fields[name], "depends_on": tuple(fields[name]["depends_on"])},
+        )
         for name in order
     )
     answering = [role.name for role in roles if role.answers]
@@ -106,4 +111,3 @@ def ancestors(roles: tuple[Role, ...]) -> tuple[tuple[int, ...], ...]:
             above |= {index[name], *found[index[name]]}
         found.append(tuple(sorted(above)))
     return tuple(found)
-

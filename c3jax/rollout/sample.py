@@ -86,9 +86,7 @@ def shape_logits(logits: jax.Array, t: jax.Array, s: Sampling) -> jax.Array:
     return jnp.where(early & is_end, -jnp.inf, scores)
 
 
-def truncate(
-    scores: jax.Array, s: Sampling
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def truncate(scores: jax.Array, s: Sampling) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Top-k, then top-p on the k kept; the vocabulary is never sorted.
 
     The likeliest tokens are kept while the mass before them is below top_p, so at least

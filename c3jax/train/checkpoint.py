@@ -7,9 +7,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from c3jax.core.types import Turn
 from c3jax.credit import baselines
-from c3jax.train import evaluate
 from c3jax.train.setup import Setup
 
 
@@ -42,77 +40,74 @@ def restore(workdir: pathlib.Path, step: int | None, target):
         return manager.restore(step, args=ocp.args.StandardRestore(target))
 
 
-def save_trees(
-    workdir: pathlib.Path,
-    setup: Setup,
-    step: int,
-    items: list,
-    turns: tuple[Turn, ...],
-    graded: evaluate.Graded,
-    advantage: tuple,
-) -> pathlib.Path:
-    """Writes grown trees to `trees/<step>.jsonl`, one question a line.
+def save_trees(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown):
+    """Writes some of a step's trees to `trees/<step>.jsonl`, one question a line.
 
     A line holds the address (seed, step, uid) of every draw, each role's head, and
     for each message its ids, text, log-probabilities, margins, value and advantage,
-    nested [N][K]: all that `rollout.replay` needs beside the policy of that step.
+    nested [N][K]: all that a replay needs beside the policy of that step.
+
+    Args:
+        workdir: of the run.
+        setup: of the run; `evaluate.trees` says how many questions.
+        step: which step they were grown in, with the policy of that checkpoint.
+        items: the questions.
+        grown: a `loop.Grown`.
     """
     path = workdir / "trees" / f"{step:08d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    questions = jax.device_get(setup.questions(items))
-    turns, advantage = jax.device_get((turns, advantage))
-    texts = [setup.texts(turn) for turn in turns]
-    spans = setup.team.protocol.spans
+    team = setup.team
+    spans, roles = team.protocol.spans, team.protocol.roles
+    questions, turns, advantage = jax.device_get(
+        (grown.questions, grown.turns, grown.advantage)
+    )
+    texts = [
+        np.array(setup.texts(turn), object).reshape(turn.length.shape) for turn in turns
+    ]
+    values = [
+        baselines.tree_value(grown.graded.reward, span, level)
+        for level, span in enumerate(spans)
+    ]
+
+    def message(level, at):
+        turn = turns[level]
+        size = int(turn.length[at])
+        return {
+            "text": texts[level][at],
+            "value": float(values[level][at]),
+            "advantage": float(advantage[level][at]),
+            "ended": bool(turn.ended[at]),
+            "tokens": turn.tokens[at][:size].tolist(),
+            "logp": turn.logp[at][:size].tolist(),
+            "margin": turn.margin[at][:size].tolist(),
+        }
+
+    def said(level, row):
+        _, n, k = turns[level].length.shape
+        head = questions.heads[level][row, : questions.lengths[level][row]]
+        return {
+            "role": roles[level].name,
+            "head": head.tolist(),
+            "messages": [
+                [message(level, (row, i, j)) for j in range(k)] for i in range(n)
+            ],
+        }
+
     with path.open("w", encoding="utf-8") as file:
-        for row, item in enumerate(items):
-            roles = []
-            for level, role in enumerate(setup.team.protocol.roles):
-                turn = turns[level]
-                value = baselines.tree_value(graded.reward, spans[level], level)
-                b, n, k, _ = turn.tokens.shape
-                text = np.array(texts[level], object).reshape(b, n, k)
-                head = questions.heads[level][row, : questions.lengths[level][row]]
-                roles.append(
-                    {
-                        "role": role.name,
-                        "head": head.tolist(),
-                        "messages": [
-                            [
-                                _message(turn, text, value, advantage[level], (row, i, j))
-                                for j in range(k)
-                            ]
-                            for i in range(n)
-                        ],
-                    }
-                )
+        for row, item in enumerate(items[: setup.config.evaluate.trees]):
             line = {
                 "step": step,
                 "seed": setup.config.seed,
                 "uid": item.uid,
                 "question": item.text,
                 "answer": item.answer,
-                "reward": graded.reward[row].tolist(),
-                "roles": roles,
+                "reward": grown.graded.reward[row].tolist(),
+                "roles": [said(level, row) for level in range(len(roles))],
             }
             file.write(json.dumps(line) + "\n")
-    return path
 
 
 def load_trees(path: pathlib.Path) -> list[dict]:
     """The lines of a file of trees."""
     with path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
-
-
-def _message(turn, text, value, advantage, at) -> dict:
-    size = int(turn.length[at])
-    fields = {
-        "text": text[at],
-        "value": float(value[at]),
-        "advantage": float(advantage[at]),
-        "ended": bool(turn.ended[at]),
-        "tokens": turn.tokens[at][:size].tolist(),
-        "logp": turn.logp[at][:size].tolist(),
-        "margin": turn.margin[at][:size].tolist(),
-    }
-    return fields

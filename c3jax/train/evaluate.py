@@ -30,7 +30,9 @@ def grade(setup: Setup, team: tree.Team, items: list, turns: tuple) -> Graded:
     texts = setup.texts(turns[-1])
     each = len(texts) // len(items)
     gold = [item.answer for item in items for _ in range(each)]
-    reward = [math.score(text, answer) for text, answer in zip(texts, gold, strict=True)]
+    reward = [
+        math.score(text, answer) for text, answer in zip(texts, gold, strict=True)
+    ]
     cut = [~np.asarray(turn.ended).reshape(-1) for turn in turns]
     return Graded(
         reward=np.array(reward, np.float32).reshape(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from c3jax.core import config as configs
 from c3jax.core import keys, metrics
@@ -39,29 +40,16 @@ def run(setup: Setup, workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     log.write(step=0, **evaluate.named(before))
     print(f"before  {evaluate.shown(before)}", flush=True)
 
-    optimise = optimiser(setup)
-    state = initial_state(setup, optimise, params)
     reference = jax.tree.map(jnp.copy, params) if c.train.kl else None
+    state, update_step = start(setup, params)
     progress = metrics.Progress("train", c.train.steps)
     for step in range(c.train.steps):
-        start = time.monotonic()
-        items = tasks.batch(source, step, c.train.batch_size)
-        grown = grow(setup, state, step, items)
-        batch = update.Scored(
-            questions=grown.questions,
-            turns=grown.turns,
-            advantage=jax.device_put(grown.advantage, meshes.batch(setup.mesh)),
-            ref_logp=score_again(reference, setup.team, grown),
-        )
-        state, stats = update.update(
-            state.replace(memory=grown.memory),
-            setup.team,
-            setup.objective,
-            optimise,
-            batch,
-        )
+        since = time.monotonic()
+        grown = grow(setup, state, step, tasks.batch(source, step, c.train.batch_size))
+        state = state.replace(memory=grown.memory)
+        state, stats = update_step(state, credited(setup, grown, reference))
         figures = {**grown.figures(), **{k: float(v) for k, v in stats.items()}}
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - since
         log.write(step=step + 1, **figures, seconds=seconds)
         progress.show(
             step + 1,
@@ -77,10 +65,10 @@ def run(setup: Setup, workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     checkpoint.save(workdir, c.train.steps, state)
     items = tasks.batch(source, c.train.steps, c.train.batch_size)
     grown = grow(setup, state, c.train.steps, items)
-    checkpoint.save_trees(
-        workdir, setup, c.train.steps, items, grown.turns, grown.graded, grown.advantage
+    checkpoint.save_trees(workdir, setup, c.train.steps, items, grown)
+    print(
+        f"{metrics.clock(time.monotonic() - begin)} in all; everything is in {workdir}"
     )
-    print(f"{metrics.clock(time.monotonic() - begin)} in all; everything is in {workdir}")
     return {"before": before, "after": after}
 
 
@@ -124,7 +112,45 @@ def grow(setup: Setup, state: update.TrainState, step: int, items: list) -> Grow
     return Grown(questions, turns, graded, advantage, memory)
 
 
-def optimiser(setup: Setup):
+def credited(setup: Setup, grown: Grown, reference: dict | None) -> update.Scored:
+    """What the update reads; with a reference policy, its log-probabilities too."""
+    ref_logp = None
+    if reference is not None:
+        ref_logp = _all_logp(reference, setup.team, grown.questions, grown.turns)
+    advantage = setup.place(grown.advantage)
+    return update.Scored(grown.questions, grown.turns, advantage, ref_logp)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_logp(params, team, questions, turns):
+    return tuple(
+        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
+    )
+
+
+def start(setup: Setup, params: dict):
+    """The state before the first step, on the mesh, and the compiled update."""
+    optimise = optimiser(setup)
+    abstract = abstract_state(setup)
+    step = functools.partial(
+        update.update, team=setup.team, objective=setup.objective, optimise=optimise
+    )
+    state = update.initial_state(optimise, setup.estimator.memory(), params)
+    state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract))
+    return state, update.compiled(step, abstract)
+
+
+def abstract_state(setup: Setup) -> update.TrainState:
+    """Shapes and shardings of a run's state, for a restore."""
+    return update.abstract_state(
+        optimiser(setup),
+        setup.estimator.memory(),
+        setup.abstract_params(),
+        meshes.whole(setup.mesh),
+    )
+
+
+def optimiser(setup: Setup) -> optax.GradientTransformation:
     """AdamW over all optimiser steps of the run; see `update.optimiser`."""
     c = setup.config.train
     return update.optimiser(
@@ -136,27 +162,3 @@ def optimiser(setup: Setup):
         weight_decay=c.weight_decay,
         max_grad_norm=c.max_grad_norm,
     )
-
-
-def initial_state(setup: Setup, optimise, params: dict) -> update.TrainState:
-    """The state before the first step."""
-    return update.TrainState(
-        step=jnp.int32(0),
-        params=params,
-        opt_state=optimise.init(params),
-        memory=setup.estimator.memory(),
-    )
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _all_logp(params, team, questions, turns):
-    return tuple(
-        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
-    )
-
-
-def score_again(reference: dict | None, team: tree.Team, grown: Grown):
-    """Log-probabilities under the starting policy; None when no KL asks for them."""
-    if reference is None:
-        return None
-    return _all_logp(reference, team, grown.questions, grown.turns)

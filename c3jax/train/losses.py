@@ -38,7 +38,9 @@ def kl_k3(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     return jnp.expm1(gap) - gap
 
 
-def masked_mean(values: tuple[jax.Array, ...], masks: tuple[jax.Array, ...]) -> jax.Array:
+def masked_mean(
+    values: tuple[jax.Array, ...], masks: tuple[jax.Array, ...]
+) -> jax.Array:
     """Mean over all tokens of all roles, each token counting once.
 
     Sum, then divide: a mean of per-message means would overweight short messages.

@@ -7,6 +7,7 @@ run reads records, never a config field by an unchecked name.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -70,7 +71,7 @@ class Setup:
             [item.text for item in items],
             self.config.data.prompt_tokens,
         )
-        return jax.device_put(encoded, meshes.batch(self.mesh))
+        return self.place(encoded)
 
     def texts(self, turn) -> list[str]:
         """The B * N * K messages of a turn as text, without special tokens."""
@@ -82,11 +83,18 @@ class Setup:
             skip_special_tokens=True,
         )
 
-    def param_shardings(self) -> dict:
-        """Where each parameter lives."""
-        return decoder.over_params(
-            lambda p: meshes.parameter(self.mesh, p.shape, p.axes), self.team.shape
-        )
+    def abstract_params(self) -> dict:
+        """Shape, dtype and sharding of each parameter."""
+
+        def place(p: decoder.Param):
+            sharding = meshes.parameter(self.mesh, p.shape, p.axes)
+            return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=sharding)
+
+        return decoder.over_params(place, self.team.shape)
+
+    def place(self, batch):
+        """A tree of arrays whose first axis is questions, on the devices."""
+        return jax.device_put(batch, meshes.batch(self.mesh))
 
 
 def resolve(config: ml_collections.ConfigDict) -> Setup:
@@ -141,7 +149,7 @@ def resolve(config: ml_collections.ConfigDict) -> Setup:
             minibatches=config.train.minibatches,
         ),
     )
-    setup.param_shardings()
+    setup.abstract_params()
     if config.warm_start.steps and task.demonstrate is None:
         raise ValueError(
             f"warm_start.steps={config.warm_start.steps}: data.task="

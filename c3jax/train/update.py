@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -134,15 +135,68 @@ def loss(
     return total, {**stats, "loss": total}
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=0)
+def initial_state(
+    optimise: optax.GradientTransformation, memory: object, params: dict
+) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimise.init(params),
+        memory=memory,
+    )
+
+
+def abstract_state(
+    optimise: optax.GradientTransformation, memory: object, params: dict, whole
+) -> TrainState:
+    """Shapes, dtypes and shardings of a state: what `jit` and a restore are given.
+
+    Args:
+        optimise: its moments live where their parameters do.
+        memory: of the estimator.
+        params: `jax.ShapeDtypeStruct`s with shardings.
+        whole: the sharding of everything else.
+    """
+    state = jax.eval_shape(functools.partial(initial_state, optimise, memory), params)
+
+    def place(leaf, like=None):
+        sharding = whole if like is None else like.sharding
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return TrainState(
+        step=place(state.step),
+        params=params,
+        opt_state=optax.tree_map_params(
+            optimise, place, state.opt_state, params, transform_non_params=place
+        ),
+        memory=jax.tree.map(place, state.memory),
+    )
+
+
+def compiled(step: Callable, state: TrainState) -> Callable:
+    """(state, *args) -> (state, stats) as one program that is compiled once.
+
+    The state is donated and comes back where it was, so that the second call finds the
+    program of the first.
+
+    Args:
+        step: `update` or `imitate` with its keyword arguments bound.
+        state: from `abstract_state`.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+
 def update(
     state: TrainState,
+    batch: Scored,
+    *,
     team: tree.Team,
     objective: Objective,
     optimise: optax.GradientTransformation,
-    batch: Scored,
 ) -> tuple[TrainState, dict]:
-    """All epochs and minibatches of one training step; `state` is donated.
+    """All epochs and minibatches of one training step; see `compiled`.
 
     Question i goes to minibatch i mod M, so that a batch spread over devices stays
     where it is.
@@ -178,15 +232,15 @@ def update(
     return state, shown
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=0)
 def imitate(
     state: TrainState,
-    team: tree.Team,
-    optimise: optax.GradientTransformation,
     questions: Questions,
     turns: tuple[Turn, ...],
+    *,
+    team: tree.Team,
+    optimise: optax.GradientTransformation,
 ) -> tuple[TrainState, jax.Array]:
-    """One supervised step on demonstrated messages; `state` is donated.
+    """One supervised step on demonstrated messages; see `compiled`.
 
     Returns:
         The new state and the mean negative log-likelihood in nats a token.

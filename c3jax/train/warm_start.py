@@ -1,9 +1,9 @@
 """The starting policy: random, or taught the protocol by careless demonstrations."""
 
+import functools
 import random
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core import keys, metrics
@@ -19,14 +19,16 @@ def initial_params(setup: Setup) -> dict:
     """Random parameters on the mesh; rows of numbers start as waves of their value."""
     key = keys.stream(setup.config.seed, "init")
     shape = setup.team.shape
-    params = jax.jit(
-        decoder.init, static_argnums=1, out_shardings=setup.param_shardings()
-    )(key, shape)
     numbers = [str(n) for n in range(problems.LARGEST + 1)]
     ids = np.array(setup.tokenizer.convert_tokens_to_ids(numbers))
     waves = problems.number_features(shape.width) * shape.width**-0.5
-    embed = params["embed"].at[ids].set(waves)
-    return {**params, "embed": jax.device_put(embed, params["embed"].sharding)}
+
+    def init(key):
+        params = decoder.init(key, shape)
+        return {**params, "embed": params["embed"].at[ids].set(waves)}
+
+    places = jax.tree.map(lambda p: p.sharding, setup.abstract_params())
+    return jax.jit(init, out_shardings=places)(key)
 
 
 def run(setup: Setup) -> dict:
@@ -45,40 +47,40 @@ def run(setup: Setup) -> dict:
         max_grad_norm=1.0,
         final_lr=0.0,
     )
-    state = update.TrainState(
-        step=jnp.int32(0),
-        params=params,
-        opt_state=optimise.init(params),
-        memory=(),
+    abstract = update.abstract_state(
+        optimise, (), setup.abstract_params(), meshes.whole(setup.mesh)
     )
     team = setup.team.replace(protocol=setup.team.protocol.chain())
+    imitate = update.compiled(
+        functools.partial(update.imitate, team=team, optimise=optimise), abstract
+    )
+    state = update.initial_state(optimise, (), params)
+    state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract))
     ordered = tasks.order(setup.task.split("train"), setup.config.seed)
     careless = problems.Carelessness(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     for step in range(c.steps):
         items = tasks.batch(ordered, step, c.batch_size)
-        rngs = [random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))]
+        rngs = [
+            random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
+        ]
         shown = [
             setup.task.demonstrate(item, rng, careless)
             for item, rng in zip(items, rngs, strict=True)
         ]
-        state, nll = update.imitate(
-            state, team, optimise, setup.questions(items), demonstrated(setup, shown)
-        )
+        state, nll = imitate(state, setup.questions(items), demonstrated(setup, shown))
         if step % 10 == 9 or step + 1 == c.steps:
             progress.show(step + 1, nll=f"{float(nll):.3f}")
     return state.params
 
 
-def demonstrated(
-    setup: Setup, shown: list[problems.Demonstration]
-) -> tuple[Turn, ...]:
+def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Turn, ...]:
     """Demonstrations as turns: the answering role answers, every other one plans."""
     turns = []
     for role in setup.team.protocol.roles:
         texts = [d.answer if role.answers else d.plan for d in shown]
         turns.append(message(setup, texts, role.max_tokens))
-    return jax.device_put(tuple(turns), meshes.batch(setup.mesh))
+    return setup.place(tuple(turns))
 
 
 def message(setup: Setup, texts: list[str], limit: int) -> Turn:

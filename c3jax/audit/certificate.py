@@ -1,0 +1,100 @@
+"""The exactness certificate: every node of saved trees, sampled again, alone.
+
+From disk alone (config, checkpoint, trees) each node's context is rebuilt as flat token
+ids and its message drawn again at its address. If c3jax restores contexts exactly, the
+same tokens come out.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+
+import jax
+import numpy as np
+
+from c3jax.core import keys
+from c3jax.rollout import replay
+from c3jax.train import checkpoint, loop
+from c3jax.train.setup import Setup
+
+
+@dataclasses.dataclass
+class Certificate:
+    """What came of replaying a file of trees.
+
+    Attributes:
+        nodes: messages replayed.
+        near_ties: those that differ at a draw closer than the margin, in words.
+        failures: those that differ otherwise, in words.
+        logp_gap: largest difference of a log-probability, in nats.
+    """
+
+    nodes: int = 0
+    near_ties: list[str] = dataclasses.field(default_factory=list)
+    failures: list[str] = dataclasses.field(default_factory=list)
+    logp_gap: float = 0.0
+
+    def __str__(self) -> str:
+        verdict = "FAIL" if self.failures else "PASS"
+        ties = f", {len(self.near_ties)} near ties" if self.near_ties else ""
+        head = (
+            f"{verdict}: {self.nodes} messages replayed from disk{ties}; "
+            f"log-probabilities within {self.logp_gap:.1e} nats"
+        )
+        return "\n  ".join([head, *self.failures, *self.near_ties])
+
+
+def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
+    """Replays every node of the newest trees of a run.
+
+    Raises:
+        ValueError: the run has no trees, or no checkpoint of the policy that grew them.
+    """
+    files = sorted((workdir / "trees").glob("*.jsonl"))
+    if not files:
+        raise ValueError(f"{workdir}/trees holds no trees; train there first.")
+    lines = checkpoint.load_trees(files[-1])
+    step = lines[0]["step"]
+    state = checkpoint.restore(workdir, step, loop.abstract_state(setup))
+    certificate = Certificate()
+    for line, level in itertools.product(lines, range(len(setup.team.scripts))):
+        _replay_level(setup, state.params, line, level, certificate)
+    return certificate
+
+
+def _replay_level(setup, params, line, level, certificate) -> None:
+    team = setup.team
+    role = team.protocol.roles[level]
+    size = setup.config.data.prompt_tokens + sum(
+        team.protocol.roles[index].max_tokens + len(glue)
+        for index, glue in zip(
+            team.scripts[level].reads, team.scripts[level].glue, strict=True
+        )
+    )
+    step_key = jax.random.fold_in(keys.stream(line["seed"], "rollout"), line["step"])
+    messages = line["roles"][level]["messages"]
+    for n, siblings in enumerate(messages):
+        ids = replay.context_ids(team, line, level, n)
+        padded = np.zeros(size, np.int32)
+        padded[: len(ids)] = ids
+        for k, message in enumerate(siblings):
+            index = n * len(siblings) + k
+            key = keys.node(step_key, np.uint32(line["uid"]), level, np.uint32(index))
+            turn = jax.device_get(
+                replay.node(params, team, level, padded, np.int32(len(ids)), key)
+            )
+            length = int(turn.length)
+            found = replay.compare(
+                message["tokens"],
+                message["logp"],
+                message["margin"],
+                turn.tokens[:length].tolist(),
+                turn.logp[:length].tolist(),
+            )
+            name = f"question {line['uid']}, {role.name} [{n}, {k}], {found.where}"
+            certificate.nodes += 1
+            certificate.logp_gap = max(certificate.logp_gap, found.logp_gap)
+            if not found.agrees:
+                certificate.failures.append(name)
+            elif found.near_tie is not None:
+                certificate.near_ties.append(name)
