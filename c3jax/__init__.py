@@ -1,1 +1,3 @@
+"""c3jax: multi-agent reinforcement learning of language models with exact credit."""
 
+from c3jax import credit as credit

@@ -8,6 +8,7 @@ again, alone, from its context rebuilt from disk.
 import logging
 import os
 import pathlib
+import re
 import sys
 
 from absl import app, flags
@@ -77,8 +78,8 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(f"c3jax: {str(error).strip().splitlines()[-1]}")
     except (AttributeError, KeyError) as error:
         # What ml_collections raises for a field that a config does not have.
-        words = str(error.args[0]).replace("\\n", " ").replace("\\", "").split()
-        sys.exit(f"c3jax: the config has no field {' '.join(words).strip(chr(39))}")
+        words = re.sub(r"\\n|\\'|'|\n", " ", str(error.args[0])).split()
+        sys.exit(f"c3jax: the config has no field {words[0]!r}. {' '.join(words[1:])}")
     except (TypeError, ValueError) as error:
         sys.exit(f"c3jax: {error}")
 

@@ -1,1 +1,1 @@
-""""""
+"""Auditing what a run recorded."""

@@ -84,13 +84,11 @@ def _replay_level(setup, params, line, level, certificate) -> None:
                 replay.node(params, team, level, padded, np.int32(len(ids)), key)
             )
             length = int(turn.length)
-            found = replay.compare(
-                message["tokens"],
-                message["logp"],
-                message["margin"],
-                turn.tokens[:length].tolist(),
-                turn.logp[:length].tolist(),
-            )
+            again = {
+                "tokens": turn.tokens[:length].tolist(),
+                "logp": turn.logp[:length].tolist(),
+            }
+            found = replay.compare(message, again)
             name = f"question {line['uid']}, {role.name} [{n}, {k}], {found.where}"
             certificate.nodes += 1
             certificate.logp_gap = max(certificate.logp_gap, found.logp_gap)

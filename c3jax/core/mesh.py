@@ -17,25 +17,32 @@ _RULES = {
 }
 
 
-def make(data: int, fsdp: int, tensor: int) -> Mesh:
-    """A mesh over all devices; one size may be -1 and takes what the others leave.
+def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh:
+    """A mesh of named axes; one size may be -1 and takes what the others leave.
+
+    Args:
+        data: parts that questions are split into, each with all parameters.
+        fsdp: parts that questions and parameters are both split into.
+        tensor: parts that heads, hidden units and vocabulary are split into.
+        devices: which ones; None for all there are.
 
     Raises:
         ValueError: the sizes do not multiply to the number of devices.
     """
     sizes = [data, fsdp, tensor]
-    devices = jax.device_count()
+    devices = jax.devices() if devices is None else devices
     text = ", ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
     if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
         raise ValueError(f"mesh {text}: sizes are positive, and one of them may be -1.")
     known = int(np.prod([n for n in sizes if n != -1]))
-    sizes = [devices // known if n == -1 else n for n in sizes]
-    if int(np.prod(sizes)) != devices:
+    sizes = [len(devices) // known if n == -1 else n for n in sizes]
+    if int(np.prod(sizes)) != len(devices):
         raise ValueError(
-            f"mesh {text} does not multiply to the {devices} devices there are; leave "
-            "one size at -1, or make the product agree."
+            f"mesh {text} does not multiply to the {len(devices)} devices there are; "
+            "leave one size at -1, or make the product agree."
         )
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    auto = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=auto, devices=devices)
 
 
 def batch_size(mesh: Mesh) -> int:

@@ -7,6 +7,8 @@ since arithmetic over digit tokens takes a small model far longer to learn.
 import pathlib
 from collections.abc import Iterable
 
+from c3jax.data import problems
+
 _HERE = pathlib.Path(__file__).parent
 SPECIAL = ("<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>")
 # A chat template like any other model's, in words the tokenizer knows.
@@ -37,6 +39,25 @@ def load(name: str):
             "template; its tokenizer_config.json lacks one of them."
         )
     return tokenizer
+
+
+def embedded_words() -> list[str]:
+    """The vocabulary of "words": what problems are told in, and what roles are told."""
+    spoken = problems.vocabulary()
+    told = [
+        "write",
+        "the",
+        "sum",
+        ".",
+        "work",
+        "it",
+        "out",
+        ".",
+        "reasoner",
+        "actor",
+        ":",
+    ]
+    return spoken + sorted(set(told) - set(spoken))
 
 
 def word_level(words: Iterable[str]):

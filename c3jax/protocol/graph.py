@@ -95,8 +95,8 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
     if unread:
         names = sorted(order[index] for index in unread)
         raise ValueError(
-            f"{where}: {names} never reach {answering[0]!r}, which answers; add them to "
-            "depends_on of a role it reads."
+            f"{where}: {names} never reach {answering[0]!r}, which answers; add them "
+            "to depends_on of a role it reads."
         )
     return roles
 

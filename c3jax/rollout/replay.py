@@ -7,7 +7,7 @@ the recorded margin is below 1e-4, and such places are listed.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -38,35 +38,31 @@ class Agreement(NamedTuple):
     where: str
 
 
-def compare(
-    tokens: Sequence[int],
-    logp: Sequence[float],
-    margin: Sequence[float],
-    again: Sequence[int],
-    again_logp: Sequence[float],
-) -> Agreement:
+def compare(record: Mapping, again: Mapping) -> Agreement:
     """Applies the margin rule to one message.
 
     After a token that differs the contexts do, so the comparison ends there.
 
     Args:
-        tokens, logp, margin: the record, [length].
-        again, again_logp: the replay, [its length].
+        record: "tokens", "logp" and "margin", each a list as long as the message, as
+            saved trees hold them.
+        again: the same of the replay.
     """
+    tokens, logp, margin = record["tokens"], record["logp"], record["margin"]
+    other = again["tokens"]
     shared = 0
-    while shared < min(len(tokens), len(again)) and tokens[shared] == again[shared]:
+    while shared < min(len(tokens), len(other)) and tokens[shared] == other[shared]:
         shared += 1
-    gaps = np.abs(np.subtract(logp[:shared], again_logp[:shared]))
+    gaps = np.abs(np.subtract(logp[:shared], again["logp"][:shared]))
     gap = float(gaps.max(initial=0.0))
     if gap > LOGP_TOLERANCE:
         at = int(gaps.argmax())
         return Agreement(False, None, gap, f"token {at}: logp differs by {gap:.1e}")
-    if shared == len(tokens) == len(again):
+    if shared == len(tokens) == len(other):
         return Agreement(True, None, gap, "")
     if shared < len(tokens) and margin[shared] < MARGIN:
-        return Agreement(
-            True, shared, gap, f"token {shared}: margin {margin[shared]:.1e}"
-        )
+        where = f"token {shared}: margin {margin[shared]:.1e}"
+        return Agreement(True, shared, gap, where)
     return Agreement(False, None, gap, f"token {shared} differs")
 
 

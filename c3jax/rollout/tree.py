@@ -185,17 +185,13 @@ def grow(
             axes,
             role.max_tokens,
         )
-        turns += (
-            jax.tree.map(
-                lambda x, flat=flat, n=len(sizes): x.reshape(*flat, *x.shape[n:]), turn
-            ),
-        )
+        turns += (_fold(turn, len(sizes), flat),)
     return turns
 
 
 @struct.dataclass
 class _Writing:
-    """The loop's carry: t tokens written, the last of them, and the KV of the suffix."""
+    """The loop's carry: t tokens are written, `token` is the last of them."""
 
     t: jax.Array
     token: jax.Array
@@ -375,6 +371,11 @@ def logp(
         ctx.segments,
     )
     return jnp.where(turn.mask, values.reshape(turn.tokens.shape), 0)
+
+
+def _fold(turn: Turn, depth: int, flat: tuple[int, ...]) -> Turn:
+    """Replaces the first `depth` axes by `flat`."""
+    return jax.tree.map(lambda x: x.reshape(*flat, *x.shape[depth:]), turn)
 
 
 def _sizes(team: Team, axes: tuple[int, ...], batch: int) -> tuple[int, ...]:

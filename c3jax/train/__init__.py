@@ -1,1 +1,1 @@
-""""""
+"""Training: setup, warm start, the loop, the update, evaluation, checkpoints."""

@@ -1,5 +1,6 @@
 """Policy-gradient losses per token, as array functions."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +21,7 @@ def clipped(
         advantage: [.., T] or [.., 1], reward units.
         clip: 0.2 by custom.
     """
+    chex.assert_equal_shape([logp, old_logp])
     ratio = jnp.exp(logp - old_logp)
     inside = jnp.clip(ratio, 1 - clip, 1 + clip)
     return -jnp.minimum(ratio * advantage, inside * advantage)
@@ -34,6 +36,7 @@ def kl_k3(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     Args:
         logp, ref_logp: [.., T] nats of the sampled tokens.
     """
+    chex.assert_equal_shape([logp, ref_logp])
     gap = ref_logp - logp
     return jnp.expm1(gap) - gap
 

@@ -97,8 +97,12 @@ class Setup:
         return jax.device_put(batch, meshes.batch(self.mesh))
 
 
-def resolve(config: ml_collections.ConfigDict) -> Setup:
+def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> Setup:
     """Checks a config and builds what it names.
+
+    Args:
+        config: as a config file makes it.
+        devices: to run on; None for all there are.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -118,7 +122,7 @@ def resolve(config: ml_collections.ConfigDict) -> Setup:
         None if given is None else tuple(given),
     )
     _check_numbers(config)
-    mesh = meshes.make(**config.mesh)
+    mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)

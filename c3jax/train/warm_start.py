@@ -11,6 +11,7 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
 from c3jax.data import problems, tasks
 from c3jax.policy import decoder
+from c3jax.rollout import sample
 from c3jax.train import update
 from c3jax.train.setup import Setup
 
@@ -50,7 +51,9 @@ def run(setup: Setup) -> dict:
     abstract = update.abstract_state(
         optimise, (), setup.abstract_params(), meshes.whole(setup.mesh)
     )
-    team = setup.team.replace(protocol=setup.team.protocol.chain())
+    # Whatever the rollout's temperature is, demonstrations teach the plain softmax.
+    plain = sample.Sampling(end=setup.team.sampling.end)
+    team = setup.team.replace(protocol=setup.team.protocol.chain(), sampling=plain)
     imitate = update.compiled(
         functools.partial(update.imitate, team=team, optimise=optimise), abstract
     )
@@ -84,7 +87,7 @@ def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Tur
 
 
 def message(setup: Setup, texts: list[str], limit: int) -> Turn:
-    """Given texts as finished messages [B, 1, 1, T], cut at the limit like any other."""
+    """Texts as finished messages [B, 1, 1, T], cut at the limit like any other."""
     encoded = setup.tokenizer(texts, add_special_tokens=False)["input_ids"]
     tokens = np.zeros((len(texts), 1, 1, limit), np.int32)
     length = np.zeros((len(texts), 1, 1), np.int32)

@@ -1,0 +1,36 @@
+import random
+
+import pytest
+
+from c3jax.data import problems, tokenizer
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.load("words")
+
+
+def test_every_problem_and_demonstration_survives_the_round_trip(words):
+    rng = random.Random(0)
+    for split in problems.SPLITS:
+        source = problems.Problems(split)
+        for index in range(200):
+            shown = problems.demonstrate(source[index], rng, problems.Carelessness())
+            for text in (source[index].text, shown.plan, shown.answer):
+                assert words.decode(words.encode(text)) == text
+
+
+def test_a_number_is_one_token(words):
+    assert [len(words.encode(str(n))) for n in range(100)] == [1] * 100
+
+
+def test_the_kept_tokenizer_is_the_one_that_is_built(words):
+    built = tokenizer.word_level(tokenizer.embedded_words())
+    assert built.get_vocab() == words.get_vocab()
+    assert built.chat_template == words.chat_template
+    assert built.eos_token_id == words.eos_token_id == 2
+
+
+def test_a_missing_tokenizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*tokenizer.json"):
+        tokenizer.load(str(tmp_path))

@@ -1,0 +1,131 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from c3jax.policy import decoder, segments
+from tests import support
+
+SHAPE = support.SHAPE
+
+
+def ids(size, seed=0):
+    return jnp.array(np.random.default_rng(seed).integers(0, 40, size), jnp.int32)
+
+
+def reference_attention(q, k, v, mask):
+    """Softmax attention with repeated KV heads, one query and head at a time."""
+    out = np.zeros(q.shape)
+    for t in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            for g in range(q.shape[2]):
+                score = k[mask[t], h] @ q[t, h, g] / np.sqrt(q.shape[-1])
+                weight = np.exp(score - score.max())
+                out[t, h, g] = weight @ v[mask[t], h] / weight.sum()
+    return out
+
+
+def test_attention_over_blocks_is_one_softmax_over_their_union():
+    rng = np.random.default_rng(0)
+    q = rng.normal(size=(3, 2, 2, 8))
+    k, v = rng.normal(size=(2, 9, 2, 8))
+    mask = rng.random((3, 9)) < 0.6
+    mask[:, 4] = True
+    blocks = [
+        (
+            jnp.array(k[a:b], jnp.float32),
+            jnp.array(v[a:b], jnp.float32),
+            jnp.array(mask[:, a:b]),
+        )
+        for a, b in ((0, 4), (4, 5), (5, 9))
+    ]
+    found = segments.attend(jnp.array(q, jnp.float32), blocks)
+    np.testing.assert_allclose(found, reference_attention(q, k, v, mask), atol=1e-5)
+
+
+@pytest.mark.parametrize("cut", [[12], [5, 7], [1] * 12, [3, 1, 8]])
+def test_reading_in_blocks_equals_reading_at_once(cut):
+    params, tokens = support.params(), ids(12)
+    whole, _ = decoder.forward(params, SHAPE, tokens)
+    context, parts, at = (), [], 0
+    for size in cut:
+        hidden, segment = decoder.forward(
+            params, SHAPE, tokens[at : at + size], context
+        )
+        parts.append(hidden)
+        context += (segment,)
+        at += size
+    np.testing.assert_allclose(jnp.concatenate(parts), whole, atol=1e-5)
+
+
+def test_padding_behind_a_prefix_changes_nothing():
+    params, tokens, rest = support.params(), ids(6), ids(4, seed=1)
+    _, exact = decoder.forward(params, SHAPE, tokens)
+    _, padded = decoder.forward(params, SHAPE, jnp.pad(tokens, (0, 5)))
+    one, _ = decoder.forward(params, SHAPE, rest, (exact,))
+    other, _ = decoder.forward(params, SHAPE, rest, (padded.replace(length=6),))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_token_does_not_see_the_future():
+    params, tokens = support.params(), ids(10)
+    before, _ = decoder.forward(params, SHAPE, tokens)
+    after, _ = decoder.forward(params, SHAPE, tokens.at[7].add(1))
+    np.testing.assert_allclose(before[:7], after[:7], atol=1e-6)
+    assert abs(before[7:] - after[7:]).max() > 1e-2
+
+
+def test_positions_are_relative():
+    q, k = (jax.random.normal(jax.random.key(i), (1, 1, 8)) for i in (0, 1))
+
+    def score(i, j):
+        at = [decoder.rotate(x, jnp.array([p]), 1e4) for x, p in ((q, i), (k, j))]
+        return float((at[0] * at[1]).sum())
+
+    assert score(5, 3) == pytest.approx(score(105, 103), abs=1e-4)
+    assert score(5, 3) != pytest.approx(score(5, 4), abs=1e-2)
+
+
+@pytest.mark.parametrize("change", [{"remat": True}, {"unroll": 1}])
+def test_how_layers_are_run_does_not_change_what_they_compute(change):
+    params, tokens = support.params(), ids(9)
+    other = dataclasses.replace(SHAPE, **change)
+
+    def value(params, shape):
+        return decoder.forward(params, shape, tokens)[0].std()
+
+    one = jax.grad(value)(params, SHAPE)
+    two = jax.grad(value)(params, other)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)
+
+
+def test_logits_of_chosen_ids_are_those_of_all_ids():
+    hidden = jax.random.normal(jax.random.key(0), (5, SHAPE.width))
+    chosen = jnp.array([[3, 1], [0, 39], [7, 7], [2, 5], [4, 4]])
+    for tied in (True, False):
+        shape = dataclasses.replace(SHAPE, tied=tied)
+        everything = decoder.logits(support.params(), shape, hidden)
+        some = decoder.logits_at(support.params(), shape, hidden, chosen)
+        expected = jnp.take_along_axis(everything, chosen, -1)
+        np.testing.assert_allclose(some, expected, atol=1e-5)
+
+
+def test_every_parameter_is_declared_with_an_axis_name_per_axis():
+    declared = jax.tree.leaves(
+        decoder.declare(SHAPE), is_leaf=lambda x: isinstance(x, decoder.Param)
+    )
+    assert all(len(p.shape) == len(p.axes) for p in declared)
+    shapes = [x.shape for x in jax.tree.leaves(support.params())]
+    assert shapes == [p.shape for p in declared]
+    assert decoder.count(SHAPE) == sum(int(np.prod(shape)) for shape in shapes)
+
+
+def test_bfloat16_stays_close_to_float32():
+    params, tokens = support.params(), ids(12)
+    shape = dataclasses.replace(SHAPE, dtype="bfloat16")
+    exact = decoder.logits(params, SHAPE, decoder.forward(params, SHAPE, tokens)[0])
+    rough = decoder.logits(params, shape, decoder.forward(params, shape, tokens)[0])
+    assert rough.dtype == jnp.float32
+    np.testing.assert_allclose(exact, rough, atol=0.1)

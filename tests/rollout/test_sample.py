@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from c3jax.rollout import sample
+
+END = (1,)
+
+
+def logits(vocab=30, scale=2.0):
+    return scale * jax.random.normal(jax.random.key(0), (vocab,))
+
+
+def many(scores, settings, n=4000, t=5):
+    each = jax.vmap(lambda key: sample.draw(scores, key, jnp.int32(t), settings))
+    return each(jax.random.split(jax.random.key(1), n))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        sample.Sampling(END),
+        sample.Sampling(END, temperature=0.7),
+        sample.Sampling(END, temperature=0.7, top_k=10),
+        sample.Sampling(END, temperature=1.3, top_k=10, top_p=0.8),
+    ],
+)
+def test_tokens_are_drawn_with_the_probability_that_is_recorded(settings):
+    drawn = many(logits(), settings)
+    for token in np.unique(drawn.token):
+        hit = np.asarray(drawn.token) == token
+        p = float(np.exp(np.asarray(drawn.logp)[hit][0]))
+        assert abs(hit.mean() - p) < 4 * (p * (1 - p) / len(hit)) ** 0.5 + 1e-3
+
+
+def test_temperature_zero_takes_the_likeliest_token_with_probability_one():
+    drawn = many(logits(), sample.Sampling(END, temperature=0.0), n=3)
+    assert set(np.asarray(drawn.token).tolist()) == {int(logits().argmax())}
+    np.testing.assert_array_equal(drawn.logp, 0.0)
+
+
+def test_top_k_keeps_the_k_likeliest_and_top_p_their_head():
+    scores = jnp.log(jnp.array([0.4, 0.02, 0.3, 0.2, 0.08]))
+    drawn = many(scores, sample.Sampling(END, top_k=3))
+    assert set(np.unique(drawn.token)) == {0, 2, 3}
+    np.testing.assert_array_equal(drawn.support[0], [0, 2, 3])
+    # The likeliest are kept while the mass before them is below top_p: .44, .78, 1.
+    drawn = many(scores, sample.Sampling(END, top_k=3, top_p=0.5))
+    assert set(np.unique(drawn.token)) == {0, 2}
+    np.testing.assert_array_equal(drawn.support[0], [0, 2, -1])
+
+
+def test_an_end_token_waits_for_the_minimum_length():
+    scores = jnp.zeros(5).at[1].set(20.0)
+    settings = sample.Sampling(END, min_tokens=3)
+    assert 1 not in np.asarray(many(scores, settings, n=200, t=2).token)
+    assert (np.asarray(many(scores, settings, n=200, t=3).token) == 1).all()
+
+
+def test_one_key_draws_different_noise_for_every_token_of_a_message():
+    settings, key = sample.Sampling(END), jax.random.key(7)
+    each = jax.vmap(lambda t: sample.draw(jnp.zeros(1000), key, t, settings).token)
+    assert len(np.unique(each(jnp.arange(1, 51)))) > 40
+
+
+def test_a_change_below_the_margin_does_not_change_the_token():
+    settings = sample.Sampling(END, temperature=0.7, top_k=10, top_p=0.8)
+    drawn = many(logits(), settings)
+    noise = 1e-5 * jax.random.normal(jax.random.key(2), (30,))
+    moved = many(logits() + noise, settings)
+    sure = np.asarray(drawn.margin) > 1e-4
+    assert sure.mean() > 0.99
+    np.testing.assert_array_equal(
+        np.asarray(drawn.token)[sure], np.asarray(moved.token)[sure]
+    )

@@ -1,0 +1,99 @@
+"""Small teams and setups that several tests share."""
+
+import functools
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core import keys
+from c3jax.core.types import Questions, Role, Script
+from c3jax.policy import decoder
+from c3jax.protocol.graph import Protocol
+from c3jax.rollout import sample, tree
+from c3jax.train import setup as setups
+
+ROOT = pathlib.Path(__file__).parent.parent
+SHAPE = decoder.Shape(
+    vocab=40,
+    width=32,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    head_dim=8,
+    hidden=48,
+    tied=False,
+    unroll=2,
+)
+END = 1
+
+DUO = (
+    Role("reasoner", "", (), False, 7),
+    Role("actor", "", ("reasoner",), True, 9),
+)
+DUO_SCRIPTS = (Script((), (), 2), Script((0,), ((5, 6),), 3))
+
+# A planner, two solvers who do not read each other, and one who reads both solvers.
+DIAMOND = (
+    Role("planner", "", (), False, 5),
+    Role("solver_a", "", ("planner",), False, 4),
+    Role("solver_b", "", ("planner",), False, 6),
+    Role("integrator", "", ("solver_b", "solver_a"), True, 5),
+)
+DIAMOND_SCRIPTS = (
+    Script((), (), 2),
+    Script((0,), ((4,),), 3),
+    Script((0,), ((),), 3),
+    Script((2, 1), ((5,), (6, 7)), 2),
+)
+
+
+@functools.cache
+def params() -> dict:
+    """Random parameters of `SHAPE`."""
+    return jax.jit(decoder.init, static_argnums=1)(keys.stream(3, "init"), SHAPE)
+
+
+def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> tree.Team:
+    return tree.Team(
+        shape=SHAPE,
+        protocol=Protocol(roles, branching),
+        scripts=scripts,
+        sampling=sample.Sampling(end=(END,), **sampling),
+    )
+
+
+def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
+    """Random heads of different lengths."""
+    rng = np.random.default_rng(0)
+    length = rng.integers(4, size + 1, batch)
+    heads = rng.integers(8, 40, (roles, batch, size)) * (
+        np.arange(size) < length[:, None]
+    )
+    return Questions(
+        uid=jnp.arange(10, 10 + batch, dtype=jnp.uint32),
+        heads=tuple(jnp.array(head, jnp.int32) for head in heads),
+        lengths=(jnp.array(length, jnp.int32),) * roles,
+    )
+
+
+def math_config(**changes):
+    """`configs/math.py`, with `section__field=value` changes."""
+    spec = importlib.util.spec_from_file_location("math_page", ROOT / "configs/math.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    config = page.get_config()
+    with config.unlocked():
+        for name, value in changes.items():
+            *sections, field = name.split("__")
+            place = config
+            for section in sections:
+                place = place[section]
+            place[field] = value
+    return config
+
+
+def math_setup(devices: int = 1, **changes) -> setups.Setup:
+    return setups.resolve(math_config(**changes), jax.devices()[:devices])

@@ -1,0 +1,73 @@
+import pytest
+
+from c3jax.train import setup as setups
+from tests import support
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"credit__name": "c4"}, "credit.name='c4' is not known; did you mean 'c3'"),
+        ({"protocol__name": "trio"}, r"protocol.name='trio'.*'duo', 'solo'"),
+        ({"data__task": "gsm"}, "data.task='gsm' is not known"),
+        ({"data__tokenizer": "/none"}, "data.tokenizer='/none'"),
+        ({"protocol__branching": (8, 1)}, r"protocol.branching.*Try \(4, 2\)"),
+        ({"protocol__branching": (2, 2)}, "protocol.budget=8; make the two agree"),
+        (
+            {"teams__duo__actor__depends_on": ("planner",)},
+            "teams.duo.actor.depends_on names 'planner'",
+        ),
+        ({"teams__duo__reasoner__depends_on": ("actor",)}, "wait for each other"),
+        ({"train__lr": 0.0}, "train.lr=0.0: it must be above 0"),
+        ({"train__lr": -1.0}, "train.lr=-1.0"),
+        ({"train__kl": -0.1}, "train.kl=-0.1: it must be 0 or more"),
+        ({"train__batch_size": 25, "train__minibatches": 2}, "train.batch_size=25"),
+        ({"sampling__temperature": 0.0}, "sampling.temperature=0.0"),
+        ({"sampling__top_p": 0.9}, "sampling.top_p=0.9 without sampling.top_k"),
+        (
+            {"evaluate__questions": 513},
+            "evaluate.questions=513: it must be at most 512",
+        ),
+        ({"warm_start__careless__slip": 1.5}, "careless.slip=1.5.*a probability"),
+        ({"policy__heads": 3}, "policy.heads=3: it must be a multiple"),
+        ({"mesh__tensor": 3}, "mesh data=-1, fsdp=1, tensor=3 does not multiply"),
+    ],
+)
+def test_a_config_that_cannot_run_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        support.math_setup(**changes)
+
+
+def test_a_batch_that_the_mesh_cannot_divide_is_refused():
+    with pytest.raises(ValueError, match=r"train.batch_size=20 .* 8 devices.*say 24"):
+        support.math_setup(8, train__batch_size=20)
+    with pytest.raises(ValueError, match=r"warm_start.batch_size=20 .* say 24"):
+        support.math_setup(8, warm_start__batch_size=20)
+
+
+def test_a_parameter_that_the_mesh_cannot_divide_is_refused():
+    with pytest.raises(ValueError, match=r"mesh.tensor=8 does not divide .* kv axis"):
+        support.math_setup(8, mesh__data=1, mesh__tensor=8)
+
+
+def test_a_key_that_nobody_reads_is_refused_and_one_that_is_missing_too():
+    config = support.math_config()
+    with config.unlocked():
+        config.train.epochz = 3
+    with pytest.raises(
+        ValueError, match="train.epochz is read by nobody; did you mean"
+    ):
+        setups.resolve(config)
+    config = support.math_config()
+    with config.unlocked():
+        del config.train.clip
+    with pytest.raises(ValueError, match="train lacks .'clip'."):
+        setups.resolve(config)
+
+
+def test_branching_follows_the_estimator_and_the_team():
+    assert support.math_setup().team.protocol.branching == (4, 2)
+    magrpo = support.math_setup(credit__name="magrpo")
+    assert magrpo.team.protocol.branching == (8, 1)
+    solo = support.math_setup(protocol__name="solo")
+    assert solo.team.protocol.branching == (8,)

@@ -1,0 +1,163 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from c3jax.core import keys
+from c3jax.rollout import replay, tree
+from c3jax.train import loop, update, warm_start
+from tests import support
+
+SMALL = {
+    "train__batch_size": 8,
+    "train__epochs": 2,
+    "train__minibatches": 1,
+    "warm_start__batch_size": 8,
+}
+
+
+def one_step(setup, step=0):
+    """Parameters, trees and statistics of one training step from random parameters."""
+    state, update_step = loop.start(setup, warm_start.initial_params(setup))
+    source = setup.task.split("train")
+    items = [source[i] for i in range(setup.config.train.batch_size)]
+    grown = loop.grow(setup, state, step, items)
+    # Random answers are all wrong, so the rewards are made up.
+    rng = np.random.default_rng(0)
+    reward = rng.random((len(items), *setup.team.protocol.branching))
+    advantage = tuple(
+        np.float32(rng.standard_normal(turn.length.shape)) for turn in grown.turns
+    )
+    grown = grown._replace(advantage=advantage)
+    assert reward.shape == grown.graded.reward.shape
+    reference = jax.tree.map(jnp.copy, state.params) if setup.config.train.kl else None
+    state, stats = update_step(state, loop.credited(setup, grown, reference))
+    return state, grown, stats
+
+
+@functools.cache
+def on_one_device():
+    return one_step(support.math_setup(**SMALL))
+
+
+def test_training_starts_from_the_log_probabilities_of_sampling():
+    _, _, stats = on_one_device()
+    assert float(stats["logp_gap"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "mesh", [{}, {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}]
+)
+def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
+    state, grown, stats = on_one_device()
+    other_state, other, other_stats = one_step(support.math_setup(8, **SMALL, **mesh))
+    assert len(other.turns[0].tokens.sharding.device_set) == 8
+    near_ties = []
+    for turn, again in zip(*jax.device_get((grown.turns, other.turns)), strict=True):
+        for at in np.ndindex(*turn.length.shape):
+            found = replay.compare(record(turn, at), record(again, at))
+            assert found.agrees, found
+            if found.near_tie is not None:
+                near_ties.append((at, found.where))
+    assert len(near_ties) <= 1, near_ties
+    if not near_ties:
+        for name in ("loss", "grad_norm"):
+            np.testing.assert_allclose(stats[name], other_stats[name], rtol=1e-5)
+        # AdamW divides by the gradient's size, so tiny gradients lose digits.
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+            state.params,
+            other_state.params,
+        )
+
+
+def record(turn, at):
+    size = int(turn.length[at])
+    return {
+        name: getattr(turn, name)[at][:size].tolist()
+        for name in ("tokens", "logp", "margin")
+    }
+
+
+def test_the_same_step_twice_is_bit_equal():
+    state, _, stats = on_one_device()
+    again, _, again_stats = one_step(support.math_setup(**SMALL))
+    jax.tree.map(np.testing.assert_array_equal, state.params, again.params)
+    jax.tree.map(np.testing.assert_array_equal, stats, again_stats)
+
+
+@pytest.mark.parametrize("change", [{"train__kl": 0.1}, {"train__minibatches": 4}])
+def test_the_options_of_the_update_change_the_step(change):
+    state, _, _ = on_one_device()
+    other, _, stats = one_step(support.math_setup(**{**SMALL, **change}))
+    assert all(np.isfinite(value) for value in stats.values())
+    assert ("kl" in stats) == ("train__kl" in change)
+    moved = jax.tree.map(
+        lambda a, b: float(abs(a - b).max()), state.params, other.params
+    )
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_nothing_is_compiled_again_after_the_first_step():
+    setup = support.math_setup(**SMALL)
+    chex.clear_trace_counter()
+    optimise = loop.optimiser(setup)
+    step = functools.partial(
+        update.update, team=setup.team, objective=setup.objective, optimise=optimise
+    )
+    once = update.compiled(
+        chex.assert_max_traces(step, n=1), loop.abstract_state(setup)
+    )
+    state, _ = loop.start(setup, warm_start.initial_params(setup))
+    source = setup.task.split("train")
+    before = tree.grow._cache_size()
+    for index in range(3):
+        items = [source[8 * index + i] for i in range(8)]
+        grown = loop.grow(setup, state, index, items)
+        state, _ = once(state, loop.credited(setup, grown, None))
+    assert once._cache_size() == 1
+    assert tree.grow._cache_size() <= before + 1
+
+
+def test_credit_teaches_a_team_what_is_rewarded():
+    """From random messages to the rewarded token, by C3 on made-up rewards."""
+    team = support.team(branching=(4, 2))
+    optimise = update.optimiser(
+        lr=2e-2,
+        steps=40,
+        warmup=1,
+        b1=0.9,
+        b2=0.99,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+    )
+    objective = update.Objective(clip=0.2, kl=0.0, epochs=1, minibatches=1)
+    state = update.initial_state(optimise, (), jax.tree.map(jnp.copy, support.params()))
+    step = jax.jit(
+        functools.partial(
+            update.update, team=team, objective=objective, optimise=optimise
+        )
+    )
+    questions, key, history = support.questions(8), keys.stream(0, "rollout"), []
+    from c3jax.credit import baselines
+
+    for index in range(40):
+        turns = tree.grow(state.params, team, questions, jax.random.fold_in(key, index))
+        # The actor is paid for every token 7 that it says.
+        actor = jax.device_get(turns[1])
+        reward = ((actor.tokens == 7) & np.asarray(actor.mask)).mean(-1)
+        history.append(reward.mean())
+        value = reward.reshape(8, 4, 2)
+        advantage = (
+            baselines.loo_advantage(baselines.tree_value(value, (), 0)),
+            baselines.loo_advantage(baselines.tree_value(value, (0,), 1)),
+        )
+        batch = update.Scored(
+            questions, turns, tuple(np.float32(a) for a in advantage), None
+        )
+        state, _ = step(state, batch)
+    assert history[0] < 0.1
+    assert np.mean(history[-5:]) > 0.6
