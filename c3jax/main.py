@@ -11,6 +11,7 @@ import pathlib
 import re
 import sys
 
+import ml_collections
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
@@ -42,30 +43,34 @@ def main(argv: list[str]) -> None:
         resolved = setup.resolve(config)
         if _MODE.value == "replay":
             found = certificate.certify(resolved, workdir)
-            sys.exit(print(found) if not found.failures else str(found))
+            print(found)
+            sys.exit(1 if found.failures else 0)
+        if (workdir / "config.json").exists():
+            raise ValueError(
+                f"{workdir} holds a run already; give --workdir=DIR for another one, "
+                "or remove it."
+            )
     except ValueError as error:
         sys.exit(f"c3jax: {error}")
     loop.run(resolved, workdir)
 
 
-def _experiment():
+def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """The config and the workdir; a run that exists has its config with it."""
-    if _MODE.value == "train" or not _WORKDIR.value:
-        config = _CONFIG.value
-        if config is None:
-            raise ValueError("say which experiment: --config=configs/math.py")
-        try:
-            name = config.name
-        except OSError:  # ml_collections keeps a failure to load until it is asked.
-            path = config_flags.get_config_filename(flags.FLAGS["config"])
-            raise ValueError(f"--config={path}: there is no such file.") from None
-        return config, pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    workdir = pathlib.Path(_WORKDIR.value)
+    config, name = _CONFIG.value, None
+    try:
+        name = config and config.name
+    except OSError:  # ml_collections keeps a failure to load until it is asked.
+        path = config_flags.get_config_filename(flags.FLAGS["config"])
+        raise ValueError(f"--config={path}: there is no such file.") from None
+    if not (name or (_WORKDIR.value and _MODE.value != "train")):
+        raise ValueError("say which experiment: --config=configs/math.py")
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    if _MODE.value == "train":
+        return config, workdir
     saved = workdir / "config.json"
     if not saved.exists():
-        raise ValueError(
-            f"--workdir={workdir}: there is no {saved}; train there first."
-        )
+        raise ValueError(f"there is no {saved}; train in that --workdir first.")
     return configs.from_json(saved.read_text()), workdir
 
 

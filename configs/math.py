@@ -25,6 +25,7 @@ POLICIES = {
         dtype="float32",
         remat=False,
         unroll=2,
+        embed_std=0.125,
     )
 }
 
@@ -46,8 +47,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.data = dict(task="problems", tokenizer="words", prompt_tokens=32)
 
     # A team is any acyclic graph of roles; protocol.name picks one of these.
-    plan = dict(instruction="write the sum .", max_tokens=12)
-    work = dict(instruction="work it out .", max_tokens=24)
+    plan = dict(instruction="write the sum .", max_tokens=6)
+    work = dict(instruction="work it out .", max_tokens=14)
     c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
     c.protocol = dict(
         name="duo",
@@ -59,7 +60,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
-        steps=900,
+        steps=1500,
         batch_size=32,
         lr=5e-3,
         warmup=30,

@@ -26,6 +26,7 @@ SHAPE = decoder.Shape(
     hidden=48,
     tied=False,
     unroll=2,
+    embed_std=0.2,
 )
 END = 1
 

@@ -30,7 +30,9 @@ DISTRACTORS = (
 )
 SPLITS = {"train": 65536, "validation": 512, "test": 512}
 _SHARES = {"test": (0,), "validation": (1,), "train": (2, 3, 4, 5, 6, 7)}
-_LARGEST_AMOUNT = 9
+_AMOUNTS = range(2, 10)
+NUMBERS = range(LARGEST + 1)
+CHANGES = (*_AMOUNTS, *(-amount for amount in _AMOUNTS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +122,8 @@ def split_of(start: int, amounts: list[int]) -> str | None:
 
 
 def written(start: int, amounts: list[int]) -> str:
-    """A program as a sum: "35 - 7 - 6"."""
-    return " ".join([str(start), *(_operation(a) for a in amounts)])
+    """A program as a sum: "35 -7 -6"."""
+    return " ".join([str(start), *(f"{amount:+d}" for amount in amounts)])
 
 
 def demonstrate(
@@ -146,7 +148,7 @@ def demonstrate(
         if place == slip:
             total += rng.choice((-10, -2, -1, 1, 2, 10))
         total = min(max(total, 0), LARGEST)
-        words += [_operation(amount), "=", str(total)]
+        words += [f"{amount:+d}", str(total)]
     if rng.random() >= careless.unboxed:
         words.append(rf"\boxed{{ {total} }}")
     return Demonstration(plan=written(problem.start, amounts), answer=" ".join(words))
@@ -154,22 +156,22 @@ def demonstrate(
 
 def vocabulary() -> list[str]:
     """Every word that a problem or its demonstration may hold, numbers first."""
-    phrases = [*NAMES, *ITEMS, *GAINS, *LOSSES, "has how many now ? . + - = } \\boxed{"]
+    phrases = [*NAMES, *ITEMS, *GAINS, *LOSSES, "has how many now ? . } \\boxed{"]
     phrases += [word for pair in DISTRACTORS for word in pair]
     words = sorted({word for phrase in phrases for word in phrase.split()})
-    return [str(n) for n in range(LARGEST + 1)] + words
+    return [str(n) for n in NUMBERS] + [f"{n:+d}" for n in CHANGES] + words
 
 
 def number_features(width: int) -> np.ndarray:
-    """[100, width] float32 waves of n, to *initialise* the embeddings of 0..99.
+    """[100, width] float32 waves of n, to *initialise* embeddings of the numbers 0..99.
 
-    Cosines and sines whose periods are even steps from 2 to 200 on a log scale, and ten
-    itself among them, scaled to unit variance: sums become rotations, so that addition
-    is learnt in minutes. The table is trained like any other afterwards.
+    Cosines and sines of unit variance, with periods evenly spread from 2 to 100 on a
+    log scale and ten among them: sums become rotations, and addition is learnt sooner.
+    The table is trained like any other afterwards.
     """
-    periods = np.geomspace(2, 200, width // 2)
+    periods = np.geomspace(2, 100, width // 2)
     periods[np.argmin(np.abs(periods - 10))] = 10
-    angle = 2 * np.pi * np.arange(LARGEST + 1)[:, None] / periods
+    angle = 2 * np.pi * np.array(NUMBERS)[:, None] / periods
     waves = np.concatenate([np.cos(angle), np.sin(angle)], 1)
     return np.sqrt(2) * waves.astype(np.float32)
 
@@ -180,11 +182,11 @@ def _story(rng):
     for _ in range(rng.randint(2, 3)):
         gain = rng.random() < 0.5
         verb = rng.choice(GAINS if gain else LOSSES)
-        amount = rng.randint(2, _LARGEST_AMOUNT)
+        amount = rng.choice(_AMOUNTS)
         events.append(Event(verb, amount, 1 if gain else -1))
     if rng.random() < 0.5:
         verb, _ = rng.choice(DISTRACTORS)
-        aside = Event(verb, rng.randint(2, _LARGEST_AMOUNT), 0)
+        aside = Event(verb, rng.choice(_AMOUNTS), 0)
         events.insert(rng.randrange(len(events)), aside)
     return rng.randint(2, LARGEST), tuple(events)
 
@@ -216,7 +218,3 @@ def _read(problem, rng, careless):
         if sign:
             amounts.append(sign * event.amount)
     return amounts
-
-
-def _operation(amount: int) -> str:
-    return f"{'+' if amount > 0 else '-'} {abs(amount)}"

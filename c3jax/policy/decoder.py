@@ -29,6 +29,8 @@ class Shape:
         tied: whether the embedding table is also the output table.
         dtype: of activations and KV; parameters, softmax and logits are float32.
         remat: recompute each layer in the backward pass instead of keeping it.
+        embed_std: initial deviation of the embedding table; where it is tied it bounds
+            how sure the untrained policy can be.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
     """
 
@@ -45,6 +47,7 @@ class Shape:
     dtype: str = "float32"
     remat: bool = False
     unroll: int = 1
+    embed_std: float = 0.02
 
 
 class Param(NamedTuple):
@@ -68,7 +71,7 @@ def declare(s: Shape) -> dict:
     # Residual branches start small, so depth does not grow the stream.
     out = (2 * n) ** -0.5
     params = {
-        "embed": Param((s.vocab, d), ("vocab", "width"), d**-0.5),
+        "embed": Param((s.vocab, d), ("vocab", "width"), s.embed_std),
         "layers": {
             "attention_norm": norm,
             "q": Param((n, d, h, hd), ("layer", "width", "heads", "head_dim"), d**-0.5),
@@ -140,7 +143,7 @@ def forward(
     size = tokens.shape[0]
     dtype = jnp.dtype(s.dtype)
     start = sum(segment.length for segment in context)
-    position = start + jnp.arange(size)
+    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta)
     causal = jnp.tril(jnp.ones((size, size), bool))
     seen = [jnp.arange(c.k.shape[1]) < c.length for c in context]
 
@@ -151,8 +154,8 @@ def forward(
         q = jnp.einsum("td,dhk->thk", y, p["q"])
         k = jnp.einsum("td,dhk->thk", y, p["k"])
         v = jnp.einsum("td,dhk->thk", y, p["v"])
-        q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), position, s.rope_theta)
-        k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), position, s.rope_theta)
+        q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), waves)
+        k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), waves)
         q = q.reshape(size, s.kv_heads, s.heads // s.kv_heads, s.head_dim)
         blocks = [(*kv, mask) for kv, mask in zip(past, seen, strict=True)]
         y = segments.attend(q, [*blocks, (k, v, causal)])
@@ -195,15 +198,25 @@ def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
     return wide.astype(x.dtype) * gain
 
 
-def rotate(x: jax.Array, position: jax.Array, theta: float) -> jax.Array:
-    """Rotary embedding (RoFormer, arXiv:2104.09864), halves paired as in Llama.
+def rotary(position: jax.Array, dim: int, theta: float) -> jax.Array:
+    """Cosines and sines of rotary positions (RoFormer, arXiv:2104.09864).
 
     Args:
-        x: [T, heads, D]; position: [T] int; theta: the base of the wavelengths.
+        position: [T] int.
+        dim: D, of one head.
+        theta: base of the wavelengths.
+
+    Returns:
+        [2, T, 1, D / 2] float32.
     """
-    half = x.shape[-1] // 2
+    half = dim // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = position[:, None].astype(jnp.float32) * frequency
-    cos, sin = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    angle = position[:, None, None].astype(jnp.float32) * frequency
+    return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def rotate(x: jax.Array, waves: jax.Array) -> jax.Array:
+    """Turns [T, heads, D] by `rotary` positions, halves paired as in Llama."""
+    cos, sin = waves
+    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)

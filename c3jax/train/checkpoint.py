@@ -12,9 +12,15 @@ from c3jax.train.setup import Setup
 
 
 def save(workdir: pathlib.Path, step: int, state) -> None:
-    """Writes `checkpoints/<step>`, whole or not at all."""
-    with ocp.CheckpointManager((workdir / "checkpoints").absolute()) as manager:
-        manager.save(step, args=ocp.args.StandardSave(state))
+    """Writes `checkpoints/<step>`, whole or not at all.
+
+    Raises:
+        ValueError: there is such a checkpoint already.
+    """
+    directory = workdir / "checkpoints"
+    with ocp.CheckpointManager(directory.absolute()) as manager:
+        if not manager.save(step, args=ocp.args.StandardSave(state)):
+            raise ValueError(f"{directory} holds step {step} already.")
 
 
 def restore(workdir: pathlib.Path, step: int | None, target):

@@ -17,19 +17,39 @@ from c3jax.train.setup import Setup
 
 
 def initial_params(setup: Setup) -> dict:
-    """Random parameters on the mesh; rows of numbers start as waves of their value."""
+    """Random parameters on the mesh; in "words", numbers start as waves of n."""
     key = keys.stream(setup.config.seed, "init")
     shape = setup.team.shape
-    numbers = [str(n) for n in range(problems.LARGEST + 1)]
-    ids = np.array(setup.tokenizer.convert_tokens_to_ids(numbers))
-    waves = problems.number_features(shape.width) * shape.width**-0.5
 
     def init(key):
         params = decoder.init(key, shape)
-        return {**params, "embed": params["embed"].at[ids].set(waves)}
+        if setup.config.data.tokenizer != "words":
+            return params
+        embed = _number_rows(setup.tokenizer, params["embed"], shape.embed_std)
+        return {**params, "embed": embed}
 
     places = jax.tree.map(lambda p: p.sharding, setup.abstract_params())
     return jax.jit(init, out_shardings=places)(key)
+
+
+def _number_rows(tokenizer, embed: jax.Array, std: float) -> jax.Array:
+    """The embedding table with rows of numbers that know what they are.
+
+    Half of a number's row says how large it is, half which one it is. A change, +7 or
+    -7, starts as its amount's row plus or minus one direction, the sign.
+    """
+    width = embed.shape[1]
+
+    def ids(names):
+        return np.array(tokenizer.convert_tokens_to_ids(names))
+
+    waves = problems.number_features(width // 2) * std
+    numbers = ids([str(n) for n in problems.NUMBERS])
+    embed = embed.at[numbers, : width // 2].set(waves)
+    changes = ids([f"{n:+d}" for n in problems.CHANGES])
+    amounts = numbers[np.abs(problems.CHANGES)]
+    sign = np.sign(problems.CHANGES)[:, None] * embed[changes[0]]
+    return embed.at[changes].set(embed[amounts] + sign)
 
 
 def run(setup: Setup) -> dict:

@@ -7,7 +7,7 @@ import pytest
 from c3jax.data import problems
 from c3jax.reward import math
 
-FIRST_TEST = "ian has 70 eggs . lends 9 . wins 3 . buys 9 . how many now ?"
+FIRST_TEST = "ian has 26 books . lends 7 . waits 7 days . lends 4 . how many now ?"
 CAREFUL = problems.Carelessness(0, 0, 0, 0, 0)
 
 
@@ -29,9 +29,7 @@ def test_splits_share_no_program_and_demonstrations_write_training_ones_only():
     rng = random.Random(0)
     for problem in some("train"):
         plan = problems.demonstrate(problem, rng, problems.Carelessness()).plan
-        start, *amounts = (
-            int(n) for n in plan.replace("+ ", "").replace("- ", "-").split()
-        )
+        start, *amounts = map(int, plan.split())
         assert problems.split_of(start, amounts) == "train"
 
 
@@ -74,8 +72,8 @@ def test_careless_demonstrations_are_right_about_half_the_time():
 
 
 def test_numbers_that_differ_have_different_features():
-    waves = problems.number_features(64)
-    assert waves.shape == (100, 64)
+    waves = problems.number_features(32)
+    assert waves.shape == (100, 32)
     np.testing.assert_allclose((waves**2).mean(), 1, atol=0.05)
     gaps = np.linalg.norm(waves[:, None] - waves[None], axis=-1)
     assert gaps[~np.eye(100, dtype=bool)].min() > 1

@@ -20,8 +20,9 @@ def test_every_problem_and_demonstration_survives_the_round_trip(words):
                 assert words.decode(words.encode(text)) == text
 
 
-def test_a_number_is_one_token(words):
-    assert [len(words.encode(str(n))) for n in range(100)] == [1] * 100
+def test_a_number_is_one_token_and_so_is_a_change(words):
+    numbers = [str(n) for n in range(100)] + ["+7", "-7"]
+    assert [len(words.encode(number)) for number in numbers] == [1] * 102
 
 
 def test_the_kept_tokenizer_is_the_one_that_is_built(words):

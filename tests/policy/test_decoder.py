@@ -81,7 +81,10 @@ def test_positions_are_relative():
     q, k = (jax.random.normal(jax.random.key(i), (1, 1, 8)) for i in (0, 1))
 
     def score(i, j):
-        at = [decoder.rotate(x, jnp.array([p]), 1e4) for x, p in ((q, i), (k, j))]
+        at = [
+            decoder.rotate(x, decoder.rotary(jnp.array([p]), 8, 1e4))
+            for x, p in ((q, i), (k, j))
+        ]
         return float((at[0] * at[1]).sum())
 
     assert score(5, 3) == pytest.approx(score(105, 103), abs=1e-4)

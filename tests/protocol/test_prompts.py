@@ -31,13 +31,13 @@ def rendered(words, role, user):
 def test_a_context_has_the_ids_of_the_rendered_chat_template(words):
     compiled = [prompts.prompt(words, role, ROLES) for role in ROLES]
     question = words.encode(QUESTION, add_special_tokens=False)
-    message = words.encode("35 - 7", add_special_tokens=False)
+    message = words.encode("35 -7", add_special_tokens=False)
     first, second = compiled
     ids = [*first.before, *question, *first.after, first.script.opener]
     assert ids == rendered(words, ROLES[0], QUESTION)
     ids = [*second.before, *question, *second.after]
     ids += [*message, *second.script.glue[0], second.script.opener]
-    assert ids == rendered(words, ROLES[1], f"{QUESTION}\n\nreasoner :\n35 - 7")
+    assert ids == rendered(words, ROLES[1], f"{QUESTION}\n\nreasoner :\n35 -7")
     assert second.script.reads == (0,)
 
 

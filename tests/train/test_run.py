@@ -81,6 +81,13 @@ def test_one_altered_context_token_makes_the_replay_fail(workdir, tmp_path):
     assert set(named) == {(str(lines[1]["uid"]), "actor")}
 
 
+def test_a_run_is_never_written_over(workdir):
+    before = (workdir / "metrics.jsonl").read_text()
+    output = c3jax("--config=configs/math.py", f"--workdir={workdir}", *SMALL, ok=False)
+    assert "holds a run already" in output
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
 MATH = "--config=configs/math.py"
 
 
@@ -94,7 +101,7 @@ MATH = "--config=configs/math.py"
         ([MATH, "--config.credit.name=c4"], "did you mean 'c3'"),
         ([MATH, "--config.protocol.branching=(8,1)"], r"Try \(4, 2\)"),
         ([MATH, "--config.train.steps=many"], "steps=many"),
-        (["--mode=replay", "--workdir=nowhere"], "train there first"),
+        (["--mode=replay", "--workdir=nowhere"], "train in that --workdir first"),
         ([], "say which experiment"),
     ],
 )
