@@ -20,7 +20,9 @@ def pick(table: Mapping, name: str, field: str):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """What to write instead of `name`."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    near = difflib.get_close_matches(
+        str(name), [str(k) for k in known], n=1, cutoff=0.5
+    )
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"{meant}pick one of {sorted(known)}."
 

@@ -46,7 +46,9 @@ def test_a_batch_that_the_mesh_cannot_divide_is_refused():
 
 
 def test_a_parameter_that_the_mesh_cannot_divide_is_refused():
-    with pytest.raises(ValueError, match=r"mesh.tensor=8 does not divide .* kv axis"):
+    with pytest.raises(
+        ValueError, match=r"mesh.tensor=8 does not divide .* vocab axis"
+    ):
         support.math_setup(8, mesh__data=1, mesh__tensor=8)
 
 
