@@ -215,7 +215,7 @@ def update(
     def one(carry, piece):
         params, opt_state = carry
         gradient, stats = jax.grad(loss, has_aux=True)(params, team, objective, piece)
-        stats["grad_norm"] = optax.global_norm(gradient)
+        stats["grad_norm"] = optax.tree.norm(gradient)
         change, opt_state = optimise.update(gradient, opt_state, params)
         return (optax.apply_updates(params, change), opt_state), stats
 

@@ -103,12 +103,13 @@ def test_nothing_is_compiled_again_after_the_first_step():
     setup = support.math_setup(**SMALL)
     chex.clear_trace_counter()
     optimise = loop.optimiser(setup)
-    step = functools.partial(
-        update.update, team=setup.team, objective=setup.objective, optimise=optimise
-    )
-    once = update.compiled(
-        chex.assert_max_traces(step, n=1), loop.abstract_state(setup)
-    )
+
+    @chex.assert_max_traces(n=1)
+    def step(state, batch):
+        static = {"team": setup.team, "objective": setup.objective}
+        return update.update(state, batch, optimise=optimise, **static)
+
+    once = update.compiled(step, loop.abstract_state(setup))
     state, _ = loop.start(setup, warm_start.initial_params(setup))
     source = setup.task.split("train")
     before = tree.grow._cache_size()
