@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from c3jax.core import keys
+from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
 from c3jax.train import loop, update, warm_start
 from tests import support
@@ -25,14 +26,12 @@ def one_step(setup, step=0):
     source = setup.task.split("train")
     items = [source[i] for i in range(setup.config.train.batch_size)]
     grown = loop.grow(setup, state, step, items)
-    # Random answers are all wrong, so the rewards are made up.
+    # Random answers are all wrong, so the advantages are made up.
     rng = np.random.default_rng(0)
-    reward = rng.random((len(items), *setup.team.protocol.branching))
     advantage = tuple(
         np.float32(rng.standard_normal(turn.length.shape)) for turn in grown.turns
     )
     grown = grown._replace(advantage=advantage)
-    assert reward.shape == grown.graded.reward.shape
     reference = jax.tree.map(jnp.copy, state.params) if setup.config.train.kl else None
     state, stats = update_step(state, loop.credited(setup, grown, reference))
     return state, grown, stats
@@ -141,8 +140,6 @@ def test_credit_teaches_a_team_what_is_rewarded():
         )
     )
     questions, key, history = support.questions(8), keys.stream(0, "rollout"), []
-    from c3jax.credit import baselines
-
     for index in range(40):
         turns = tree.grow(state.params, team, questions, jax.random.fold_in(key, index))
         # The actor is paid for every token 7 that it says.
