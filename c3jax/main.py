@@ -1,7 +1,11 @@
 """python -m c3jax.main --config=configs/math.py [--workdir=DIR] [--config.KEY=VALUE]
 
-Trains the team that a config describes; any field of the config is a flag.
---mode=replay certifies a finished run: every message of its saved trees is sampled
+Trains the team that a config describes; any field of the config is a flag. The same
+command goes on with a run that was stopped or killed.
+
+--mode=evaluate measures the newest checkpoint of a run on the test questions.
+--mode=report makes the page of a run, finished or not.
+--mode=replay certifies a run: every message of its newest saved trees is sampled
 again, alone, from its context rebuilt from disk.
 """
 
@@ -9,6 +13,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 
 import ml_collections
@@ -16,15 +21,20 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from c3jax.core import config as configs
-
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file with get_config().", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "replay"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "report", "replay"], "What to do."
+)
+_CACHE = flags.DEFINE_string(
+    "cache_dir",
+    str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax"),
+    "Where compiled programs and warm starts are kept for other runs; empty for none.",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -35,28 +45,98 @@ def main(argv: list[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
-    from c3jax.audit import certificate  # After the flags: these take seconds.
-    from c3jax.train import loop, setup
-
     try:
-        config, workdir = _experiment()
-        resolved = setup.resolve(config)
-        if _MODE.value == "replay":
-            found = certificate.certify(resolved, workdir)
-            print(found)
-            sys.exit(1 if found.failures else 0)
-        if (workdir / "config.json").exists():
-            raise ValueError(
-                f"{workdir} holds a run already; give --workdir=DIR for another one, "
-                "or remove it."
-            )
+        modes = {
+            "train": _train,
+            "evaluate": _evaluate,
+            "report": _report,
+            "replay": _replay,
+        }
+        sys.exit(modes[_MODE.value]())
     except ValueError as error:
         sys.exit(f"c3jax: {error}")
-    loop.run(resolved, workdir)
+    except OSError as error:
+        sys.exit(
+            f"c3jax: {error.strerror or error}: {error.filename}. Once that is put "
+            "right, the same command goes on from the last checkpoint."
+        )
+
+
+# What a mode needs is imported inside it: the flags are checked first, and some of
+# these take seconds.
+
+
+def _train() -> int:
+    """Trains, or goes on; returns the exit code."""
+    from c3jax.audit import report
+    from c3jax.core import environment, files, signals
+    from c3jax.train import loop, setup, summary, workdir
+
+    config, directory = _experiment()
+    cache = _cache()
+    resolved = setup.resolve(config)
+    with files.locked(directory), signals.Stop() as stop:
+        changes = workdir.claim(directory, config, environment.describe(resolved.mesh))
+        if workdir.summary(directory) is None:
+            for change in changes:
+                print(f"{change}: not bit-equal to an unbroken run", flush=True)
+            loop.run(resolved, directory, cache=cache, stop=stop)
+        found = workdir.summary(directory)
+        if found is None:
+            print(f"{stop.signal.name}: the same command goes on from there")
+            return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
+        page = directory / report.PAGE
+        if not page.exists():
+            report.write(directory)
+    print(f"{summary.told(found)}\n  {page}")
+    return 0
+
+
+def _evaluate() -> int:
+    """Measures the newest checkpoint and writes what it found; returns 0."""
+    import json
+
+    from c3jax.core import files
+    from c3jax.train import checkpoint, evaluate, loop, setup
+
+    config, directory = _experiment()
+    _cache()
+    resolved = setup.resolve(config)
+    with checkpoint.Store(directory / "checkpoints") as store:
+        state, _ = store.restore(loop.abstract_state(resolved))
+    found = evaluate.measure(state.params, resolved)
+    step = int(state.step)
+    path = directory / f"evaluation-{step}.json"
+    files.write(path, json.dumps({"step": step, **found.fields()}, indent=2) + "\n")
+    print(f"step {step}  {found}\n{path}")
+    return 0
+
+
+def _report() -> int:
+    """Makes the page of a run; returns 0."""
+    from c3jax.audit import report
+
+    _, directory = _experiment()
+    print(report.write(directory))
+    return 0
+
+
+def _replay() -> int:
+    """Certifies a run; returns 1 if a message could not be replayed."""
+    from c3jax.audit import certificate
+    from c3jax.train import setup
+
+    config, directory = _experiment()
+    _cache()
+    found = certificate.certify(setup.resolve(config), directory)
+    print(found)
+    return 1 if found.failures else 0
 
 
 def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """The config and the workdir; a run that exists has its config with it."""
+    from c3jax.train import workdir
+
     config, name = _CONFIG.value, None
     try:
         name = config and config.name
@@ -65,13 +145,23 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
         raise ValueError(f"--config={path}: there is no such file.") from None
     if not (name or (_WORKDIR.value and _MODE.value != "train")):
         raise ValueError("say which experiment: --config=configs/math.py")
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
     if _MODE.value == "train":
-        return config, workdir
-    saved = workdir / "config.json"
-    if not saved.exists():
-        raise ValueError(f"there is no {saved}; train in that --workdir first.")
-    return configs.from_json(saved.read_text()), workdir
+        return config, directory
+    return workdir.config(directory), directory
+
+
+def _cache() -> pathlib.Path | None:
+    """Sets up the cache of compiled programs; where warm starts are kept."""
+    import jax
+
+    if not _CACHE.value:
+        return None
+    directory = pathlib.Path(_CACHE.value).expanduser()
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(directory / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return directory
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -67,6 +67,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         lr=5e-3,
         warmup=30,
         careless=dict(misread=0.55, distracted=0.5, early=0.1, slip=0.04, unboxed=0.04),
+        checkpoint_every=250,
     )
     # From here on only the reward of the final answer teaches.
     c.train = dict(
@@ -82,6 +83,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         b2=0.99,
         weight_decay=0.0,
         max_grad_norm=0.3,
+        checkpoint_every=20,
     )
-    c.evaluate = dict(questions=512, samples=4, batch_size=512, trees=4)
+    c.evaluate = dict(
+        every=40,  # training steps
+        questions=512,
+        samples=10,  # episodes a question, for pass@k
+        k=(1, 4, 10),
+        batch_size=512,
+        trees=4,  # questions of which the whole tree is saved
+    )
     return c.lock()

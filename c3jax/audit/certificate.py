@@ -14,7 +14,7 @@ import numpy as np
 
 from c3jax.core import keys
 from c3jax.rollout import replay
-from c3jax.train import checkpoint, loop
+from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
 
@@ -50,12 +50,12 @@ def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
     Raises:
         ValueError: the run has no trees, or no checkpoint of the policy that grew them.
     """
-    files = sorted((workdir / "trees").glob("*.jsonl"))
-    if not files:
+    saved = trees.saved(workdir)
+    if not saved:
         raise ValueError(f"{workdir}/trees holds no trees; train there first.")
-    lines = checkpoint.load_trees(files[-1])
-    step = lines[0]["step"]
-    state = checkpoint.restore(workdir, step, loop.abstract_state(setup))
+    lines = trees.load(saved[-1])
+    with checkpoint.Store(workdir / "checkpoints") as store:
+        state, _ = store.restore(loop.abstract_state(setup), lines[0]["step"])
     certificate = Certificate()
     for line, level in itertools.product(lines, range(len(setup.team.scripts))):
         _replay_level(setup, state.params, line, level, certificate)

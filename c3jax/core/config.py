@@ -1,10 +1,7 @@
 """Refusals that every layer words the same way: what came, what was wanted."""
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping
-
-import ml_collections
 
 
 def pick(table: Mapping, name: str, field: str):
@@ -49,13 +46,3 @@ def only_keys(section: Mapping, known: Iterable[str], field: str) -> None:
             raise ValueError(f"{field}.{key} is read by nobody; {suggest(key, known)}")
     if missing := sorted(known - set(section)):
         raise ValueError(f"{field} lacks {missing}; add them to the config.")
-
-
-def to_json(config: ml_collections.ConfigDict) -> str:
-    """A config as JSON text; `from_json` reads it back, tuples as lists."""
-    return json.dumps(config.to_dict(), indent=2, sort_keys=True)
-
-
-def from_json(text: str) -> ml_collections.ConfigDict:
-    """A locked config from `to_json`."""
-    return ml_collections.ConfigDict(json.loads(text)).lock()

@@ -1,22 +1,139 @@
-"""What a run tells: a JSON line a step, and a line of progress for a person."""
+"""What a run tells: a JSON line a step, TensorBoard events, progress for a person."""
 
+import contextlib
 import json
+import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterator, Mapping
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+
+LINES = "metrics.jsonl"
+_EVENTS = "events.out.tfevents."
+
+
+def is_wall_clock(field: str) -> bool:
+    """Whether a field of a line tells time, and so differs between equal runs."""
+    return field == "time" or "seconds" in field
 
 
 class Log:
-    """Appends one JSON object a line; a line is whole on disk before the next step."""
+    """Appends a line to `metrics.jsonl`, and its numbers to TensorBoard events.
 
-    def __init__(self, path: pathlib.Path):
-        self._file = path.open("a", buffering=1, encoding="utf-8")
+    Both files can be cut back to where they stood, so that a step which is done again
+    is logged once.
+    """
 
-    def write(self, **fields) -> None:
-        self._file.write(json.dumps(fields) + "\n")
+    def __init__(self, directory: pathlib.Path, sizes: Mapping[str, int]):
+        """Opens the log of a run.
+
+        Args:
+            directory: of the run.
+            sizes: from `sizes()`, what to keep of each file; {} to begin.
+
+        Raises:
+            ValueError: lines that were written are not there any more.
+        """
+        self._directory = directory
+        self._path = directory / LINES
+        kept = sizes.get(LINES, 0)
+        there = self._path.stat().st_size if self._path.exists() else 0
+        if there < kept:
+            raise ValueError(
+                f"{self._path} has {there} bytes, but its first {kept} were written "
+                "before the checkpoint to go on from; put the file back, or remove "
+                f"{directory} to start again."
+            )
+        for path in [self._path, *directory.glob(f"{_EVENTS}*")]:
+            if path.name not in sizes:
+                path.unlink(missing_ok=True)
+            elif path.exists() and path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
+        self._file = self._path.open("a", encoding="utf-8")
+        # Its name holds the second; the count tells apart two within one.
+        count = len(list(directory.glob(f"{_EVENTS}*")))
+        self._events = EventsWriter(str(directory / "events"), f".{count}")
+        self._flushed = time.monotonic()
+
+    def write(self, *, step: int, **fields: float) -> None:
+        """Logs named numbers of a step; the line is in the file when this returns.
+
+        Raises:
+            OSError: it cannot be, say because the disk is full.
+        """
+        now = time.time()
+        with _naming(self._path):
+            self._file.write(json.dumps({"step": step, **fields, "time": now}) + "\n")
+            self._file.flush()
+        values = [Summary.Value(tag=k, simple_value=v) for k, v in fields.items()]
+        event = Event(wall_time=now, step=step, summary=Summary(value=values))
+        with _naming(self._directory):
+            self._events.write_event(event)
+            if time.monotonic() - self._flushed > 5:
+                self._flushed = time.monotonic()
+                self._events.flush()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file so far, all of them safely on disk."""
+        with _naming(self._directory):
+            self._events.flush()
+            os.fsync(self._file.fileno())
+        names = [self._path, *self._directory.glob(f"{_EVENTS}*")]
+        return {path.name: path.stat().st_size for path in names}
 
     def close(self) -> None:
         self._file.close()
+        with _naming(self._directory):
+            self._events.close()
+
+
+def read(directory: pathlib.Path) -> list[dict]:
+    """The lines of a run's `metrics.jsonl`; one that is being written is left out."""
+    path = directory / LINES
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Says which file it was that could not be written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+class Stopwatch:
+    """Wall-clock seconds by phase, since they were last taken."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Counts what is inside; work on a device counts where it is waited for."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - begin
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """The seconds of each phase and of "other"; the next reading starts anew."""
+        now = time.monotonic()
+        other = max(now - self._since - sum(self._seconds.values()), 0.0)
+        taken = {**self._seconds, "other": other}
+        self._since, self._seconds = now, {}
+        return taken
 
 
 class Progress:

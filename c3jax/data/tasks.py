@@ -27,12 +27,12 @@ TASKS = {"problems": Task(problems.Problems, problems.demonstrate)}
 def order(source: Sequence, seed: int) -> Sequence:
     """An endless sequence over a source, shuffled anew each time it is through.
 
-    Item i is a function of (source, seed, i) alone, so a run's place in the data is its
-    step.
+    Item i is a function of (source, seed, i) alone, so a run's place in the data is one
+    number.
     """
     return grain.MapDataset.source(source).shuffle(seed=seed).repeat()
 
 
-def batch(ordered: Sequence, step: int, size: int) -> list:
-    """The questions of one training step."""
-    return [ordered[index] for index in range(step * size, (step + 1) * size)]
+def batch(ordered: Sequence, begin: int, size: int) -> list:
+    """`size` questions from a place in the data on."""
+    return [ordered[index] for index in range(begin, begin + size)]

@@ -8,6 +8,7 @@ stored and read once for everything below. Sampling, replay and training share
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -187,6 +188,31 @@ def grow(
         )
         turns += (_fold(turn, len(sizes), flat),)
     return turns
+
+
+def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
+    """Context tokens that `grow` ran through the policy, by the lengths that occurred.
+
+    Each counts as often as `context` computes it, once at its own level of the tree.
+
+    Args:
+        team: static description.
+        questions: heads of B questions.
+        turns: one a role, as grown.
+    """
+    total = 0
+    for level, script in enumerate(team.scripts):
+        if level in team.silenced:
+            continue
+        total += int(questions.lengths[level].sum())
+        span: set[int] = set()
+        for index, glue in zip(script.reads, script.glue, strict=True):
+            axes = {*team.protocol.spans[index], index}
+            span |= axes
+            repeats = math.prod(team.protocol.branching[a] for a in span - axes)
+            turn = turns[index]
+            total += repeats * int((turn.length - turn.ended + len(glue)).sum())
+    return total
 
 
 @struct.dataclass

@@ -1,119 +1,158 @@
-"""What a run leaves on disk to be continued, replayed or audited: state and trees."""
+"""Checkpoints: arrays and a record, whole or absent, checked when they are read."""
 
+import concurrent.futures
+import contextlib
+import errno
 import json
+import os
 import pathlib
+import shutil
+from collections.abc import Callable, Iterator
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from c3jax.credit import baselines
-from c3jax.train.setup import Setup
+from c3jax.core import files
 
 
-def save(workdir: pathlib.Path, step: int, state) -> None:
-    """Writes `checkpoints/<step>`, whole or not at all.
+class Store:
+    """The checkpoints of one directory, `<step>/` each.
 
-    Raises:
-        ValueError: there is such a checkpoint already.
+    A step is written by Orbax in the background under another name, sealed with the
+    checksum of every file (`sha256sum --check SHA256SUMS` reads it, too), and renamed.
+    So a step that is there is whole, and one that was damaged later is noticed.
     """
-    directory = workdir / "checkpoints"
-    with ocp.CheckpointManager(directory.absolute()) as manager:
-        if not manager.save(step, args=ocp.args.StandardSave(state)):
-            raise ValueError(f"{directory} holds step {step} already.")
 
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        keep: Callable[[int], bool] = lambda step: True,
+        recent: int = 2,
+    ):
+        """A store to read and write.
 
-def restore(workdir: pathlib.Path, step: int | None, target):
-    """Reads a checkpoint back.
+        Args:
+            directory: made when the first step is saved.
+            keep: which steps stay for good.
+            recent: how many of the newest steps stay beside those.
+        """
+        self._directory, self._keep, self._recent = directory, keep, recent
+        self._checkpointer = ocp.StandardCheckpointer()
+        self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        self._pending: concurrent.futures.Future | None = None
 
-    Args:
-        workdir: of the run.
-        step: which one; None for the newest.
-        target: a tree of arrays or `jax.ShapeDtypeStruct` with shardings: what to read
-            and where to put it.
+    def __enter__(self) -> "Store":
+        return self
 
-    Raises:
-        ValueError: there is no such checkpoint.
-    """
-    directory = workdir / "checkpoints"
-    if not directory.exists():
-        raise ValueError(f"{directory} does not exist; train there first.")
-    with ocp.CheckpointManager(directory.absolute()) as manager:
-        steps = manager.all_steps()
-        step = manager.latest_step() if step is None else step
+    def __exit__(self, *_) -> None:
+        try:
+            self.wait()
+        finally:
+            self._worker.shutdown()
+            self._checkpointer.close()
+
+    def path(self, step: int) -> pathlib.Path:
+        return self._directory / str(step)
+
+    def steps(self) -> list[int]:
+        """Steps that are there, ascending."""
+        found = self._directory.glob("[0-9]*")
+        return sorted(int(path.name) for path in found if path.name.isdigit())
+
+    def save(self, step: int, state, record: dict) -> None:
+        """Begins to write a step; returns once arrays and record may change.
+
+        Args:
+            step: one that is not there yet.
+            state: a tree of arrays.
+            record: what JSON can hold.
+
+        Raises:
+            OSError: this step or the one before could not be written.
+        """
+        self.wait()
+        for end in ("unfinished", "deleted"):  # Left by a kill.
+            for path in self._directory.glob(f"*.{end}"):
+                shutil.rmtree(path)
+        unfinished = self._directory / f"{step}.unfinished"
+        with _plainly(unfinished):
+            self._checkpointer.save((unfinished / "state").absolute(), state)
+        text = json.dumps(record, indent=2)
+        self._pending = self._worker.submit(self._finish, step, unfinished, text)
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def restore(self, target, step: int | None = None):
+        """Reads a step back.
+
+        Args:
+            target: a tree of arrays or `jax.ShapeDtypeStruct` with shardings: what to
+                read and where to put it.
+            step: which one; None for the newest.
+
+        Returns:
+            The state and the record.
+
+        Raises:
+            ValueError: there is no such step, or it was damaged; says what to do.
+        """
+        steps = self.steps()
+        if not steps:
+            raise ValueError(
+                f"{self._directory} holds no checkpoint; train there first."
+            )
+        step = steps[-1] if step is None else step
         if step not in steps:
-            raise ValueError(f"{directory} has steps {sorted(steps)}, not {step}.")
-        return manager.restore(step, args=ocp.args.StandardRestore(target))
+            raise ValueError(f"{self._directory} has steps {steps}, not {step}.")
+        if damaged := files.broken(self.path(step)):
+            raise ValueError(self._advice(step, damaged))
+        path = self.path(step).absolute()
+        state = self._checkpointer.restore(path / "state", target)
+        return state, json.loads((path / "record.json").read_text())
+
+    def _finish(self, step: int, unfinished: pathlib.Path, record: str) -> None:
+        with _plainly(unfinished):
+            self._checkpointer.wait_until_finished()
+            files.write(unfinished / "record.json", record)
+            files.seal(unfinished)
+            unfinished.rename(self.path(step))
+        for old in self.steps()[: -self._recent]:
+            if not self._keep(old):
+                files.remove(self.path(old))
+
+    def _advice(self, step: int, damaged: list[str]) -> str:
+        what = (
+            f"{self.path(step)} is damaged: {', '.join(damaged[:3])} changed after it "
+            "was written. "
+        )
+        doomed = [step]
+        for older in [s for s in self.steps() if s < step][::-1]:
+            if not files.broken(self.path(older)):
+                names = " and ".join(str(self.path(s)) for s in doomed)
+                return what + (
+                    f"The last good step is {older}: remove {names}, and the same "
+                    "command goes on from there."
+                )
+            doomed.append(older)
+        return what + (
+            f"No earlier step is whole: remove {self._directory.parent} to start again."
+        )
 
 
-def save_trees(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown):
-    """Writes some of a step's trees to `trees/<step>.jsonl`, one question a line.
-
-    A line holds the address (seed, step, uid) of every draw, each role's head, and
-    for each message its ids, text, log-probabilities, margins, value and advantage,
-    nested [N][K]: all that a replay needs beside the policy of that step.
-
-    Args:
-        workdir: of the run.
-        setup: of the run; `evaluate.trees` says how many questions.
-        step: which step they were grown in, with the policy of that checkpoint.
-        items: the questions.
-        grown: a `loop.Grown`.
-    """
-    path = workdir / "trees" / f"{step:08d}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    team = setup.team
-    spans, roles = team.protocol.spans, team.protocol.roles
-    questions, turns, advantage = jax.device_get(
-        (grown.questions, grown.turns, grown.advantage)
-    )
-    texts = [
-        np.array(setup.texts(turn), object).reshape(turn.length.shape) for turn in turns
-    ]
-    values = [
-        baselines.tree_value(grown.graded.reward, span, level)
-        for level, span in enumerate(spans)
-    ]
-
-    def message(level, at):
-        turn = turns[level]
-        size = int(turn.length[at])
-        return {
-            "text": texts[level][at],
-            "value": float(values[level][at]),
-            "advantage": float(advantage[level][at]),
-            "ended": bool(turn.ended[at]),
-            "tokens": turn.tokens[at][:size].tolist(),
-            "logp": turn.logp[at][:size].tolist(),
-            "margin": turn.margin[at][:size].tolist(),
-        }
-
-    def said(level, row):
-        _, n, k = turns[level].length.shape
-        head = questions.heads[level][row, : questions.lengths[level][row]]
-        return {
-            "role": roles[level].name,
-            "head": head.tolist(),
-            "messages": [
-                [message(level, (row, i, j)) for j in range(k)] for i in range(n)
-            ],
-        }
-
-    with path.open("w", encoding="utf-8") as file:
-        for row, item in enumerate(items[: setup.config.evaluate.trees]):
-            line = {
-                "step": step,
-                "seed": setup.config.seed,
-                "uid": item.uid,
-                "question": item.text,
-                "answer": item.answer,
-                "reward": grown.graded.reward[row].tolist(),
-                "roles": [said(level, row) for level in range(len(roles))],
-            }
-            file.write(json.dumps(line) + "\n")
-
-
-def load_trees(path: pathlib.Path) -> list[dict]:
-    """The lines of a file of trees."""
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+@contextlib.contextmanager
+def _plainly(path: pathlib.Path) -> Iterator[None]:
+    """Turns Orbax's report of a full disk into the system's."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if f"os_error_code='{code}'" in str(error):
+                raise OSError(code, os.strerror(code), str(path)) from None
+        raise

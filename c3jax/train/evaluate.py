@@ -1,12 +1,16 @@
 """How good a team is on questions it never trained on."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from c3jax.core import keys, stats
 from c3jax.reward import math
 from c3jax.rollout import tree
+from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
 
@@ -16,79 +20,131 @@ class Graded:
 
     Attributes:
         reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role.
-        malformed: fraction of answers without a box.
-        truncated: fraction of messages, of all roles, cut at their limit.
+        spent: on growing and scoring them.
     """
 
     reward: np.ndarray
-    malformed: float
-    truncated: float
+    spent: Spent
 
 
-def grade(setup: Setup, team: tree.Team, items: list, turns: tuple) -> Graded:
-    """Scores every answer of a batch of trees against its question's gold answer."""
+def grade(setup: Setup, team: tree.Team, questions, items: list, turns) -> Graded:
+    """Scores every answer of a batch of trees against its question's gold answer.
+
+    Args:
+        setup: of the run.
+        team: that grew the trees.
+        questions: heads of B questions, on the devices or not.
+        items: the same questions.
+        turns: one a role.
+    """
+    turns, questions = jax.device_get((turns, questions))
     texts = setup.texts(turns[-1])
     each = len(texts) // len(items)
     gold = [item.answer for item in items for _ in range(each)]
     reward = [
         math.score(text, answer) for text, answer in zip(texts, gold, strict=True)
     ]
-    cut = [~np.asarray(turn.ended).reshape(-1) for turn in turns]
+    said = [turn for level, turn in enumerate(turns) if level not in team.silenced]
     return Graded(
         reward=np.array(reward, np.float32).reshape(
             len(items), *team.protocol.branching
         ),
-        malformed=float(np.mean([math.extract(text) is None for text in texts])),
-        truncated=float(np.concatenate(cut).mean()),
+        spent=Spent(
+            evaluator_calls=len(reward),
+            malformed=sum(math.extract(text) is None for text in texts),
+            messages=sum(turn.length.size for turn in said),
+            truncated=sum(int((~turn.ended).sum()) for turn in said),
+            generated_tokens=sum(int(turn.length.sum()) for turn in said),
+            prefilled_tokens=tree.prefilled(team, questions, turns),
+        ),
     )
 
 
-def accuracy(params: dict, setup: Setup, key: jax.Array) -> dict[str, float]:
-    """Greedy and sampled accuracy on the test questions, in [0, 1].
+class Evaluation(NamedTuple):
+    """A team on the test questions.
+
+    Attributes:
+        figures: "greedy"; "pass_at_1" and other k, of `evaluate.samples` episodes a
+            question; and for each role that does not answer, "without <role>", sampled
+            while its message is empty: what is left when the others are on their own.
+            Intervals are over questions.
+        spent: on measuring them.
+    """
+
+    figures: dict[str, stats.Interval]
+    spent: Spent
+
+    def fields(self) -> dict[str, float]:
+        """As fields of the log."""
+        found = self.spent.figures("evaluate/")
+        for name, interval in self.figures.items():
+            found[f"evaluate/{name}"] = interval.mean
+            found[f"evaluate/{name}_low"] = interval.low
+            found[f"evaluate/{name}_high"] = interval.high
+        return found
+
+    def __str__(self) -> str:
+        return "  ".join(f"{shown(n)} {value}" for n, value in self.figures.items())
+
+
+def shown(name: str) -> str:
+    """The name of a figure, for a person: pass@10."""
+    return name.replace("pass_at_", "pass@")
+
+
+def measure(
+    params: dict, setup: Setup, stop: Callable[[], bool] = lambda: False
+) -> Evaluation | None:
+    """Greedy accuracy and pass@k on the test questions.
+
+    Args:
+        params: the policy.
+        setup: of the run.
+        stop: asked between batches.
 
     Returns:
-        "greedy"; "sampled", the mean over `evaluate.samples` episodes a question; and
-        for each role that does not answer, "without <role>", sampled while its message
-        is empty: what is left when the others are on their own.
+        The evaluation; None if it was stopped.
     """
     c = setup.config.evaluate
     chain = setup.team.protocol.chain()
+    sampled = setup.team.replace(protocol=chain.chain(c.samples))
     teams = {
         "greedy": setup.team.replace(
             protocol=chain, sampling=setup.team.sampling.greedy()
         ),
-        "sampled": setup.team.replace(protocol=chain.chain(c.samples)),
+        "sampled": sampled,
     }
     for level, role in enumerate(chain.roles):
         if not role.answers:
-            teams[f"without {role.name}"] = teams["sampled"].replace(silenced=(level,))
-    test = setup.task.split("test")
-    items = [test[index] for index in range(c.questions)]
-    return {
-        name: float(np.mean(_rewards(params, setup, team, items, key)))
-        for name, team in teams.items()
-    }
+            teams[f"without {role.name}"] = sampled.replace(silenced=(level,))
+    solved, spent = {}, Spent()
+    for name, team in teams.items():
+        rewards = []
+        for graded in _graded(params, setup, team):
+            rewards.append(graded.reward.reshape(graded.reward.shape[0], -1))
+            spent += graded.spent
+            if stop():
+                return None
+        solved[name] = np.concatenate(rewards) == 1  # [questions, episodes]
+    correct = solved.pop("sampled").sum(1)
+    for k in sorted({1, *c.k}):
+        solved[f"pass_at_{k}"] = stats.pass_at_k(correct, c.samples, k)[:, None]
+    order = sorted(solved, key=lambda name: name.startswith("without"))
+    return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
 
 
-def _rewards(params, setup, team, items, key) -> np.ndarray:
-    """[questions, episodes] rewards, a batch at a time."""
-    size = setup.config.evaluate.batch_size
-    rewards = []
-    for begin in range(0, len(items), size):
-        part = items[begin : begin + size]
-        # The last batch is filled up, so that one shape is compiled.
-        filled = part + [part[-1]] * (size - len(part))
-        turns = tree.grow(params, team, setup.questions(filled), key)
-        graded = grade(setup, team, filled, turns)
-        rewards.append(graded.reward.reshape(size, -1)[: len(part)])
-    return np.concatenate(rewards)
-
-
-def named(accuracies: dict[str, float]) -> dict[str, float]:
-    """Accuracies as fields of the log."""
-    return {f"evaluate/{name}": value for name, value in accuracies.items()}
-
-
-def shown(accuracies: dict[str, float]) -> str:
-    """Accuracies for a person."""
-    return "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())
+def _graded(params, setup, team):
+    """The test questions as graded trees, a batch at a time."""
+    c = setup.config.evaluate
+    test, key = setup.task.split("test"), keys.stream(setup.config.seed, "evaluate")
+    for begin in range(0, c.questions, c.batch_size):
+        items = [test[i] for i in range(begin, min(begin + c.batch_size, c.questions))]
+        # The last batch is filled up, so that one shape is compiled, and cut again.
+        filled = items + [items[-1]] * (c.batch_size - len(items))
+        questions = setup.questions(filled)
+        turns = tree.grow(params, team, questions, key)
+        questions, turns = jax.tree.map(
+            lambda leaf: leaf[: len(items)],  # noqa: B023
+            jax.device_get((questions, turns)),
+        )
+        yield grade(setup, team, questions, items, turns)

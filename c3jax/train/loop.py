@@ -1,75 +1,196 @@
 """The story of a run: grow trees, score the leaves, assign credit, update."""
 
+import dataclasses
 import functools
+import json
 import pathlib
-import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from c3jax.core import config as configs
-from c3jax.core import keys, metrics
+from c3jax.core import files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.data import tasks
 from c3jax.rollout import tree
-from c3jax.train import checkpoint, evaluate, update, warm_start
+from c3jax.train import (
+    checkpoint,
+    evaluate,
+    summary,
+    trees,
+    update,
+    warm_start,
+)
+from c3jax.train import (
+    workdir as workdirs,
+)
+from c3jax.train.ledger import Ledger, Spent
 from c3jax.train.setup import Setup
 
 
-def run(setup: Setup, workdir: pathlib.Path) -> dict[str, dict[str, float]]:
-    """Warm start, training and evaluation of one experiment.
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run knows beside its arrays, as a checkpoint holds it.
 
-    Writes `config.json`, `metrics.jsonl`, the final checkpoint, and a few trees grown
-    from it, to `workdir`.
-
-    Returns:
-        Accuracies "before" and "after" training, named as by `evaluate.accuracy`.
+    Attributes:
+        seed: of the run.
+        step: training steps done.
+        next_index: place in the data, questions from its beginning.
+        evaluated: the last step that was evaluated; -1 before the first.
+        ledger: what was spent.
+        log: bytes of each log file that were written.
     """
-    begin, c = time.monotonic(), setup.config
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(configs.to_json(c) + "\n")
-    log = metrics.Log(workdir / "metrics.jsonl")
-    eval_key = keys.stream(c.seed, "evaluate")
-    source = tasks.order(setup.task.split("train"), c.seed)
 
-    params = warm_start.run(setup)
-    before = evaluate.accuracy(params, setup, eval_key)
-    log.write(step=0, **evaluate.named(before))
-    print(f"before  {evaluate.shown(before)}", flush=True)
+    seed: int
+    step: int = 0
+    next_index: int = 0
+    evaluated: int = -1
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    log: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
-    reference = jax.tree.map(jnp.copy, params) if c.train.kl else None
-    state, update_step = start(setup, params)
-    progress = metrics.Progress("train", c.train.steps)
-    for step in range(c.train.steps):
-        since = time.monotonic()
-        grown = grow(setup, state, step, tasks.batch(source, step, c.train.batch_size))
-        state = state.replace(memory=grown.memory)
-        state, stats = update_step(state, credited(setup, grown, reference))
-        figures = {**grown.figures(), **{k: float(v) for k, v in stats.items()}}
-        seconds = time.monotonic() - since
-        log.write(step=step + 1, **figures, seconds=seconds)
-        progress.show(
-            step + 1,
-            reward=f"{figures['reward']:.3f}",
-            loss=f"{figures['loss']:+.4f}",
-            **{"tok/s": f"{figures['rollout/generated_tokens'] / seconds:,.0f}"},
-        )
+    def replace(self, **changes) -> "Record":
+        return dataclasses.replace(self, **changes)
 
-    after = evaluate.accuracy(state.params, setup, eval_key)
-    log.write(step=c.train.steps, **evaluate.named(after))
-    log.close()
-    print(f"after   {evaluate.shown(after)}", flush=True)
-    checkpoint.save(workdir, c.train.steps, state)
-    items = tasks.batch(source, c.train.steps, c.train.batch_size)
-    grown = grow(setup, state, c.train.steps, items)
-    checkpoint.save_trees(workdir, setup, c.train.steps, items, grown)
-    print(
-        f"{metrics.clock(time.monotonic() - begin)} in all; everything is in {workdir}"
-    )
-    return {"before": before, "after": after}
+    def spend(self, part: str, spent: Spent, seconds: Mapping[str, float]) -> "Record":
+        return self.replace(ledger=self.ledger.add(part, spent, seconds))
+
+    @classmethod
+    def from_json(cls, fields: Mapping) -> "Record":
+        """A record from `dataclasses.asdict`, by way of JSON."""
+        return cls(**{**fields, "ledger": Ledger.from_json(fields["ledger"])})
+
+
+def run(
+    setup: Setup,
+    workdir: pathlib.Path,
+    *,
+    cache: pathlib.Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains one experiment, from where its directory stands to `summary.json`.
+
+    Args:
+        setup: of the run.
+        workdir: claimed by this experiment.
+        cache: where a warm start is kept for other runs; None for nowhere.
+        stop: asked at every step; if it says so, the run is saved and left.
+
+    Raises:
+        OSError: something could not be written.
+        ValueError: a checkpoint is damaged.
+    """
+    c = setup.config
+    with checkpoint.Store(workdir / "checkpoints", _keeps(setup)) as store:
+        begun = _begin(setup, store, workdir, cache, stop)
+        if begun is None:
+            return
+        state, record, reference = begun
+        update_step = compiled_update(setup)
+        source = tasks.order(setup.task.split("train"), c.seed)
+        log, watch = metrics.Log(workdir, record.log), metrics.Stopwatch()
+        progress = metrics.Progress("train", c.train.steps)
+        for step in range(record.step, c.train.steps + 1):
+            items = tasks.batch(source, record.next_index, c.train.batch_size)
+            grown = grow(setup, state, step, items, watch)
+
+            if _is_due(setup, step) and record.evaluated < step:
+                trees.save(workdir, setup, step, items, grown)
+                with watch("evaluate"):
+                    found = evaluate.measure(state.params, setup, stop)
+                if found is not None:
+                    spent = found.spent
+                    if step == c.train.steps:  # These trees were only looked at.
+                        spent += grown.graded.spent
+                    record = record.replace(evaluated=step)
+                    record = record.spend("evaluate", spent, watch.take())
+                    log.write(step=step, **found.fields(), **record.ledger.figures())
+                    print(f"step {step}  {found}", flush=True)
+            done, stopped = record.evaluated == c.train.steps, stop()
+            if _is_saved(setup, step) or stopped:
+                with watch("checkpoint"):
+                    record = record.replace(log=log.sizes())
+                    if step not in store.steps():
+                        store.save(step, state, dataclasses.asdict(record))
+            if done or stopped:
+                break
+
+            with watch("update"):
+                state = state.replace(memory=grown.memory)
+                state, stats = update_step(state, credited(setup, grown, reference))
+                stats = {name: float(value) for name, value in stats.items()}
+            spent = grown.graded.spent + Spent(trained_tokens=grown.trained(setup))
+            record = record.replace(
+                step=step + 1, next_index=record.next_index + len(items)
+            ).spend("train", spent, seconds := watch.take())
+            reward = float(grown.graded.reward.mean())
+            log.write(
+                step=step + 1,
+                reward=reward,
+                **stats,
+                **spent.figures(),
+                **{f"seconds/{phase}": s for phase, s in seconds.items()},
+                **record.ledger.figures(),
+            )
+            pace = spent.generated_tokens / sum(seconds.values())
+            progress.show(
+                step + 1,
+                reward=f"{reward:.3f}",
+                loss=f"{stats['loss']:+.4f}",
+                **{"tok/s": f"{pace:,.0f}"},
+            )
+        log.close()
+    if done:
+        page = summary.summarise(c, metrics.read(workdir), record.ledger)
+        files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
+    else:
+        print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _is_due(setup: Setup, step: int) -> bool:
+    """Whether a step is evaluated and its trees are saved."""
+    c = setup.config
+    return step % c.evaluate.every == 0 or step == c.train.steps
+
+
+def _is_saved(setup: Setup, step: int) -> bool:
+    """Whether a step is a checkpoint."""
+    return _is_due(setup, step) or step % setup.config.train.checkpoint_every == 0
+
+
+def _keeps(setup: Setup) -> Callable[[int], bool]:
+    """Which checkpoints stay: the reference policy, and those of saved trees."""
+    trees = setup.config.evaluate.trees > 0
+    return lambda step: step == 0 or (trees and _is_due(setup, step))
+
+
+def _begin(setup, store, workdir, cache, stop):
+    """The newest checkpoint; the first one is what the warm start makes."""
+    abstract, seed = abstract_state(setup), setup.config.seed
+    if not store.steps():
+        directory = workdir / "warm_start"
+        warmed = warm_start.run(setup, directory, cache, stop)
+        if warmed is None:
+            return None
+        ledger = Ledger().add("warm_start", warmed.spent, warmed.seconds_by_phase())
+        log = metrics.Log(workdir, {})
+        log.write(step=0, **warmed.fields(), **ledger.figures())
+        record = Record(seed=seed, ledger=ledger, log=log.sizes())
+        log.close()
+        state = initial_state(setup, warmed.params)
+        store.save(0, state, dataclasses.asdict(record))
+        store.wait()
+        if directory.exists():
+            files.remove(directory)
+    state, fields = store.restore(abstract)
+    record = Record.from_json(fields)
+    if record.step:
+        print(f"goes on from step {record.step} of {setup.config.train.steps}")
+    reference = None
+    if setup.config.train.kl:
+        reference = store.restore(abstract, 0)[0].params
+    return state, record, reference
 
 
 class Grown(NamedTuple):
@@ -89,26 +210,31 @@ class Grown(NamedTuple):
     advantage: tuple
     memory: object
 
-    def figures(self) -> dict[str, float]:
-        """What the rollout is worth a line in the log."""
-        return {
-            "reward": float(self.graded.reward.mean()),
-            "rollout/malformed_frac": self.graded.malformed,
-            "rollout/truncated_frac": self.graded.truncated,
-            "rollout/generated_tokens": sum(int(t.length.sum()) for t in self.turns),
-        }
+    def trained(self, setup: Setup) -> int:
+        """Tokens that an update takes its loss over."""
+        return self.graded.spent.generated_tokens * setup.config.train.epochs
 
 
-def grow(setup: Setup, state: update.TrainState, step: int, items: list) -> Grown:
+def grow(
+    setup: Setup,
+    state: update.TrainState,
+    step: int,
+    items: list,
+    watch: metrics.Stopwatch,
+) -> Grown:
     """Samples, scores and credits the trees of one step; changes nothing."""
     key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
-    questions = setup.questions(items)
-    turns = tree.grow(state.params, setup.team, questions, key)
-    graded = evaluate.grade(setup, setup.team, items, turns)
-    evidence = Evidence(graded.reward, setup.team.protocol.spans)
-    advantage, memory = setup.estimator.fn(
-        evidence, state.memory, std=setup.config.credit.std
-    )
+    with watch("rollout"):
+        questions = setup.questions(items)
+        turns = jax.block_until_ready(
+            tree.grow(state.params, setup.team, questions, key)
+        )
+    with watch("score"):
+        graded = evaluate.grade(setup, setup.team, questions, items, turns)
+        evidence = Evidence(graded.reward, setup.team.protocol.spans)
+        advantage, memory = setup.estimator.fn(
+            evidence, state.memory, std=setup.config.credit.std
+        )
     return Grown(questions, turns, graded, advantage, memory)
 
 
@@ -128,16 +254,22 @@ def _all_logp(params, team, questions, turns):
     )
 
 
-def start(setup: Setup, params: dict):
-    """The state before the first step, on the mesh, and the compiled update."""
-    optimise = optimiser(setup)
-    abstract = abstract_state(setup)
+def compiled_update(setup: Setup) -> Callable:
+    """(state, scored) -> (state, statistics); see `update.compiled`."""
     step = functools.partial(
-        update.update, team=setup.team, objective=setup.objective, optimise=optimise
+        update.update,
+        team=setup.team,
+        objective=setup.objective,
+        optimise=optimiser(setup),
     )
-    state = update.initial_state(optimise, setup.estimator.memory(), params)
-    state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract))
-    return state, update.compiled(step, abstract)
+    return update.compiled(step, abstract_state(setup))
+
+
+def initial_state(setup: Setup, params: dict) -> update.TrainState:
+    """The state before the first step, on the mesh."""
+    state = update.initial_state(optimiser(setup), setup.estimator.memory(), params)
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(setup))
+    return jax.device_put(state, places)
 
 
 def abstract_state(setup: Setup) -> update.TrainState:

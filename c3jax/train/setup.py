@@ -29,12 +29,15 @@ SECTIONS = {
     "protocol": ("name", "budget", "branching"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens"),
     "credit": ("name", "std"),
-    "warm_start": ("steps", "batch_size", "lr", "warmup", "careless"),
+    "warm_start": (
+        *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
+    ),
     "train": (
         *("steps", "batch_size", "minibatches", "epochs", "clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
+        "checkpoint_every",
     ),
-    "evaluate": ("questions", "samples", "batch_size", "trees"),
+    "evaluate": ("every", "questions", "samples", "k", "batch_size", "trees"),
 }
 
 
@@ -164,9 +167,12 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
 
 def _check_numbers(config) -> None:
     positive = {
-        "train": ("steps", "batch_size", "minibatches", "epochs", "clip", "lr"),
-        "warm_start": ("batch_size", "lr"),
-        "evaluate": ("questions", "samples", "batch_size"),
+        "train": (
+            *("steps", "batch_size", "minibatches", "epochs", "clip", "lr"),
+            "checkpoint_every",
+        ),
+        "warm_start": ("batch_size", "lr", "checkpoint_every"),
+        "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
         "sampling": ("temperature", "top_p"),
     }
@@ -201,7 +207,16 @@ def _check_numbers(config) -> None:
         checks.require(0 <= value <= 1, field, value, "a probability")
     test = problems.SPLITS["test"]
     asked = config.evaluate.questions
-    checks.require(asked <= test, "evaluate.questions", asked, f"at most {test}")
+    checks.require(
+        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
+    )
+    k, n = tuple(config.evaluate.k), config.evaluate.samples
+    checks.require(
+        all(isinstance(each, int) and 1 <= each <= n for each in k),
+        "evaluate.k",
+        k,
+        f"whole numbers from 1 to evaluate.samples={n}",
+    )
 
 
 def _check_batches(config, parts: int) -> None:

@@ -1,18 +1,29 @@
 """The starting policy: random, or taught the protocol by careless demonstrations."""
 
+import dataclasses
 import functools
+import hashlib
+import json
+import os
+import pathlib
+import platform
 import random
+import shutil
+import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
+import optax
 
-from c3jax.core import keys, metrics
+from c3jax.core import environment, files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
 from c3jax.data import problems, tasks
 from c3jax.policy import decoder
 from c3jax.rollout import sample
-from c3jax.train import update
+from c3jax.train import checkpoint, update
+from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
 
@@ -52,13 +63,75 @@ def _number_rows(tokenizer, embed: jax.Array, std: float) -> jax.Array:
     return embed.at[changes].set(embed[amounts] + sign)
 
 
-def run(setup: Setup) -> dict:
-    """Parameters after `warm_start.steps` of imitation; see `problems.demonstrate`."""
+@dataclasses.dataclass(frozen=True)
+class Warmed:
+    """A starting policy, and what it took.
+
+    Attributes:
+        params: the policy.
+        spent: on imitation.
+        seconds: of wall-clock, when it was made.
+        nll: of the last batch, nats a token; None without imitation.
+    """
+
+    params: dict
+    spent: Spent = dataclasses.field(default_factory=Spent)
+    seconds: float = 0.0
+    nll: float | None = None
+
+    def seconds_by_phase(self) -> dict[str, float]:
+        return {"warm_start": self.seconds} if self.seconds else {}
+
+    def fields(self) -> dict[str, float]:
+        """As fields of the log."""
+        if self.nll is None:
+            return {}
+        return {
+            "warm_start/nll": self.nll,
+            "warm_start/trained_tokens": self.spent.trained_tokens,
+            "seconds/warm_start": self.seconds,
+        }
+
+
+def run(
+    setup: Setup,
+    directory: pathlib.Path,
+    cache: pathlib.Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Warmed | None:
+    """Imitates demonstrations for `warm_start.steps`; see `problems.demonstrate`.
+
+    Args:
+        setup: of the run.
+        directory: for checkpoints, to go on from after a stop.
+        cache: where results are kept for other runs that start in the same way.
+        stop: asked after every step.
+
+    Returns:
+        The starting policy; None if it was stopped.
+    """
     c = setup.config.warm_start
-    params = initial_params(setup)
     if not c.steps:
-        return params
-    optimise = update.optimiser(
+        return Warmed(initial_params(setup))
+    optimise = _optimiser(c)
+    abstract = update.abstract_state(
+        optimise, (), setup.abstract_params(), meshes.whole(setup.mesh)
+    )
+    kept = cache and cache / "warm_start" / _identity(setup)
+    if kept and kept.exists():
+        found = _read(kept, abstract)
+        if found is not None:
+            print(f"warm start from {kept}", flush=True)
+            return found
+    with checkpoint.Store(directory) as store:
+        warmed = _imitate(setup, store, optimise, abstract, stop)
+    if kept and warmed is not None:
+        _keep(store.path(c.steps), kept)
+    return warmed
+
+
+def _optimiser(c) -> optax.GradientTransformation:
+    return update.optimiser(
         lr=c.lr,
         steps=c.steps,
         warmup=c.warmup,
@@ -68,22 +141,31 @@ def run(setup: Setup) -> dict:
         max_grad_norm=1.0,
         final_lr=0.0,
     )
-    abstract = update.abstract_state(
-        optimise, (), setup.abstract_params(), meshes.whole(setup.mesh)
-    )
+
+
+def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
+    c = setup.config.warm_start
     # Whatever the rollout's temperature is, demonstrations teach the plain softmax.
     plain = sample.Sampling(end=setup.team.sampling.end)
     team = setup.team.replace(protocol=setup.team.protocol.chain(), sampling=plain)
     imitate = update.compiled(
         functools.partial(update.imitate, team=team, optimise=optimise), abstract
     )
-    state = update.initial_state(optimise, (), params)
-    state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract))
+    if store.steps():
+        state, record = store.restore(abstract)
+        begin = int(state.step)
+        print(f"warm start goes on from step {begin} of {c.steps}", flush=True)
+    else:
+        state = update.initial_state(optimise, (), initial_params(setup))
+        places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        state = jax.device_put(state, places)
+        record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
     ordered = tasks.order(setup.task.split("train"), setup.config.seed)
     careless = problems.Carelessness(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
-    for step in range(c.steps):
-        items = tasks.batch(ordered, step, c.batch_size)
+    since = time.monotonic()
+    for step in range(begin, c.steps):
+        items = tasks.batch(ordered, step * c.batch_size, c.batch_size)
         rngs = [
             random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
         ]
@@ -91,10 +173,65 @@ def run(setup: Setup) -> dict:
             setup.task.demonstrate(item, rng, careless)
             for item, rng in zip(items, rngs, strict=True)
         ]
-        state, nll = imitate(state, setup.questions(items), demonstrated(setup, shown))
-        if step % 10 == 9 or step + 1 == c.steps:
-            progress.show(step + 1, nll=f"{float(nll):.3f}")
-    return state.params
+        turns = demonstrated(setup, shown)
+        record["trained_tokens"] += sum(int(turn.length.sum()) for turn in turns)
+        questions, turns = setup.questions(items), setup.place(turns)
+        state, nll = imitate(state, questions, turns)
+        done, stopping = step + 1, stop()
+        if done % 10 == 0 or done == c.steps:
+            progress.show(done, nll=f"{float(nll):.3f}")
+        if done % c.checkpoint_every == 0 or done == c.steps or stopping:
+            record["nll"] = float(nll)
+            record["seconds"] += time.monotonic() - since
+            since = time.monotonic()
+            store.save(done, state, record)
+        if stopping:
+            print(f"saved at warm start step {done} of {c.steps}", flush=True)
+            return None
+    return _warmed(state, record)
+
+
+def _warmed(state: update.TrainState, record: dict) -> Warmed:
+    spent = Spent(trained_tokens=record["trained_tokens"])
+    return Warmed(state.params, spent, record["seconds"], record["nll"])
+
+
+def _identity(setup: Setup) -> str:
+    """A name for all that decides the bits of a warm start on one machine."""
+    c = setup.config
+    roles = [dataclasses.astuple(role) for role in setup.team.protocol.roles]
+    decides = {
+        "config": [c.seed, *(c[part].to_dict() for part in _DECIDING)],
+        "roles": [roles, [repr(script) for script in setup.team.scripts]],
+        "environment": environment.describe(setup.mesh),
+        "machine": platform.node(),
+    }
+    text = json.dumps(decides, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_DECIDING = ("mesh", "policy", "data", "warm_start")
+
+
+def _read(kept: pathlib.Path, abstract) -> Warmed | None:
+    try:
+        with checkpoint.Store(kept) as store:
+            return _warmed(*store.restore(abstract))
+    except ValueError:
+        print(f"the cached warm start {kept} is damaged; it is made again", flush=True)
+        files.remove(kept)
+
+
+def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
+    """Copies a finished warm start to the cache, where another run may be first."""
+    unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.unfinished")
+    try:
+        shutil.copytree(finished, unfinished / finished.name)
+        unfinished.rename(kept)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not kept.exists():
+            print(f"the warm start is not cached: {error}", flush=True)
 
 
 def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Turn, ...]:
@@ -103,7 +240,7 @@ def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Tur
     for role in setup.team.protocol.roles:
         texts = [d.answer if role.answers else d.plan for d in shown]
         turns.append(message(setup, texts, role.max_tokens))
-    return setup.place(tuple(turns))
+    return tuple(turns)
 
 
 def message(setup: Setup, texts: list[str], limit: int) -> Turn:

@@ -1,62 +1,94 @@
 """The program as a user runs it: one small run, and what it leaves on disk."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
+import shutil
 
 import pytest
 
-from tests import support
-
-SMALL = [
-    f"--config.{change}"
-    for change in (
-        *("train.steps=2", "train.batch_size=4"),
-        *("warm_start.steps=12", "warm_start.batch_size=8"),
-        *("evaluate.questions=6", "evaluate.batch_size=4"),
-        *("evaluate.samples=2", "evaluate.trees=2"),
-        *("policy.width=32", "policy.hidden=48"),
-    )
-]
-
-
-def c3jax(*flags, ok=True):
-    """Runs the program in a fresh process; its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "c3jax.main", *flags],
-        cwd=support.ROOT,
-        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+from c3jax.core import metrics
+from tests.program import MATH, c3jax, small
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    path = tmp_path_factory.mktemp("run")
-    output = c3jax("--config=configs/math.py", f"--workdir={path}", *SMALL)
-    assert re.search(r"before +greedy .*after +greedy", output, re.S), output
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    output = small(path)
+    assert re.search(r"step 0  greedy .*step 2  greedy .*step 4  greedy", output, re.S)
     return path
 
 
-def test_a_run_logs_every_step_and_both_evaluations(workdir):
-    lines = [
-        json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()
+@pytest.fixture
+def copied(workdir, tmp_path):
+    return pathlib.Path(shutil.copytree(workdir, tmp_path / "copied"))
+
+
+def test_a_run_logs_every_step_and_every_evaluation(workdir):
+    lines = metrics.read(workdir)
+    kinds = [
+        ("warm" if "warm_start/nll" in x else "evaluation" if trained is None else "")
+        for x in lines
+        for trained in [x.get("reward")]
     ]
-    assert [line["step"] for line in lines] == [0, 1, 2, 2]
-    assert {"evaluate/greedy", "evaluate/sampled", "evaluate/without reasoner"} <= set(
-        lines[0]
-    )
-    assert lines[1]["rollout/generated_tokens"] > 0
-    assert lines[1]["logp_gap"] < 1e-5
-    config = json.loads((workdir / "config.json").read_text())
-    assert config["train"]["steps"] == 2
+    assert [x["step"] for x in lines] == [0, 0, 1, 2, 2, 3, 4, 4]
+    assert kinds == ["warm", "evaluation", "", "", "evaluation", "", "", "evaluation"]
+    assert lines[2]["generated_tokens"] > 0
+    assert lines[2]["logp_gap"] < 1e-5
+    for name in ("greedy", "pass_at_1", "pass_at_2", "without reasoner"):
+        low, mean, high = (
+            lines[1][f"evaluate/{name}{x}"] for x in ("_low", "", "_high")
+        )
+        assert 0 <= low <= mean <= high <= 1
+
+
+def test_the_ledger_counts_what_was_done(workdir):
+    lines = metrics.read(workdir)
+    steps = [x for x in lines if "reward" in x]
+    # Four questions, eight answers each; evaluation: six questions, one greedy answer,
+    # two sampled ones and two more without the reasoner.
+    assert [x["evaluator_calls"] for x in steps] == [32] * 4
+    assert [x["total/evaluator_calls"] for x in steps] == [32, 64, 96, 128]
+    assert lines[1]["evaluate/evaluator_calls"] == 6 * 5
+    for name in ("generated_tokens", "prefilled_tokens", "trained_tokens"):
+        assert sum(x[name] for x in steps) == steps[-1][f"total/{name}"]
+    assert all(x["trained_tokens"] == x["generated_tokens"] for x in steps)
+    phases = {"rollout", "score", "update", "checkpoint", "other"}
+    assert phases <= {n.removeprefix("seconds/") for n in steps[1]}
+    spent = [v for n, v in steps[-1].items() if n.startswith("total/seconds/")]
+    assert sum(spent) == pytest.approx(steps[-1]["total/seconds"])
+
+
+def test_a_summary_says_what_a_run_came_to(workdir):
+    page = json.loads((workdir / "summary.json").read_text())
+    lines = [x for x in metrics.read(workdir) if "evaluate/greedy" in x]
+    assert page["method"] == "c3"
+    assert (page["seed"], page["steps"]) == (0, 4)
+    assert page["accuracy_before"] == lines[0]["evaluate/pass_at_1"]
+    assert page["accuracy_after"] == lines[-1]["evaluate/pass_at_1"]
+    assert page["greedy_before"] == lines[0]["evaluate/greedy"]
+    assert page["greedy_after"] == lines[-1]["evaluate/greedy"]
+    assert page["pass_at_k"] == {k: lines[-1][f"evaluate/pass_at_{k}"] for k in "12"}
+    assert page["evaluator_calls"] == 128
+    assert page["generated_tokens"] > 0
+    assert page["seconds"] > 0
+    # The trees of the last step were grown to be looked at, and count as evaluation.
+    assert page["evaluation"]["evaluator_calls"] == 3 * 30 + 32
+
+
+def test_a_config_is_saved_with_versions_and_devices(workdir):
+    page = json.loads((workdir / "config.json").read_text())
+    assert page["config"]["train"]["steps"] == 4
+    [environment] = page["environments"]
+    assert {"python", "jax", "orbax-checkpoint"} <= set(environment["versions"])
+    assert environment["devices"]["platform"] == "cpu"
+
+
+def test_trees_and_their_checkpoints_stay(workdir):
+    trees = sorted(int(p.stem) for p in (workdir / "trees").iterdir())
+    checkpoints = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
+    assert trees == [0, 2, 4]
+    assert checkpoints == [0, 2, 3, 4]
 
 
 def test_every_node_of_the_saved_trees_is_replayed_in_a_fresh_process(workdir):
@@ -67,28 +99,43 @@ def test_every_node_of_the_saved_trees_is_replayed_in_a_fresh_process(workdir):
     assert gap <= 1e-5
 
 
-def test_one_altered_context_token_makes_the_replay_fail(workdir, tmp_path):
-    copied = tmp_path / "run"
-    subprocess.run(["cp", "-r", workdir, copied], check=True)
-    [trees] = (copied / "trees").glob("*.jsonl")
+def test_one_altered_context_token_makes_the_replay_fail(copied):
+    trees = max((copied / "trees").glob("*.jsonl"))
     lines = [json.loads(x) for x in trees.read_text().splitlines()]
     head = lines[1]["roles"][1]["head"]
     head[3] += 1
     trees.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    output = c3jax("--mode=replay", f"--workdir={copied}", ok=False)
+    output = c3jax("--mode=replay", f"--workdir={copied}", code=1)
     assert output.startswith("FAIL: 24 messages"), output
     named = re.findall(r"question (\d+), (\w+) ", output)
     assert set(named) == {(str(lines[1]["uid"]), "actor")}
 
 
-def test_a_run_is_never_written_over(workdir):
-    before = (workdir / "metrics.jsonl").read_text()
-    output = c3jax("--config=configs/math.py", f"--workdir={workdir}", *SMALL, ok=False)
-    assert "holds a run already" in output
-    assert (workdir / "metrics.jsonl").read_text() == before
+def test_evaluation_of_a_checkpoint_finds_what_the_run_found(workdir):
+    output = c3jax("--mode=evaluate", f"--workdir={workdir}")
+    assert output.startswith("step 4  greedy "), output
+    found = json.loads((workdir / "evaluation-4.json").read_text())
+    last = metrics.read(workdir)[-1]
+    assert all(found[name] == last[name] for name in found)
 
 
-MATH = "--config=configs/math.py"
+def test_a_finished_run_prints_its_summary_and_changes_nothing(workdir):
+    before = {p: p.read_bytes() for p in workdir.iterdir() if p.is_file()}
+    output = small(workdir)
+    assert output.startswith("math: c3, seed 0, 4 steps\n  greedy "), output
+    assert before == {p: p.read_bytes() for p in workdir.iterdir() if p.is_file()}
+
+
+def test_another_config_is_refused_with_what_differs(workdir):
+    flags = ("--config.credit.name=magrpo", "--config.protocol.branching=(8,1)")
+    output = small(workdir, *flags, code=1)
+    assert "credit.name is 'c3' there and 'magrpo' here" in output
+    assert "protocol.branching is None there and [8, 1] here" in output
+    assert "Give --workdir=DIR for a new run, or go on with" in output
+    assert output.endswith(
+        "--config.credit.name=c3 without --config.protocol.branching\n"
+    )
+    assert small(workdir, "--config.credit.name=c3").startswith("math: c3")
 
 
 @pytest.mark.parametrize(
@@ -101,12 +148,15 @@ MATH = "--config=configs/math.py"
         ([MATH, "--config.credit.name=c4"], "did you mean 'c3'"),
         ([MATH, "--config.protocol.branching=(8,1)"], r"Try \(4, 2\)"),
         ([MATH, "--config.train.steps=many"], "steps=many"),
+        ([MATH, "--workdir=README.md"], "README.md"),
         (["--mode=replay", "--workdir=nowhere"], "train in that --workdir first"),
+        (["--mode=report", "--workdir=nowhere"], "train in that --workdir first"),
+        (["--mode=evaluate", "--workdir=nowhere"], "train in that --workdir first"),
         ([], "say which experiment"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_line(flags, message):
-    output = c3jax(*flags, ok=False)
+    output = c3jax(*flags, code=1)
     assert re.search(message, output), output
     assert output.startswith("c3jax: ")
     assert output.count("\n") == 1, output

@@ -26,8 +26,14 @@ from tests import support
         ({"sampling__top_p": 0.9}, "sampling.top_p=0.9 without sampling.top_k"),
         (
             {"evaluate__questions": 513},
-            "evaluate.questions=513: it must be at most 512",
+            "evaluate.questions=513: it must be between 2 and 512",
         ),
+        (
+            {"evaluate__k": (1, 20)},
+            r"evaluate.k=\(1, 20\): .* from 1 to evaluate.samples=10",
+        ),
+        ({"evaluate__every": 0}, "evaluate.every=0: it must be above 0"),
+        ({"train__checkpoint_every": 0}, "train.checkpoint_every=0"),
         ({"warm_start__careless__slip": 1.5}, "careless.slip=1.5.*a probability"),
         ({"policy__heads": 3}, "policy.heads=3: it must be a multiple"),
         ({"mesh__tensor": 3}, "mesh data=-1, fsdp=1, tensor=3 does not multiply"),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3jax.core import keys
+from c3jax.core import keys, metrics
 from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
 from c3jax.train import loop, update, warm_start
@@ -22,10 +22,11 @@ SMALL = {
 
 def one_step(setup, step=0):
     """Parameters, trees and statistics of one training step from random parameters."""
-    state, update_step = loop.start(setup, warm_start.initial_params(setup))
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
+    update_step = loop.compiled_update(setup)
     source = setup.task.split("train")
     items = [source[i] for i in range(setup.config.train.batch_size)]
-    grown = loop.grow(setup, state, step, items)
+    grown = loop.grow(setup, state, step, items, metrics.Stopwatch())
     # Random answers are all wrong, so the advantages are made up.
     rng = np.random.default_rng(0)
     advantage = tuple(
@@ -109,12 +110,12 @@ def test_nothing_is_compiled_again_after_the_first_step():
         return update.update(state, batch, optimise=optimise, **static)
 
     once = update.compiled(step, loop.abstract_state(setup))
-    state, _ = loop.start(setup, warm_start.initial_params(setup))
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
     source = setup.task.split("train")
     before = tree.grow._cache_size()
     for index in range(3):
         items = [source[8 * index + i] for i in range(8)]
-        grown = loop.grow(setup, state, index, items)
+        grown = loop.grow(setup, state, index, items, metrics.Stopwatch())
         state, _ = once(state, loop.credited(setup, grown, None))
     assert once._cache_size() == 1
     assert tree.grow._cache_size() <= before + 1

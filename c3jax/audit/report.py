@@ -1,0 +1,259 @@
+"""The page of a run: one self-contained HTML file, made from the run's files alone."""
+
+import io
+import itertools
+import json
+import pathlib
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from matplotlib import figure, ticker
+
+from c3jax.core import files, metrics
+from c3jax.train import summary, trees, workdir
+
+PAGE = "report.html"
+_INK = {"sampled": "#3457d5", "greedy": "#12805c", "other": "#9aa3b2", "bad": "#c2402a"}
+_SCALES = {
+    "step": "training steps",
+    "total/evaluator_calls": "evaluator calls",
+    "total/generated_tokens": "generated tokens",
+    "total/seconds": "seconds",
+}
+
+
+def write(directory: pathlib.Path) -> pathlib.Path:
+    """Makes `report.html` of a run, finished or not; returns its path.
+
+    Raises:
+        ValueError: there is nothing to report yet.
+    """
+    lines = metrics.read(directory)
+    found = summary.evaluations(lines)
+    if not found:
+        raise ValueError(f"{directory} has no evaluation to report yet; train there.")
+    about = json.loads((directory / workdir.CONFIG).read_text())
+    saved = trees.saved(directory)
+    chosen = sorted({saved[0], saved[-1]}) if saved else []
+    text = _template().render(
+        about=about,
+        settings=_flat(about["config"]),
+        first=found[0],
+        last=found[-1],
+        emptied=summary.emptied(found[-1]),
+        done=lines[-1]["step"],
+        summary=workdir.summary(directory),
+        curves={name: _curves(found, x, name) for x, name in _SCALES.items()},
+        pictures=_pictures(lines),
+        phases=_phases(found[-1]),
+        forests=[[_nested(line) for line in trees.load(path)] for path in chosen],
+    )
+    files.write(directory / PAGE, text)
+    return directory / PAGE
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
+    page = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page.filters["percent"] = lambda x: f"{x:.1%}"
+    page.filters["count"] = lambda n: f"{n:,}"
+    page.filters["clock"] = metrics.clock
+    return page.get_template("report.html")
+
+
+def _flat(section: dict, prefix: str = "") -> list[tuple[str, object]]:
+    """(key, value) of every leaf of a config."""
+    found = []
+    for key, value in section.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            found.append((prefix + key, value))
+    return found
+
+
+def _curves(found: list[dict], x: str, label: str) -> str:
+    """Accuracy over what it cost, with 95% bands."""
+    names = sorted(
+        (int(n.removeprefix("evaluate/pass_at_")), n)
+        for n in found[-1]
+        if n.removeprefix("evaluate/pass_at_").isdigit()
+    )
+    shown = [(n, f"pass@{k}", "other", "-") for k, n in names if k > 1]
+    shown += [("evaluate/pass_at_1", "sampled", "sampled", "-")]
+    shown += [("evaluate/greedy", "greedy", "greedy", "-")]
+    with _style(label):
+        page, axes = _axes(12, 4.2)
+        at = [line[x] for line in found]
+        ends = []
+        for name, text, ink, dash in shown:
+            y = [100 * line[name] for line in found]
+            axes.plot(at, y, dash, color=_INK[ink], marker="o", ms=3, zorder=3)
+            if ink != "other":
+                low = [100 * line[f"{name}_low"] for line in found]
+                high = [100 * line[f"{name}_high"] for line in found]
+                axes.fill_between(at, low, high, color=_INK[ink], alpha=0.14, lw=0)
+            ends.append((y[-1], text, _INK[ink]))
+        for (y, text, ink), place in zip(
+            sorted(ends), _apart(sorted(e[0] for e in ends), 5.5), strict=True
+        ):
+            axes.annotate(
+                f"{text} {y:.1f}%",
+                (1.01, place),
+                xycoords=("axes fraction", "data"),
+                color=ink,
+                va="center",
+                annotation_clip=False,
+            )
+        axes.set(xlabel=label, ylim=(0, 102), xlim=(0, None))
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
+        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        return _svg(page, f"Accuracy on the test questions against {label}.")
+
+
+def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
+    """(title, picture) of what training itself shows."""
+    steps = [line for line in lines if "reward" in line]
+    if not steps:
+        return []
+    at = [line["step"] for line in steps]
+    found = []
+    for title, names in {
+        "Reward while training, mean over all leaves": {"reward": "sampled"},
+        "Messages cut at their limit, answers without a box": {
+            "truncated_frac": "other",
+            "malformed_frac": "bad",
+        },
+        "Gradient norm, before it is clipped": {"grad_norm": "greedy"},
+    }.items():
+        with _style(title):
+            page, axes = _axes(3.9, 2.3)
+            for name, ink in names.items():
+                y = np.array([line[name] for line in steps])
+                axes.plot(at, y, color=_INK[ink], lw=0.7, alpha=0.35)
+                label = name.replace("_frac", "")
+                axes.plot(at, _smooth(y), color=_INK[ink], label=label)
+            if len(names) > 1:
+                axes.legend(frameon=False, fontsize=9)
+            axes.set(xlabel="training steps", ylim=(0, None), xlim=(0, None))
+            found.append((title, _svg(page, title)))
+    return found
+
+
+def _phases(line: dict) -> list[tuple[str, float]]:
+    """(phase, seconds), longest first."""
+    start = "total/seconds/"
+    spent = [(n.removeprefix(start), s) for n, s in line.items() if n.startswith(start)]
+    return sorted(spent, key=lambda pair: -pair[1])
+
+
+def _smooth(y: np.ndarray, window: int = 15) -> np.ndarray:
+    """Running mean over the last `window` values."""
+    total = np.cumsum(np.insert(y, 0, 0.0))
+    end = np.arange(1, len(y) + 1)
+    begin = np.maximum(end - window, 0)
+    return (total[end] - total[begin]) / (end - begin)
+
+
+def _apart(places: list[float], gap: float) -> list[float]:
+    """Ascending places moved until neighbours are `gap` apart, the topmost at most
+    100."""
+    found = list(places)
+    for i in range(1, len(found)):
+        found[i] = max(found[i], found[i - 1] + gap)
+    limit = 100.0
+    for i in reversed(range(len(found))):
+        found[i] = min(found[i], limit)
+        limit = found[i] - gap
+    return found
+
+
+def _style(salt: str):
+    """Type as in the page, and names inside the picture that are its own."""
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": salt,
+            "font.family": "sans-serif",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#9aa3b2",
+            "axes.labelcolor": "#5b6474",
+            "xtick.color": "#5b6474",
+            "ytick.color": "#5b6474",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#e7eaf0",
+            "grid.linewidth": 0.8,
+            "lines.linewidth": 1.8,
+        }
+    )
+
+
+def _axes(width: float, height: float):
+    """A figure and its axes; inches, cut to what is drawn when it is saved."""
+    page = figure.Figure(figsize=(width, height))
+    return page, page.add_subplot()
+
+
+def _svg(page: figure.Figure, title: str) -> str:
+    """The picture as an element of the page, without the file's preamble."""
+    out = io.StringIO()
+    page.savefig(
+        out,
+        format="svg",
+        transparent=True,
+        bbox_inches="tight",
+        pad_inches=0.05,
+        metadata={"Date": None},
+    )
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _nested(line: dict) -> dict:
+    """A saved tree with each group of siblings below the message it follows.
+
+    A group hangs on the last of the roles whose alternatives its context varies over;
+    the others are named beside it.
+    """
+    roles = {role["role"]: role for role in line["roles"]}
+    names = list(roles)
+    below: dict[tuple, list] = {}
+    for role in line["roles"]:
+        sizes = [len(roles[name]["messages"][0]) for name in role["over"]]
+        for n, at in enumerate(itertools.product(*map(range, sizes))):
+            where = dict(zip(role["over"], at, strict=True))
+            parent, group = (), {"role": role["role"], "n": n, "with": []}
+            if where:
+                last = max(where, key=names.index)
+                above = roles[last]["over"]
+                parent = (last, *(where[name] for name in above), where[last])
+                beside = [x for x in where if x != last and x not in above]
+                group["with"] = [f"{x} {where[x] + 1}" for x in beside]
+            group["at"] = [where[x] for x in role["over"]]
+            below.setdefault(parent, []).append(group)
+
+    def grow(group):
+        messages = roles[group["role"]]["messages"][group["n"]]
+        for k, message in enumerate(messages):
+            key = (group["role"], *group["at"], k)
+            message["below"] = [grow(g) for g in below.get(key, [])]
+        return {**group, "messages": messages}
+
+    return {
+        "step": line["step"],
+        "question": line["question"],
+        "answer": line["answer"],
+        "reward": float(np.mean(line["reward"])),
+        "groups": [grow(group) for group in below[()]],
+    }

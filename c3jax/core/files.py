@@ -1,0 +1,82 @@
+"""Files whole or absent, directories with one writer, checksums."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+# As `sha256sum --check` reads it.
+SUMS = "SHA256SUMS"
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Replaces a file's content in one stroke: readers see the old one or the new."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        # A failed write or flush does not say where.
+        error.filename = error.filename or str(path)
+        raise
+
+
+def remove(directory: pathlib.Path) -> None:
+    """Deletes a directory, first its name: what is half deleted never looks whole."""
+    doomed = directory.with_name(directory.name + ".deleted")
+    shutil.rmtree(doomed, ignore_errors=True)
+    directory.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+    """Makes the directory and keeps other processes from it until the end, or a kill.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is at work in {directory}; wait for it, stop it, or "
+                "give --workdir=DIR for another run."
+            ) from None
+        yield
+
+
+def seal(directory: pathlib.Path) -> None:
+    """Writes the checksum of every file of a directory beside them."""
+    write(directory / SUMS, "".join(_sums(directory)))
+
+
+def broken(directory: pathlib.Path) -> list[str]:
+    """Files of a sealed directory that were changed, lost or added since."""
+    path = directory / SUMS
+    sealed = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    found = _sums(directory)
+    if sealed == "".join(found):
+        return []
+    differing = {*found} ^ {*sealed.splitlines(keepends=True)}
+    return sorted({line.strip().partition("  ")[2] for line in differing}) or [SUMS]
+
+
+def _sums(directory: pathlib.Path) -> list[str]:
+    lines = []
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and name != SUMS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append(f"{digest}  {name}\n")
+    return lines

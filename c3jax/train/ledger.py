@@ -1,0 +1,86 @@
+"""What a run has spent, counted where it was spent, never derived from the config."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """Counts of one rollout, update or evaluation, or sums of them.
+
+    Attributes:
+        evaluator_calls: answers scored.
+        malformed: those of them without an answer that can be read.
+        messages: messages sampled, of all roles.
+        truncated: those of them cut at their limit.
+        generated_tokens: sampled tokens, end tokens included.
+        prefilled_tokens: context tokens run through the policy to sample; one that
+            several messages share counts once, as it is computed once.
+        trained_tokens: tokens in a loss, once for each pass over them.
+    """
+
+    evaluator_calls: int = 0
+    malformed: int = 0
+    messages: int = 0
+    truncated: int = 0
+    generated_tokens: int = 0
+    prefilled_tokens: int = 0
+    trained_tokens: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return Spent(**{name: mine[name] + theirs[name] for name in mine})
+
+    def figures(self, prefix: str = "") -> dict[str, float]:
+        """As fields of the log: counts, and the fractions they make."""
+        names = ("generated_tokens", "prefilled_tokens", "trained_tokens")
+        figures = {
+            "evaluator_calls": self.evaluator_calls,
+            **{name: getattr(self, name) for name in names},
+            "truncated_frac": self.truncated / max(self.messages, 1),
+            "malformed_frac": self.malformed / max(self.evaluator_calls, 1),
+        }
+        return {prefix + name: value for name, value in figures.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """All that a run has spent so far; evaluation and warm start are counted apart.
+
+    Attributes:
+        warm_start: imitation.
+        train: reinforcement learning.
+        evaluate: measurements, which no method needs to learn.
+        seconds: wall-clock by phase.
+    """
+
+    warm_start: Spent = dataclasses.field(default_factory=Spent)
+    train: Spent = dataclasses.field(default_factory=Spent)
+    evaluate: Spent = dataclasses.field(default_factory=Spent)
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def add(self, part: str, spent: Spent, seconds: Mapping[str, float]) -> "Ledger":
+        """The ledger after some more work on one of its parts."""
+        names = {*self.seconds, *seconds}
+        both = {n: self.seconds.get(n, 0.0) + seconds.get(n, 0.0) for n in names}
+        total = getattr(self, part) + spent
+        return dataclasses.replace(self, **{part: total, "seconds": both})
+
+    def figures(self) -> dict[str, float]:
+        """Everything so far, as fields of the log."""
+        return {
+            **self.train.figures("total/"),
+            **self.evaluate.figures("total/evaluate/"),
+            "total/seconds": sum(self.seconds.values()),
+            **{f"total/seconds/{n}": s for n, s in sorted(self.seconds.items())},
+        }
+
+    def to_json(self) -> dict:
+        """As JSON holds it; `from_json` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping) -> "Ledger":
+        """A ledger from `to_json`."""
+        parts = {n: Spent(**v) for n, v in fields.items() if n != "seconds"}
+        return cls(**parts, seconds=fields["seconds"])

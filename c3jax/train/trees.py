@@ -1,0 +1,94 @@
+"""Rollout trees on disk: text and numbers for a reader, addresses for a replay."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+from c3jax.core import files
+from c3jax.credit import baselines
+from c3jax.train.setup import Setup
+
+
+def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> None:
+    """Writes some of a step's trees to `trees/<step>.jsonl`, one question a line.
+
+    A line holds the address (seed, step, uid) of every draw, each role's head, and
+    for each message its ids, text, log-probabilities, margins, value and advantage,
+    nested [N][K]: all that a replay needs beside the policy of that step. A role's N
+    contexts are the alternatives of the roles it names as "over", row-major.
+
+    Args:
+        workdir: of the run.
+        setup: of the run; `evaluate.trees` says how many questions.
+        step: which step they were grown in, with the policy of that checkpoint.
+        items: the questions.
+        grown: a `loop.Grown`.
+    """
+    if not setup.config.evaluate.trees:
+        return
+    team = setup.team
+    spans, roles = team.protocol.spans, team.protocol.roles
+    questions, turns, advantage = jax.device_get(
+        (grown.questions, grown.turns, grown.advantage)
+    )
+    texts = [
+        np.array(setup.texts(turn), object).reshape(turn.length.shape) for turn in turns
+    ]
+    values = [
+        baselines.tree_value(grown.graded.reward, span, level)
+        for level, span in enumerate(spans)
+    ]
+
+    def message(level, at):
+        turn = turns[level]
+        size = int(turn.length[at])
+        return {
+            "text": texts[level][at],
+            "value": float(values[level][at]),
+            "advantage": float(advantage[level][at]),
+            "ended": bool(turn.ended[at]),
+            "tokens": turn.tokens[at][:size].tolist(),
+            "logp": turn.logp[at][:size].tolist(),
+            "margin": turn.margin[at][:size].tolist(),
+        }
+
+    def said(level, row):
+        _, n, k = turns[level].length.shape
+        head = questions.heads[level][row, : questions.lengths[level][row]]
+        return {
+            "role": roles[level].name,
+            "over": [roles[axis].name for axis in spans[level]],
+            "head": head.tolist(),
+            "messages": [
+                [message(level, (row, i, j)) for j in range(k)] for i in range(n)
+            ],
+        }
+
+    lines = [
+        {
+            "step": step,
+            "seed": setup.config.seed,
+            "uid": item.uid,
+            "question": item.text,
+            "answer": item.answer,
+            "reward": grown.graded.reward[row].tolist(),
+            "roles": [said(level, row) for level in range(len(roles))],
+        }
+        for row, item in enumerate(items[: setup.config.evaluate.trees])
+    ]
+    path = workdir / "trees" / f"{step:08d}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    files.write(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def saved(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The files of trees of a run, oldest first."""
+    return sorted((workdir / "trees").glob("*.jsonl"))
+
+
+def load(path: pathlib.Path) -> list[dict]:
+    """The lines of a file of trees."""
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

@@ -1,0 +1,32 @@
+from c3jax.train import evaluate, warm_start
+from tests import support
+
+SMALL = {
+    "evaluate__questions": 6,
+    "evaluate__samples": 3,
+    "evaluate__k": (2, 3),
+    "policy__width": 32,
+    "policy__hidden": 48,
+}
+
+
+def measured(batch_size, **options):
+    setup = support.math_setup(evaluate__batch_size=batch_size, **SMALL)
+    return evaluate.measure(warm_start.initial_params(setup), setup, **options)
+
+
+def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
+    whole, pieces = measured(6), measured(4)
+    assert list(whole.figures) == [
+        *("greedy", "pass_at_1", "pass_at_2", "pass_at_3"),
+        "without reasoner",
+    ]
+    assert whole == pieces
+    # One greedy answer a question, three sampled, three without the reasoner.
+    assert whole.spent.evaluator_calls == 6 * 7
+    # Two messages an answer, of which an emptied one is not sampled.
+    assert whole.spent.messages == 6 * (2 + 2 * 3 + 3)
+
+
+def test_an_evaluation_that_is_stopped_has_no_result():
+    assert measured(4, stop=lambda: True) is None

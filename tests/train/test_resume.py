@@ -1,0 +1,140 @@
+"""Runs that are stopped, killed, damaged or out of space, and go on bit-equal."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from benchmarks import resume
+from c3jax.core import files
+from tests.program import MATH, SMALL, small, start
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, cache):
+    """A run that nothing interrupts, and the first to use the cache."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    assert "warm start from" not in small(path, f"--cache_dir={cache}")
+    return path
+
+
+@pytest.fixture
+def copied(workdir, tmp_path):
+    return pathlib.Path(shutil.copytree(workdir, tmp_path / "copied"))
+
+
+def until(run, text):
+    """Reads what a run says until a line holds `text`."""
+    said = ""
+    for line in run.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"never said {text!r}:\n{said}")
+
+
+def test_a_run_that_is_told_to_stop_saves_and_goes_on_bit_equal(workdir, tmp_path):
+    flags = (MATH, f"--workdir={tmp_path / 'run'}", "--cache_dir=", *SMALL)
+    for moment, number, told, code in [
+        ("warm start 10/", signal.SIGTERM, "saved at warm start step", 0),
+        ("step 2  greedy", signal.SIGINT, "saved at step", 130),
+    ]:
+        with start(*flags) as run:
+            until(run, moment)
+            run.send_signal(number)
+            rest = run.stdout.read()
+        assert told in rest, rest
+        assert rest.endswith("the same command goes on from there\n"), rest
+        assert run.returncode == code
+    small(tmp_path / "run")
+    assert resume.differences(workdir, tmp_path / "run") == []
+
+
+def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path):
+    path = tmp_path / "run"
+    for moment, step in [
+        ("warm start", 0),
+        ("training", 1),
+        ("evaluation", 2),
+        ("checkpoint", 3),
+        ("report", 4),
+    ]:
+        with start(MATH, f"--workdir={path}", "--cache_dir=", *SMALL) as run:
+            while run.poll() is None and not resume.is_now(moment, path, step, 2):
+                time.sleep(0.001)
+            run.kill()
+    small(path)
+    assert resume.differences(workdir, path) == []
+
+
+def test_runs_that_start_alike_share_a_warm_start(workdir, cache, tmp_path):
+    flag = f"--cache_dir={cache}"
+    assert "warm start from" in small(tmp_path / "second", flag)
+    assert resume.differences(workdir, tmp_path / "second") == []
+    [kept] = (cache / "warm_start").iterdir()
+    record = kept / "40" / "record.json"
+    record.write_text(record.read_text().replace("0", "1"))
+    assert "is damaged; it is made again" in small(tmp_path / "third", flag)
+    assert resume.differences(workdir, tmp_path / "third") == []
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_on(workdir, copied):
+    (copied / "summary.json").unlink()
+    state = copied / "checkpoints" / "4" / "state"
+    path = max(state.rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    output = small(copied, code=1)
+    assert output.startswith(f"c3jax: {copied}/checkpoints/4 is damaged: state/"), (
+        output
+    )
+    assert "The last good step is 3" in output
+    shutil.rmtree(copied / "checkpoints" / "4")
+    assert "goes on from step 3 of 4" in small(copied)
+    assert resume.differences(workdir, copied) == []
+
+
+def test_two_processes_never_share_a_workdir(copied):
+    with files.locked(copied):
+        assert "another process is at work" in small(copied, code=1)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("during", ["checkpoint", "line"])
+def test_a_full_disk_stops_a_run_that_goes_on_bit_equal(workdir, tmp_path, during):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True
+    )
+    try:
+        ballast = disk / "ballast"
+        with start(MATH, f"--workdir={disk / 'run'}", "--cache_dir=", *SMALL) as run:
+            until(run, "step 0  greedy")
+            run.send_signal(signal.SIGSTOP)
+            left = os.statvfs(disk)
+            free = left.f_bavail * left.f_bsize
+            # Room for some lines but no checkpoint, or for not even a line.
+            room = 65536 if during == "checkpoint" else 0
+            ballast.write_bytes(bytes(free - room))
+            run.send_signal(signal.SIGCONT)
+            output = run.stdout.read()
+        assert run.returncode == 1, output
+        assert re.search(r"c3jax: No space left on device: \S+", output), output
+        assert "the same command goes on from the last checkpoint" in output
+        ballast.unlink()
+        small(disk / "run")
+        assert resume.differences(workdir, disk / "run") == []
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
