@@ -114,32 +114,37 @@ def is_now(moment: str, workdir: pathlib.Path, step: int, every: int) -> bool:
     return "reward" in lines[-1]
 
 
-def kill_at(moment, workdir, flags, rng, step, log) -> str:
-    """Starts a run and kills it at a moment, not before a step; where it died."""
+def kill_at(moment, workdir, flags, rng, step, log) -> tuple[str, float]:
+    """Starts a run and kills it at a moment, not before a step.
+
+    Returns:
+        Where it died, and the seconds it took to go on; see `took`.
+    """
+    since, again = time.time(), (workdir / "checkpoints").exists()
     run = launch(workdir, flags, log)
     while run.poll() is None and not is_now(moment, workdir, step, EVERY):
         time.sleep(0.002)
     # Some time into what goes on then.
     time.sleep(rng.random() * {"warm start": 20, "evaluation": 1}.get(moment, 0.3))
     if run.poll() is not None:
-        return "nothing: it had finished"
+        return "nothing: it had finished", 0.0
     run.send_signal(signal.SIGKILL)
     run.wait()
     lines = metrics.read(workdir)
-    return f"{moment}, step {lines[-1]['step'] if lines else 0}"
+    where = f"{moment}, step {lines[-1]['step'] if lines else 0}"
+    return where, took(lines, since) if again else 0.0
 
 
-def finish(workdir: pathlib.Path, flags: tuple[str, ...], log) -> float:
-    """Runs to the end; seconds until the first new line of the log."""
-    since, first = time.time(), 0.0
-    run = launch(workdir, flags, log)
-    while run.poll() is None:
-        lines = [] if first else metrics.read(workdir)
-        first = next((x["time"] for x in lines if x["time"] > since), first)
-        time.sleep(0.05)
-    if run.returncode:
-        sys.exit(f"the run ended with {run.returncode}; see {log.name}")
-    return first - since if first else 0.0
+def took(lines: list[dict], since: float) -> float:
+    """Seconds from a start to the first line that was written then; 0 without one."""
+    return next((x["time"] - since for x in lines if x["time"] > since), 0.0)
+
+
+def finish(workdir: pathlib.Path, flags: tuple[str, ...], log) -> None:
+    """Runs to the end."""
+    code = launch(workdir, flags, log).wait()
+    if code:
+        sys.exit(f"the run ended with {code}; see {log.name}")
 
 
 def main() -> None:
@@ -167,10 +172,11 @@ def main() -> None:
         for done, moment in enumerate(moments):
             # Later and later, so that every kill finds something to do.
             step = (STEPS - EVERY // 2) * done // share + rng.randrange(EVERY // 2)
-            where = kill_at(moment, workdir, flags, rng, step, log)
+            where, seconds = kill_at(moment, workdir, flags, rng, step, log)
             rows.append(where)
+            starts.append(seconds)
             print(f"run {index}: killed at {where}", flush=True)
-        starts.append(finish(workdir, flags, log))
+        finish(workdir, flags, log)
         found = differences(out / "unbroken", workdir)
         broken += [f"run {index}: {name}" for name in found]
         print(f"run {index}: {found or 'equal to the unbroken run'}", flush=True)
