@@ -102,7 +102,7 @@ def truncate(scores: jax.Array, s: Sampling) -> tuple[jax.Array, jax.Array, jax.
     """
     vocab = scores.shape[-1]
     keep = min(s.top_k, vocab)
-    top, ids = jax.lax.top_k(scores, min(keep + 1, vocab))
+    top, ids = top_k(scores, min(keep + 1, vocab))
     edge = top[keep - 1] - top[keep] if keep < vocab else jnp.float32(jnp.inf)
     top, ids = top[:keep], ids[:keep]
     mass = jax.nn.softmax(top)
@@ -111,6 +111,35 @@ def truncate(scores: jax.Array, s: Sampling) -> tuple[jax.Array, jax.Array, jax.
         edge = jnp.minimum(edge, jnp.abs(before[1:] - s.top_p).min(initial=jnp.inf))
         top = jnp.where(before < s.top_p, top, -jnp.inf)
     return top, ids, edge
+
+
+def top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k largest scores and their ids, exactly as `jax.lax.top_k` finds them.
+
+    A large vocabulary is looked through in two stages: the k blocks with the largest
+    maxima hold the k largest scores, so only they are searched. Blocks stay in order,
+    so of equal scores the one with the smallest id comes first.
+
+    Args:
+        scores: [V] float32.
+        k: at most V.
+
+    Returns:
+        [k] scores, descending, and [k] int32 ids.
+    """
+    blocks = -(-scores.shape[-1] // _BLOCK)
+    if blocks <= 2 * k:
+        top, ids = jax.lax.top_k(scores, k)
+        return top, ids
+    padding = blocks * _BLOCK - scores.shape[-1]
+    padded = jnp.pad(scores, (0, padding), constant_values=-jnp.inf)
+    padded = padded.reshape(blocks, _BLOCK)
+    chosen = jnp.sort(jax.lax.top_k(padded.max(-1), k)[1])
+    top, place = jax.lax.top_k(padded[chosen].reshape(-1), k)
+    return top, chosen[place // _BLOCK] * _BLOCK + place % _BLOCK
+
+
+_BLOCK = 128
 
 
 def _best(scores: jax.Array) -> tuple[jax.Array, jax.Array]:

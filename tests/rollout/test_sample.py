@@ -74,3 +74,14 @@ def test_a_change_below_the_margin_does_not_change_the_token():
     np.testing.assert_array_equal(
         np.asarray(drawn.token)[sure], np.asarray(moved.token)[sure]
     )
+
+
+@pytest.mark.parametrize("vocab", [129, 5000, 6400])
+@pytest.mark.parametrize("k", [1, 5, 21])
+def test_two_stages_find_the_top_k_of_the_whole_vocabulary(vocab, k):
+    rng = np.random.default_rng(vocab + k)
+    scores = rng.standard_normal((20, vocab)).astype(np.float32)
+    scores[10:] = scores[10:].round(1)  # ties, of which the smallest ids win
+    found = jax.vmap(lambda row: sample.top_k(row, k))(scores)
+    wanted = jax.lax.top_k(scores, k)
+    jax.tree.map(np.testing.assert_array_equal, found, tuple(wanted))
