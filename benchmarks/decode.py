@@ -25,7 +25,7 @@ from c3jax.rollout import sample, tree
 def team(args, siblings: int, **sampling) -> tree.Team:
     """One role that answers after a prompt of P tokens, its opener included."""
     shape = decoder.Shape(
-        **bench.MODELS[args.model], dtype=args.dtype, unroll=1, remat=True
+        **bench.MODELS[args.model], dtype=args.dtype, unroll=1, remat="layer"
     )
     return tree.Team(
         shape=shape,

@@ -3,8 +3,8 @@
     python -m c3jax.main --config=configs/math.py
     python -m c3jax.main --config=configs/math.py --config.seed=1 --workdir=runs/math1
 
-Needs no accelerator, no network and no download. Measured on 2 CPU cores: 3:16 minutes;
-sampled accuracy on the test questions 41.5-42.8% after the warm start and 90.0-96.2%
+Needs no accelerator, no network and no download. Measured on 2 CPU cores: 3:22 minutes;
+sampled accuracy on the test questions 43.0-43.2% after the warm start and 90.5-96.9%
 after training, seeds 0 to 2.
 """
 
@@ -25,7 +25,8 @@ POLICIES = {
         norm_eps=1e-6,
         tied=True,
         dtype="float32",
-        remat=False,
+        remat="none",
+        logits_chunk=0,
         unroll=2,
         embed_std=0.125,
     )
@@ -75,6 +76,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         batch_size=24,  # questions
         epochs=1,
         minibatches=1,
+        accumulate=1,  # pieces a gradient is summed over, to save memory
         clip=0.2,
         kl=0.0,  # weight of the KL to the starting policy
         lr=1e-3,

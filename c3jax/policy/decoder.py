@@ -16,6 +16,14 @@ import jax.numpy as jnp
 from c3jax.core.types import Segment
 from c3jax.policy import segments
 
+# What a layer's backward pass finds kept: everything; its input alone; or that and the
+# results of its matrix products.
+REMAT = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "layer": jax.checkpoint_policies.nothing_saveable,
+    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -28,9 +36,12 @@ class Shape:
         norm_eps: added to mean squares.
         tied: whether the embedding table is also the output table.
         dtype: of activations and KV; parameters, softmax and logits are float32.
-        remat: recompute each layer in the backward pass instead of keeping it.
+        remat: what the backward pass computes again instead of keeping: a name of
+            `REMAT`.
         embed_std: initial deviation of the embedding table; where it is tied it bounds
             how sure the untrained policy can be.
+        logits_chunk: tokens of a message whose logits exist at once while training; 0
+            for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
     """
 
@@ -45,7 +56,8 @@ class Shape:
     norm_eps: float = 1e-6
     tied: bool = True
     dtype: str = "float32"
-    remat: bool = False
+    remat: str = "none"
+    logits_chunk: int = 0
     unroll: int = 1
     embed_std: float = 0.02
 
@@ -165,8 +177,8 @@ def forward(
         y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
         return x + y @ p["down"], (k, v)
 
-    if s.remat:
-        layer = jax.checkpoint(layer)
+    if s.remat != "none":
+        layer = jax.checkpoint(layer, policy=REMAT[s.remat])
     past = tuple((c.k, c.v) for c in context)
     x = params["embed"][tokens].astype(dtype)
     x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=s.unroll)

@@ -369,25 +369,27 @@ def logp(
     axes = (BATCH, *team.protocol.spans[level], level)
     sizes = _sizes(team, axes, turn.tokens.shape[0])
 
-    def one(tokens, support, segments):
-        inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens[:-1]])
-        hidden, _ = decoder.forward(params, team.shape, inputs, segments)
+    def score(token, support, hidden, t):
         if support is None:
             scores = decoder.logits(params, team.shape, hidden)
-            scores = sample.shape_logits(
-                scores, jnp.arange(tokens.shape[0]), team.sampling
-            )
-            place = tokens[:, None]
+            scores, place = sample.shape_logits(scores, t, team.sampling), token
         else:
-            scores = decoder.logits_at(
-                params, team.shape, hidden, jnp.maximum(support, 0)
-            )
+            ids = jnp.maximum(support, 0)
+            scores = decoder.logits_at(params, team.shape, hidden, ids)
             scores = jnp.where(
                 support < 0, -jnp.inf, scores / team.sampling.temperature
             )
-            place = jnp.argmax(support == tokens[:, None], -1)[:, None]
-        scores = jax.nn.log_softmax(scores)
-        return jnp.take_along_axis(scores, place, -1)[:, 0]
+            place = jnp.argmax(support == token)
+        return jax.nn.log_softmax(scores)[place]
+
+    def one(tokens, support, segments):
+        inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens[:-1]])
+        hidden, _ = decoder.forward(params, team.shape, inputs, segments)
+        return _in_chunks(
+            score,
+            (tokens, support, hidden, jnp.arange(tokens.shape[0])),
+            team.shape.logits_chunk,
+        )
 
     unfold = lambda x: x.reshape(*sizes, *x.shape[3:])  # noqa: E731
     ctx = context(params, team, level, questions, turns)
@@ -397,6 +399,17 @@ def logp(
         ctx.segments,
     )
     return jnp.where(turn.mask, values.reshape(turn.tokens.shape), 0)
+
+
+def _in_chunks(fn: Callable, args: tuple, size: int):
+    """`fn` over the first axis of its arguments, at most `size` at a time.
+
+    What a chunk computes on the way is not kept for the backward pass but computed
+    again: for a large vocabulary, its logits are most of a training step's memory.
+    """
+    if not size:
+        return jax.vmap(fn)(*args)
+    return jax.lax.map(jax.checkpoint(lambda x: fn(*x)), args, batch_size=size)
 
 
 def _fold(turn: Turn, depth: int, flat: tuple[int, ...]) -> Turn:

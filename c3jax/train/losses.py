@@ -42,11 +42,19 @@ def kl_k3(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
 
 
 def masked_mean(
-    values: tuple[jax.Array, ...], masks: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...],
+    masks: tuple[jax.Array, ...],
+    tokens: jax.Array | None = None,
 ) -> jax.Array:
     """Mean over all tokens of all roles, each token counting once.
 
     Sum, then divide: a mean of per-message means would overweight short messages.
+
+    Args:
+        values: per role, [B, N, K, T].
+        masks: per role, [B, N, K, T] bool.
+        tokens: scalar, how many there are in all; of these values unless given, of the
+            whole batch where this is one piece of it.
     """
     total = sum(jnp.where(m, v, 0).sum() for v, m in zip(values, masks, strict=True))
-    return total / sum(m.sum() for m in masks)
+    return total / (sum(m.sum() for m in masks) if tokens is None else tokens)

@@ -33,7 +33,7 @@ SECTIONS = {
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
     ),
     "train": (
-        *("steps", "batch_size", "minibatches", "epochs", "clip", "kl"),
+        *("steps", "batch_size", "minibatches", "accumulate", "epochs", "clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
     ),
@@ -129,6 +129,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     _check_batches(config, meshes.batch_size(mesh))
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
+    checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
     shape = decoder.Shape(vocab=len(words), **config.policy)
     checks.require(
         shape.heads % shape.kv_heads == 0,
@@ -154,6 +155,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             kl=config.train.kl,
             epochs=config.train.epochs,
             minibatches=config.train.minibatches,
+            accumulate=config.train.accumulate,
         ),
     )
     setup.abstract_params()
@@ -168,8 +170,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
 def _check_numbers(config) -> None:
     positive = {
         "train": (
-            *("steps", "batch_size", "minibatches", "epochs", "clip", "lr"),
-            "checkpoint_every",
+            *("steps", "batch_size", "minibatches", "accumulate", "epochs"),
+            *("clip", "lr", "checkpoint_every"),
         ),
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
         "evaluate": ("every", "samples", "batch_size"),
@@ -220,13 +222,15 @@ def _check_numbers(config) -> None:
 
 
 def _check_batches(config, parts: int) -> None:
-    """Every batch of questions is a whole number a device, a minibatch too."""
-    size, pieces = config.train.batch_size, config.train.minibatches
-    if size % (pieces * parts):
+    """Every batch of questions is a whole number a device, a piece of one too."""
+    c = config.train
+    step = c.minibatches * c.accumulate * parts
+    if c.batch_size % step:
         raise ValueError(
-            f"train.batch_size={size} does not split into train.minibatches={pieces} "
-            f"over mesh.data * mesh.fsdp = {parts} devices; make it a multiple of "
-            f"{pieces * parts}, say {-(-size // (pieces * parts)) * pieces * parts}."
+            f"train.batch_size={c.batch_size} does not split into train.minibatches="
+            f"{c.minibatches} of train.accumulate={c.accumulate} pieces over mesh.data "
+            f"* mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
+            f"{-(-c.batch_size // step) * step}."
         )
     for section in ("warm_start", "evaluate"):
         size = config[section].batch_size

@@ -57,12 +57,15 @@ class Objective:
         kl: weight of the KL to the starting policy; 0 leaves it out.
         epochs: passes over the tree.
         minibatches: optimiser steps a pass, over disjoint sets of whole questions.
+        accumulate: pieces that a minibatch's gradient is summed over, one after the
+            other; memory is that of one piece, and the gradient the same.
     """
 
     clip: float
     kl: float
     epochs: int
     minibatches: int
+    accumulate: int = 1
 
 
 def optimiser(
@@ -100,12 +103,24 @@ def optimiser(
 
 
 def loss(
-    params: dict, team: tree.Team, objective: Objective, batch: Scored
+    params: dict,
+    team: tree.Team,
+    objective: Objective,
+    batch: Scored,
+    tokens: jax.Array | None = None,
 ) -> tuple[jax.Array, dict]:
     """The clipped policy gradient over every token of a scored tree.
 
     Each context is computed once, inside the differentiated function, so the gradient
     is that of the repeated-prompt computation.
+
+    Args:
+        params: the policy.
+        team: static description.
+        objective: static.
+        batch: some trees.
+        tokens: scalar, what the loss is a mean over, where the batch is one piece of
+            several; None if it is all.
 
     Returns:
         The scalar loss (mean over the batch's tokens) and statistics of the ratio.
@@ -120,19 +135,54 @@ def loss(
         losses.clipped(n, o, a[..., None], objective.clip)
         for n, o, a in zip(new, old, batch.advantage, strict=True)
     )
-    total = losses.masked_mean(policy, masks)
+    total = losses.masked_mean(policy, masks, tokens)
     gaps = jax.tree.map(lambda n, o: n - o, new, old)
     outside = jax.tree.map(lambda g: abs(jnp.expm1(g)) > objective.clip, gaps)
     stats = {
         "policy_loss": total,
-        "clip_frac": losses.masked_mean(outside, masks),
+        "clip_frac": losses.masked_mean(outside, masks, tokens),
         "logp_gap": jnp.max(jnp.array([abs(gap).max() for gap in gaps])),
     }
     if objective.kl:
         kl = jax.tree.map(losses.kl_k3, new, batch.ref_logp)
-        stats["kl"] = losses.masked_mean(kl, masks)
+        stats["kl"] = losses.masked_mean(kl, masks, tokens)
         total = total + objective.kl * stats["kl"]
     return total, {**stats, "loss": total}
+
+
+def gradient(
+    params: dict, team: tree.Team, objective: Objective, batch: Scored
+) -> tuple[dict, dict]:
+    """The gradient of `loss`, summed over `objective.accumulate` pieces in turn.
+
+    Returns:
+        The gradient and the statistics, of the whole batch.
+    """
+    slope = jax.grad(loss, has_aux=True)
+    if objective.accumulate == 1:
+        return slope(params, team, objective, batch)
+    tokens = sum(turn.mask.sum() for turn in batch.turns)
+
+    def add(total, piece):
+        found, stats = slope(params, team, objective, piece, tokens)
+        return jax.tree.map(jnp.add, total, found), stats
+
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    total, stats = jax.lax.scan(add, nothing, deal(batch, objective.accumulate))
+    gap = stats.pop("logp_gap").max()
+    return total, {**{n: v.sum() for n, v in stats.items()}, "logp_gap": gap}
+
+
+def deal(batch: Scored, pieces: int) -> Scored:
+    """Splits a batch on a new first axis; question i goes to piece i mod `pieces`.
+
+    So a batch that is spread over devices stays where it is.
+    """
+
+    def split(x):
+        return jnp.moveaxis(x.reshape(-1, pieces, *x.shape[1:]), 1, 0)
+
+    return jax.tree.map(split, batch)
 
 
 def initial_state(
@@ -198,25 +248,17 @@ def update(
 ) -> tuple[TrainState, dict]:
     """All epochs and minibatches of one training step; see `compiled`.
 
-    Question i goes to minibatch i mod M, so that a batch spread over devices stays
-    where it is.
-
     Returns:
         The new state, and statistics: `logp_gap` from the first optimiser step (how far
         training is from sampling), the others averaged.
     """
-    m = objective.minibatches
-
-    def deal(x):
-        return jnp.moveaxis(x.reshape(x.shape[0] // m, m, *x.shape[1:]), 1, 0)
-
-    pieces = jax.tree.map(deal, batch)
+    pieces = deal(batch, objective.minibatches)
 
     def one(carry, piece):
         params, opt_state = carry
-        gradient, stats = jax.grad(loss, has_aux=True)(params, team, objective, piece)
-        stats["grad_norm"] = optax.tree.norm(gradient)
-        change, opt_state = optimise.update(gradient, opt_state, params)
+        slope, stats = gradient(params, team, objective, piece)
+        stats["grad_norm"] = optax.tree.norm(slope)
+        change, opt_state = optimise.update(slope, opt_state, params)
         return (optax.apply_updates(params, change), opt_state), stats
 
     def epoch(carry, _):
@@ -253,7 +295,7 @@ def imitate(
         )
         return -losses.masked_mean(logp, tuple(turn.mask for turn in turns))
 
-    value, gradient = jax.value_and_grad(nll)(state.params)
-    change, opt_state = optimise.update(gradient, state.opt_state, state.params)
+    value, slope = jax.value_and_grad(nll)(state.params)
+    change, opt_state = optimise.update(slope, state.opt_state, state.params)
     params = optax.apply_updates(state.params, change)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value

@@ -91,7 +91,9 @@ def test_positions_are_relative():
     assert score(5, 3) != pytest.approx(score(5, 4), abs=1e-2)
 
 
-@pytest.mark.parametrize("change", [{"remat": True}, {"unroll": 1}])
+@pytest.mark.parametrize(
+    "change", [{"remat": "layer"}, {"remat": "products"}, {"unroll": 1}]
+)
 def test_how_layers_are_run_does_not_change_what_they_compute(change):
     params, tokens = support.params(), ids(9)
     other = dataclasses.replace(SHAPE, **change)

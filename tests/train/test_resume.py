@@ -12,7 +12,14 @@ import pytest
 
 from benchmarks import resume
 from c3jax.core import files
-from tests.program import MATH, SMALL, small, start
+from tests.program import MATH, SMALL, c3jax, start
+
+# One role is all it takes, and starts sooner.
+RUN = (MATH, "--cache_dir=", *SMALL, "--config.protocol.name=solo")
+
+
+def run(workdir, *flags, **options):
+    return c3jax(*RUN, f"--workdir={workdir}", *flags, **options)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,7 @@ def cache(tmp_path_factory):
 def workdir(tmp_path_factory, cache):
     """A run that nothing interrupts, and the first to use the cache."""
     path = tmp_path_factory.mktemp("runs") / "whole"
-    assert "warm start from" not in small(path, f"--cache_dir={cache}")
+    assert "warm start from" not in run(path, f"--cache_dir={cache}")
     return path
 
 
@@ -33,10 +40,10 @@ def copied(workdir, tmp_path):
     return pathlib.Path(shutil.copytree(workdir, tmp_path / "copied"))
 
 
-def until(run, text):
+def until(process, text):
     """Reads what a run says until a line holds `text`."""
     said = ""
-    for line in run.stdout:
+    for line in process.stdout:
         said += line
         if text in line:
             return said
@@ -44,19 +51,19 @@ def until(run, text):
 
 
 def test_a_run_that_is_told_to_stop_saves_and_goes_on_bit_equal(workdir, tmp_path):
-    flags = (MATH, f"--workdir={tmp_path / 'run'}", "--cache_dir=", *SMALL)
+    flags = (*RUN, f"--workdir={tmp_path / 'run'}")
     for moment, number, told, code in [
         ("warm start 10/", signal.SIGTERM, "saved at warm start step", 0),
         ("step 2  greedy", signal.SIGINT, "saved at step", 130),
     ]:
-        with start(*flags) as run:
-            until(run, moment)
-            run.send_signal(number)
-            rest = run.stdout.read()
+        with start(*flags) as process:
+            until(process, moment)
+            process.send_signal(number)
+            rest = process.stdout.read()
         assert told in rest, rest
         assert rest.endswith("the same command goes on from there\n"), rest
-        assert run.returncode == code
-    small(tmp_path / "run")
+        assert process.returncode == code
+    run(tmp_path / "run")
     assert resume.differences(workdir, tmp_path / "run") == []
 
 
@@ -69,22 +76,22 @@ def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path):
         ("checkpoint", 3),
         ("report", 4),
     ]:
-        with start(MATH, f"--workdir={path}", "--cache_dir=", *SMALL) as run:
-            while run.poll() is None and not resume.is_now(moment, path, step, 2):
+        with start(*RUN, f"--workdir={path}") as process:
+            while process.poll() is None and not resume.is_now(moment, path, step, 2):
                 time.sleep(0.001)
-            run.kill()
-    small(path)
+            process.kill()
+    run(path)
     assert resume.differences(workdir, path) == []
 
 
 def test_runs_that_start_alike_share_a_warm_start(workdir, cache, tmp_path):
     flag = f"--cache_dir={cache}"
-    assert "warm start from" in small(tmp_path / "second", flag)
+    assert "warm start from" in run(tmp_path / "second", flag)
     assert resume.differences(workdir, tmp_path / "second") == []
     [kept] = (cache / "warm_start").iterdir()
     record = kept / "40" / "record.json"
     record.write_text(record.read_text().replace("0", "1"))
-    assert "is damaged; it is made again" in small(tmp_path / "third", flag)
+    assert "is damaged; it is made again" in run(tmp_path / "third", flag)
     assert resume.differences(workdir, tmp_path / "third") == []
 
 
@@ -95,19 +102,19 @@ def test_a_damaged_checkpoint_is_named_with_the_way_on(workdir, copied):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    output = small(copied, code=1)
+    output = run(copied, code=1)
     assert output.startswith(f"c3jax: {copied}/checkpoints/4 is damaged: state/"), (
         output
     )
     assert "The last good step is 3" in output
     shutil.rmtree(copied / "checkpoints" / "4")
-    assert "goes on from step 3 of 4" in small(copied)
+    assert "goes on from step 3 of 4" in run(copied)
     assert resume.differences(workdir, copied) == []
 
 
 def test_two_processes_never_share_a_workdir(copied):
     with files.locked(copied):
-        assert "another process is at work" in small(copied, code=1)
+        assert "another process is at work" in run(copied, code=1)
 
 
 @pytest.mark.root
@@ -120,21 +127,21 @@ def test_a_full_disk_stops_a_run_that_goes_on_bit_equal(workdir, tmp_path, durin
     )
     try:
         ballast = disk / "ballast"
-        with start(MATH, f"--workdir={disk / 'run'}", "--cache_dir=", *SMALL) as run:
-            until(run, "step 0  greedy")
-            run.send_signal(signal.SIGSTOP)
+        with start(*RUN, f"--workdir={disk / 'run'}") as process:
+            until(process, "step 0  greedy")
+            process.send_signal(signal.SIGSTOP)
             left = os.statvfs(disk)
             free = left.f_bavail * left.f_bsize
             # Room for some lines but no checkpoint, or for not even a line.
             room = 65536 if during == "checkpoint" else 0
             ballast.write_bytes(bytes(free - room))
-            run.send_signal(signal.SIGCONT)
-            output = run.stdout.read()
-        assert run.returncode == 1, output
+            process.send_signal(signal.SIGCONT)
+            output = process.stdout.read()
+        assert process.returncode == 1, output
         assert re.search(r"c3jax: No space left on device: \S+", output), output
         assert "the same command goes on from the last checkpoint" in output
         ballast.unlink()
-        small(disk / "run")
+        run(disk / "run")
         assert resume.differences(workdir, disk / "run") == []
     finally:
         subprocess.run(["umount", "-l", disk], check=True)

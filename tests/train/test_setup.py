@@ -35,6 +35,7 @@ from tests import support
         ({"evaluate__every": 0}, "evaluate.every=0: it must be above 0"),
         ({"train__checkpoint_every": 0}, "train.checkpoint_every=0"),
         ({"warm_start__careless__slip": 1.5}, "careless.slip=1.5.*a probability"),
+        ({"policy__remat": "layers"}, "policy.remat='layers'.* did you mean 'layer'"),
         ({"policy__heads": 3}, "policy.heads=3: it must be a multiple"),
         ({"mesh__tensor": 3}, "mesh data=-1, fsdp=1, tensor=3 does not multiply"),
     ],
@@ -47,6 +48,8 @@ def test_a_config_that_cannot_run_is_refused(changes, message):
 def test_a_batch_that_the_mesh_cannot_divide_is_refused():
     with pytest.raises(ValueError, match=r"train.batch_size=20 .* 8 devices.*say 24"):
         support.math_setup(8, train__batch_size=20)
+    with pytest.raises(ValueError, match=r"train.accumulate=5 pieces .* say 25"):
+        support.math_setup(train__accumulate=5)
     with pytest.raises(ValueError, match=r"warm_start.batch_size=20 .* say 24"):
         support.math_setup(8, warm_start__batch_size=20)
 

@@ -1,9 +1,11 @@
+import dataclasses
 import functools
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from c3jax.core import keys, metrics
@@ -97,6 +99,46 @@ def test_the_options_of_the_update_change_the_step(change):
         lambda a, b: float(abs(a - b).max()), state.params, other.params
     )
     assert max(jax.tree.leaves(moved)) > 0
+
+
+def slope(shape=support.SHAPE, accumulate=1, **sampling):
+    """Gradient and statistics of made-up credit on the trees of four questions."""
+    role = dataclasses.replace(support.DUO[0], answers=True)
+    team = support.team((role,), support.DUO_SCRIPTS[:1], (4,), **sampling)
+    questions = support.questions(4, roles=1)
+    turns = tree.grow(support.params(), team, questions, keys.stream(0, "rollout"))
+    rng = np.random.default_rng(0)
+    advantage = tuple(
+        np.float32(rng.standard_normal(turn.length.shape)) for turn in turns
+    )
+    # As if the policy had moved since: ratios other than one, on both sides.
+    turns = tuple(turn.replace(logp=turn.logp - 0.1) for turn in turns)
+    reference = tuple(turn.logp - 0.2 for turn in turns)
+    objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1)
+    return jax.jit(update.gradient, static_argnums=(1, 2))(
+        support.params(),
+        team.replace(shape=shape),
+        dataclasses.replace(objective, accumulate=accumulate),
+        update.Scored(questions, turns, advantage, reference),
+    )
+
+
+def assert_close(one, other):
+    gap = optax.tree.norm(jax.tree.map(jnp.subtract, one[0], other[0]))
+    assert float(gap / optax.tree.norm(one[0])) < 1e-5
+    for name in one[1]:
+        np.testing.assert_allclose(one[1][name], other[1][name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_a_gradient_summed_over_pieces_is_that_of_the_whole(pieces):
+    assert_close(slope(), slope(accumulate=pieces))
+
+
+@pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])
+def test_logits_in_chunks_have_the_same_gradient(sampling):
+    chunked = dataclasses.replace(support.SHAPE, logits_chunk=4, remat="layer")
+    assert_close(slope(**sampling), slope(chunked, **sampling))
 
 
 def test_nothing_is_compiled_again_after_the_first_step():
