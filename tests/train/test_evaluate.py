@@ -7,6 +7,7 @@ SMALL = {
     "evaluate__k": (2, 3),
     "policy__width": 32,
     "policy__hidden": 48,
+    "protocol__name": "solo",
 }
 
 
@@ -17,15 +18,10 @@ def measured(batch_size, **options):
 
 def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
     whole, pieces = measured(6), measured(4)
-    assert list(whole.figures) == [
-        *("greedy", "pass_at_1", "pass_at_2", "pass_at_3"),
-        "without reasoner",
-    ]
+    assert list(whole.figures) == ["greedy", "pass_at_1", "pass_at_2", "pass_at_3"]
     assert whole == pieces
-    # One greedy answer a question, three sampled, three without the reasoner.
-    assert whole.spent.evaluator_calls == 6 * 7
-    # Two messages an answer, of which an emptied one is not sampled.
-    assert whole.spent.messages == 6 * (2 + 2 * 3 + 3)
+    # One greedy answer a question, and three sampled.
+    assert whole.spent.evaluator_calls == whole.spent.messages == 6 * 4
 
 
 def test_an_evaluation_that_is_stopped_has_no_result():

@@ -1,10 +1,11 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3jax.core import keys
+from c3jax.core.types import Turn
 from c3jax.rollout import tree
 from c3jax.train.ledger import Ledger, Spent
 from tests import support
@@ -21,28 +22,44 @@ def test_prefilled_tokens_are_those_of_the_segments_that_are_computed(
     roles, scripts, branching
 ):
     team = support.team(roles, scripts, branching)
-    questions = support.questions(roles=len(roles))
-    key = keys.stream(0, "rollout")
-    turns = tree.grow(support.params(), team, questions, key)
-    computed = 0
+    questions, turns = support.questions(roles=len(roles)), said(team)
+    sizes = dict(enumerate(branching)) | {tree.BATCH: 3}
+    params, computed = support.params(), 0
     for level in range(len(roles)):
-        context = tree.context(support.params(), team, level, questions, turns)
-        sizes = dict(enumerate(branching)) | {tree.BATCH: 3}
-        for segment, span in zip(context.segments, context.spans, strict=True):
-            shape = tuple(sizes[axis] for axis in span)
-            assert segment.k.shape[1 : 1 + len(span)] == shape
-            computed += int(np.broadcast_to(segment.length, shape).sum())
-    assert tree.prefilled(team, questions, jax.device_get(turns)) == computed
+
+        def lengths(level=level):
+            context = tree.context(params, team, level, questions, turns)
+            shapes = [segment.k.shape[1:-3] for segment in context.segments]
+            assert shapes == [tuple(sizes[a] for a in span) for span in context.spans]
+            return tuple(
+                jnp.broadcast_to(segment.length, shape)
+                for segment, shape in zip(context.segments, shapes, strict=True)
+            )
+
+        computed += sum(int(length.sum()) for length in jax.jit(lengths)())
+    assert tree.prefilled(team, questions, turns) == computed
+
+
+def said(team):
+    """Messages of random lengths, some of them cut at their limit."""
+    rng, turns = np.random.default_rng(0), []
+    for level, role in enumerate(team.protocol.roles):
+        shape = (3, team.protocol.contexts(level), team.protocol.branching[level])
+        length = rng.integers(1, role.max_tokens + 1, shape).astype(np.int32)
+        blank = np.zeros((*shape, role.max_tokens), np.float32)
+        ended = length < role.max_tokens
+        turns.append(Turn(blank.astype(np.int32), length, ended, blank, blank))
+    return tuple(turns)
 
 
 def test_a_silenced_role_prefills_nothing():
-    team, questions = support.team(), support.questions()
-    key = keys.stream(0, "rollout")
-    silenced = team.replace(silenced=(0,))
-    turns = tree.grow(support.params(), silenced, questions, key)
+    team, questions = support.team().replace(silenced=(0,)), support.questions()
+    empty = said(team)[0]
+    empty = empty.replace(length=0 * empty.length, ended=np.zeros_like(empty.ended))
     heads = int(questions.lengths[1].sum())
     glue = 4 * 3 * len(support.DUO_SCRIPTS[1].glue[0])
-    assert tree.prefilled(silenced, questions, turns) == heads + glue
+    turns = (empty, said(team)[1])
+    assert tree.prefilled(team, questions, turns) == heads + glue
 
 
 def test_counts_and_seconds_add_up_by_part():

@@ -130,9 +130,8 @@ def assert_close(one, other):
         np.testing.assert_allclose(one[1][name], other[1][name], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("pieces", [2, 4])
-def test_a_gradient_summed_over_pieces_is_that_of_the_whole(pieces):
-    assert_close(slope(), slope(accumulate=pieces))
+def test_a_gradient_summed_over_pieces_is_that_of_the_whole():
+    assert_close(slope(), slope(accumulate=2))
 
 
 @pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])
