@@ -51,24 +51,23 @@ def interleaved(
 
 def limits(dtype: str) -> dict[str, float]:
     """The machine's read bandwidth, bytes/s, and matmul rate, FLOP/s, measured."""
-    big = jnp.ones(1 << 27 if jax.default_backend() == "cpu" else 1 << 31, jnp.int8)
-    size = 2048 if jax.default_backend() == "cpu" else 8192
+    rows, size = (16384, 2048) if jax.default_backend() == "cpu" else (1 << 19, 8192)
+    tall, line = jnp.ones((rows, size), dtype), jnp.ones((size,), dtype)
     square = jnp.ones((size, size), dtype)
     found = interleaved(
         {
-            "read": lambda: _read(big),
-            "matmul": lambda: _matmul(square, square),
+            "read": lambda: _product(tall, line),
+            "matmul": lambda: _product(square, square),
         },
         5,
     )
     return {
-        "bytes_per_s": big.size / found["read"]["low_s"],
+        "bytes_per_s": tall.nbytes / found["read"]["low_s"],
         "flop_per_s": 2 * size**3 / found["matmul"]["low_s"],
     }
 
 
-_read = jax.jit(lambda x: x.view(jnp.int32).sum())
-_matmul = jax.jit(lambda a, b: a @ b)
+_product = jax.jit(jnp.matmul)
 
 
 def machine() -> dict:
