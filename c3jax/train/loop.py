@@ -168,8 +168,8 @@ def _keeps(setup: Setup) -> Callable[[int], bool]:
 def _begin(setup, store, workdir, cache, stop):
     """The newest checkpoint; the first one is what the warm start makes."""
     abstract, seed = abstract_state(setup), setup.config.seed
+    directory = workdir / "warm_start"
     if not store.steps():
-        directory = workdir / "warm_start"
         warmed = warm_start.run(setup, directory, cache, stop)
         if warmed is None:
             return None
@@ -181,8 +181,8 @@ def _begin(setup, store, workdir, cache, stop):
         state = initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
-        if directory.exists():
-            files.remove(directory)
+    if directory.exists():
+        files.remove(directory)
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
     if record.step:
