@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import time
 from collections.abc import Callable, Mapping
 
@@ -79,13 +78,6 @@ def machine() -> dict:
         "arch": platform.machine(),
         "jax": jax.__version__,
     }
-
-
-def peak_bytes() -> int:
-    """The most memory this process, or its device, has held so far."""
-    stats = jax.devices()[0].memory_stats() or {}
-    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return stats.get("peak_bytes_in_use", here)
 
 
 def temporary_bytes(compiled: jax.stages.Compiled) -> int:

@@ -9,6 +9,7 @@ command goes on with a run that was stopped or killed.
 again, alone, from its context rebuilt from disk.
 """
 
+import json
 import logging
 import os
 import pathlib
@@ -94,8 +95,6 @@ def _train() -> int:
 
 def _evaluate() -> int:
     """Measures the newest checkpoint and writes what it found; returns 0."""
-    import json
-
     from c3jax.core import files
     from c3jax.train import checkpoint, evaluate, loop, setup
 

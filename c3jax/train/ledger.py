@@ -75,12 +75,8 @@ class Ledger:
             **{f"total/seconds/{n}": s for n, s in sorted(self.seconds.items())},
         }
 
-    def to_json(self) -> dict:
-        """As JSON holds it; `from_json` reads it back."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_json(cls, fields: Mapping) -> "Ledger":
-        """A ledger from `to_json`."""
+        """A ledger from `dataclasses.asdict`, by way of JSON."""
         parts = {n: Spent(**v) for n, v in fields.items() if n != "seconds"}
         return cls(**parts, seconds=fields["seconds"])

@@ -15,17 +15,8 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.data import tasks
 from c3jax.rollout import tree
-from c3jax.train import (
-    checkpoint,
-    evaluate,
-    summary,
-    trees,
-    update,
-    warm_start,
-)
-from c3jax.train import (
-    workdir as workdirs,
-)
+from c3jax.train import checkpoint, evaluate, summary, trees, update, warm_start
+from c3jax.train import workdir as workdirs
 from c3jax.train.ledger import Ledger, Spent
 from c3jax.train.setup import Setup
 
@@ -54,6 +45,7 @@ class Record:
         return dataclasses.replace(self, **changes)
 
     def spend(self, part: str, spent: Spent, seconds: Mapping[str, float]) -> "Record":
+        """The record after some more work on one part of the ledger."""
         return self.replace(ledger=self.ledger.add(part, spent, seconds))
 
     @classmethod

@@ -80,6 +80,7 @@ class Warmed:
     nll: float | None = None
 
     def seconds_by_phase(self) -> dict[str, float]:
+        """As the ledger counts them; nothing without imitation."""
         return {"warm_start": self.seconds} if self.seconds else {}
 
     def fields(self) -> dict[str, float]:

@@ -33,7 +33,9 @@ def test_any_changed_lost_or_added_file_breaks_the_seal(tmp_path):
     (tmp_path / "b").write_text("b")
     files.seal(tmp_path)
     assert files.broken(tmp_path) == []
-    subprocess.run(["sha256sum", "--check", "--quiet", files.SUMS], cwd=tmp_path)
+    subprocess.run(
+        ["sha256sum", "--check", "--quiet", files.SUMS], cwd=tmp_path, check=True
+    )
     for path in ("deep/a", "b", files.SUMS):
         whole = (tmp_path / path).read_bytes()
         for at in range(0, len(whole), 7):

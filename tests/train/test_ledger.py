@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import jax
@@ -80,4 +81,6 @@ def test_counts_and_seconds_add_up_by_part():
 
 def test_a_ledger_comes_back_from_json():
     ledger = Ledger().add("train", Spent(messages=3), {"rollout": 0.1})
-    assert Ledger.from_json(json.loads(json.dumps(ledger.to_json()))) == ledger
+    assert (
+        Ledger.from_json(json.loads(json.dumps(dataclasses.asdict(ledger)))) == ledger
+    )
