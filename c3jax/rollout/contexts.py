@@ -1,0 +1,180 @@
+"""What a role reads, as KV segments that are each computed at their own tree level.
+
+Everything here is written for one sequence and lifted over the axes of the tree: an
+argument that does not vary along an axis gets `in_axes=None` there, so it is computed,
+stored and read once for everything below. Sampling, replay and training share `read`
+and `decoder.forward`, and so agree up to rounding.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from c3jax.core.types import Questions, Script, Segment, Turn
+from c3jax.policy import decoder
+from c3jax.protocol.graph import Protocol
+from c3jax.rollout import sample
+
+# The axis of questions; a tree axis is named by the index of its role.
+BATCH = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """All that is static about a rollout; hashable, for jit.
+
+    Attributes:
+        shape: sizes of the policy, which all roles share.
+        protocol: roles and branching.
+        scripts: per role, how its context is spelled.
+        sampling: how tokens are drawn.
+        silenced: indices of roles whose messages are empty.
+    """
+
+    shape: decoder.Shape
+    protocol: Protocol
+    scripts: tuple[Script, ...]
+    sampling: sample.Sampling
+    silenced: tuple[int, ...] = ()
+
+    def replace(self, **changes) -> "Team":
+        return dataclasses.replace(self, **changes)
+
+
+class Lane(NamedTuple):
+    """Where an argument of a lifted function varies.
+
+    Attributes:
+        span: the axes it has.
+        at: `in_axes` along each of them.
+    """
+
+    span: tuple[int, ...]
+    at: object = 0
+
+
+# A segment's tree axes stay behind its layer axis, which `jax.lax.scan` consumes first.
+_KV = Segment(k=1, v=1, length=0)
+
+
+def lift(fn: Callable, axes: tuple[int, ...], lanes: tuple, out=0) -> Callable:
+    """`fn` of one sequence, vmapped over `axes`, the first outermost.
+
+    Args:
+        fn: positional arguments only.
+        axes: the axes of the result.
+        lanes: a `Lane` per argument, or a tuple of them for an argument that is one.
+        out: `out_axes` along each axis.
+    """
+    for axis in reversed(axes):
+        in_axes = jax.tree.map(
+            lambda lane, axis=axis: lane.at if axis in lane.span else None,
+            lanes,
+            is_leaf=lambda x: isinstance(x, Lane),
+        )
+        fn = jax.vmap(fn, in_axes=in_axes, out_axes=out)
+    return fn
+
+
+class Context(NamedTuple):
+    """What a role reads: segments in order, and the axes along which each varies."""
+
+    segments: tuple[Segment, ...]
+    spans: tuple[tuple[int, ...], ...]
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return tuple(Lane(span, _KV) for span in self.spans)
+
+
+def read(
+    params: dict,
+    team: Team,
+    level: int,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+) -> Context:
+    """Computes a role's context, every piece at its own level of the tree.
+
+    The head is computed once a question. A message is computed once for each of its
+    tokens' histories, that is along its own axes and those of what stands before it.
+
+    Args:
+        params: the policy.
+        team: static description.
+        level: index of the role.
+        questions: heads of B questions.
+        turns: at least the turns of the roles it reads.
+    """
+    protocol, script = team.protocol, team.scripts[level]
+    pieces = [(questions.heads[level], questions.lengths[level], (BATCH,))]
+    for index, glue in zip(script.reads, script.glue, strict=True):
+        axes = (BATCH, *protocol.spans[index], index)
+        ids, length = splice(turns[index], glue)
+        size = sizes(team, axes, ids.shape[0])
+        pieces.append((ids.reshape(*size, -1), length.reshape(size), axes))
+
+    def read(ids, length, past):
+        segment = decoder.forward(params, team.shape, ids, past)[1]
+        return segment.replace(length=length)
+
+    done = Context((), ())
+    span: tuple[int, ...] = ()
+    for ids, length, axes in pieces:
+        span = tuple(sorted({*span, *axes}))
+        segment = lift(read, span, (Lane(axes), Lane(axes), done.lanes), out=_KV)(
+            ids, length, done.segments
+        )
+        done = Context((*done.segments, segment), (*done.spans, span))
+    return done
+
+
+def splice(turn: Turn, glue: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """A message as another role reads it: its ids without the end token, then glue.
+
+    Returns:
+        [B, N, K, T + len(glue)] ids, zero-padded on the right, and [B, N, K] lengths.
+    """
+    kept = (turn.length - turn.ended)[..., None]
+    slot = jnp.arange(turn.tokens.shape[-1] + len(glue))
+    ids = jnp.pad(turn.tokens, [(0, 0)] * 3 + [(0, len(glue))])
+    if glue:
+        after = jnp.array(glue, jnp.int32)[jnp.clip(slot - kept, 0, len(glue) - 1)]
+        ids = jnp.where(slot < kept, ids, after)
+    length = kept + len(glue)
+    return jnp.where(slot < length, ids, 0), length[..., 0]
+
+
+def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
+    """Context tokens that `grow` ran through the policy, by the lengths that occurred.
+
+    Each counts as often as `context` computes it, once at its own level of the tree.
+
+    Args:
+        team: static description.
+        questions: heads of B questions.
+        turns: one a role, as grown.
+    """
+    total = 0
+    for level, script in enumerate(team.scripts):
+        if level in team.silenced:
+            continue
+        total += int(questions.lengths[level].sum())
+        span: set[int] = set()
+        for index, glue in zip(script.reads, script.glue, strict=True):
+            axes = {*team.protocol.spans[index], index}
+            span |= axes
+            repeats = math.prod(team.protocol.branching[a] for a in span - axes)
+            turn = turns[index]
+            total += repeats * int((turn.length - turn.ended + len(glue)).sum())
+    return total
+
+
+def sizes(team: Team, axes: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    return tuple(
+        batch if axis == BATCH else team.protocol.branching[axis] for axis in axes
+    )

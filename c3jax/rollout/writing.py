@@ -1,0 +1,173 @@
+"""Writing messages token by token after a context, many at once."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from c3jax.core.types import Segment, Turn
+from c3jax.policy import decoder
+from c3jax.rollout import contexts, sample
+from c3jax.rollout.contexts import Context, Lane, Team
+
+
+@struct.dataclass
+class Writing:
+    """Messages in the making.
+
+    Attributes:
+        t: int32, tokens written so far: a scalar, or one each along the first axis of
+            the messages.
+        token: [*axes] int32, the last of them; the opener before the first.
+        turn: what is written, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
+        cache: keys and values of the messages, [L, *axes, T, kv_heads, head_dim] each.
+    """
+
+    t: jax.Array
+    token: jax.Array
+    turn: Turn
+    cache: tuple[jax.Array, jax.Array]
+
+    @property
+    def alive(self) -> jax.Array:
+        """[*axes] bool, messages that want another token."""
+        t = self.t.reshape(self.t.shape + (1,) * (self.token.ndim - self.t.ndim))
+        return ~self.turn.ended & (t < self.turn.tokens.shape[-1])
+
+
+def begin(
+    team: Team, opener: int, size: tuple[int, ...], limit: int, clocks: int = 0
+) -> Writing:
+    """Messages of no tokens yet.
+
+    Args:
+        team: static description.
+        opener: the last id of the context, the first input.
+        size: of the tree axes.
+        limit: T.
+        clocks: 0 if all messages write their token t together, 1 if the first axis
+            has a clock of its own each.
+    """
+    shape = team.shape
+    cache = (shape.layers, *size, limit, shape.kv_heads, shape.head_dim)
+    return Writing(
+        t=jnp.zeros(size[:clocks], jnp.int32),
+        token=jnp.full(size, opener, jnp.int32),
+        turn=blank(team, size, limit),
+        cache=(jnp.zeros(cache, shape.dtype), jnp.zeros(cache, shape.dtype)),
+    )
+
+
+def blank(team: Team, size: tuple[int, ...], limit: int) -> Turn:
+    """Messages of no tokens, to be written or to be left empty."""
+    kept = min(team.sampling.top_k, team.shape.vocab)
+    zeros = jnp.zeros((*size, limit), jnp.float32)
+    return Turn(
+        tokens=zeros.astype(jnp.int32),
+        length=jnp.zeros(size, jnp.int32),
+        ended=jnp.zeros(size, bool),
+        logp=zeros,
+        margin=zeros,
+        support=jnp.zeros((*size, limit, kept), jnp.int32) if kept else None,
+    )
+
+
+def write(
+    params: dict,
+    team: Team,
+    context: Context,
+    node: jax.Array,
+    axes: tuple[int, ...],
+    now: Writing,
+) -> Writing:
+    """One more token of every message that is alive.
+
+    Args:
+        params: the policy.
+        team: static description.
+        context: what the messages follow; it is read, never copied per sibling.
+        node: [*axes] keys.
+        axes: the tree axes of the messages.
+        now: messages in the making.
+    """
+    clocked, depth = now.t.ndim == 1, len(axes)
+
+    def one(t, token, key, past, segments):
+        suffix = Segment(*past, length=t)
+        hidden, new = decoder.forward(
+            params, team.shape, token[None], (*segments, suffix)
+        )
+        scores = decoder.logits(params, team.shape, hidden[0])
+        return sample.draw(scores, key, t, team.sampling), (new.k, new.v)
+
+    clock = Lane(axes[:1] if clocked else ())
+    lanes = (clock, Lane(axes), Lane(axes), Lane(axes, 1), context.lanes)
+    drawn, new = contexts.lift(one, axes, lanes, out=(0, 1))(
+        now.t, now.token, node, now.cache, context.segments
+    )
+
+    def put(whole, part, axis, clock_axis=0):
+        update = jax.lax.dynamic_update_slice_in_dim
+        if not clocked:
+            return update(whole, part, now.t, axis)
+        at = clock_axis
+        return jax.vmap(update, (at, at, 0, None), at)(whole, part, now.t, axis - 1)
+
+    alive, turn = now.alive, now.turn
+
+    def record(whole, value):
+        shown = alive.reshape(alive.shape + (1,) * (value.ndim - depth))
+        value = jnp.where(shown, value, 0)
+        return put(whole, jnp.expand_dims(value, depth), depth)
+
+    is_end = jnp.isin(drawn.token, jnp.array(team.sampling.end))
+    return Writing(
+        t=now.t + 1,
+        token=drawn.token,
+        turn=Turn(
+            tokens=record(turn.tokens, drawn.token),
+            length=turn.length + alive,
+            ended=turn.ended | (alive & is_end),
+            logp=record(turn.logp, drawn.logp),
+            margin=record(turn.margin, drawn.margin),
+            support=None
+            if turn.support is None
+            else record(turn.support, drawn.support),
+        ),
+        cache=jax.tree.map(
+            lambda whole, part: put(whole, part, 1 + depth, 1), now.cache, new
+        ),
+    )
+
+
+def generate(
+    params: dict,
+    team: Team,
+    opener: int,
+    context: Context,
+    node: jax.Array,
+    axes: tuple[int, ...],
+    limit: int,
+) -> Turn:
+    """Samples one message at every node, all at once.
+
+    The loop runs until every message has ended or reached the limit. Its carry holds
+    the cache of the messages, updated in place.
+
+    Args:
+        params: the policy.
+        team: static description.
+        opener: the last id of the context, the first input.
+        context: what the messages follow.
+        node: [*axes] keys.
+        axes: the tree axes of the result; () for a single node.
+        limit: T.
+
+    Returns:
+        The messages, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
+    """
+    done = jax.lax.while_loop(
+        lambda now: now.alive.any(),
+        lambda now: write(params, team, context, node, axes, now),
+        begin(team, opener, node.shape, limit),
+    )
+    return done.turn
