@@ -6,7 +6,7 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +14,27 @@ import numpy as np
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], object]], repeats: int
-) -> dict[str, dict]:
-    """Runs each piece of work once to compile, then all of them in turn.
+    work: Mapping[Hashable, Callable[[], object]], repeats: int
+) -> dict[Hashable, dict]:
+    """Runs each piece of work once to warm it up, then all of them in turn.
 
     Turn by turn, so that a busy moment of the machine falls on all alike.
 
     Returns:
-        Per name: first_s, the first call with its compilation; wall_s, the median of
+        Per name: first_s, the first call, with what it compiles; wall_s, the median of
         the others; low_s and high_s, the extremes; cpu_s, the median of the process's
-        CPU seconds, the steadier figure on a shared machine.
+        CPU seconds over all threads, the steadier figure on a shared machine; and
+        peak_bytes, the most device memory the process had held after the first call,
+        or None where the device does not tell. A peak never falls: it is a side's own
+        only if that side needs more than those before it.
     """
-    first, wall, cpu = {}, {n: [] for n in work}, {n: [] for n in work}
+    first, peak = {}, {}
+    wall, cpu = {n: [] for n in work}, {n: [] for n in work}
     for name, fn in work.items():
         begin = time.perf_counter()
         jax.block_until_ready(fn())
         first[name] = time.perf_counter() - begin
+        peak[name] = _device_memory().get("peak_bytes_in_use")
     for _ in range(repeats):
         for name, fn in work.items():
             begin, used = time.perf_counter(), time.process_time()
@@ -43,9 +48,76 @@ def interleaved(
             "low_s": min(wall[name]),
             "high_s": max(wall[name]),
             "cpu_s": float(np.median(cpu[name])),
+            "peak_bytes": peak[name],
         }
         for name in work
     }
+
+
+def compiled(fn: Callable, *args) -> tuple[jax.stages.Compiled, float]:
+    """A jitted function's program for these arguments, and the seconds it took."""
+    begin = time.perf_counter()
+    program = fn.lower(*args).compile()
+    return program, time.perf_counter() - begin
+
+
+def temporary_bytes(program: jax.stages.Compiled) -> int:
+    """Memory that a program needs beside its arguments and results."""
+    return program.memory_analysis().temp_size_in_bytes
+
+
+def fits(program: jax.stages.Compiled) -> bool:
+    """Whether the device has room to run a program beside what it holds already.
+
+    True where the device does not tell; its arguments are taken to be held.
+    """
+    memory, needs = _device_memory(), program.memory_analysis()
+    if "bytes_limit" not in memory:
+        return True
+    new = needs.output_size_in_bytes - needs.alias_size_in_bytes
+    used = memory["bytes_in_use"] + needs.temp_size_in_bytes + new
+    return used <= memory["bytes_limit"]
+
+
+def _device_memory() -> dict[str, int]:
+    return jax.devices()[0].memory_stats() or {}
+
+
+class Holder:
+    """The training state, handed to donating programs in turn and taken back.
+
+    One for all sides: a large state does not fit twice.
+    """
+
+    def __init__(self, state):
+        self.state = state
+
+    def advance(self, program: Callable, *args):
+        """Runs (state, *args) -> (state, result); the result."""
+        self.state, result = program(self.state, *args)
+        return result
+
+
+def fastest(
+    candidates: Mapping[str, Mapping[int, Callable[[], object]]],
+) -> tuple[dict[str, int], dict[str, dict[int, float]]]:
+    """Tries several ways to do each side's work, all of them in turn.
+
+    Args:
+        candidates: per side, name of the way -> the work.
+
+    Returns:
+        Per side, the name of the fastest; and the seconds each took, best of two.
+    """
+    work = {(s, n): fn for s, ways in candidates.items() for n, fn in ways.items()}
+    if all(len(ways) == 1 for ways in candidates.values()):
+        return {side: next(iter(ways)) for side, ways in candidates.items()}, {}
+    found = interleaved(work, 2)
+    tried = {
+        side: {name: found[side, name]["low_s"] for name in ways}
+        for side, ways in candidates.items()
+    }
+    return {side: min(each, key=each.get) for side, each in tried.items()}, tried
 
 
 def limits(dtype: str) -> dict[str, float]:
@@ -80,11 +152,6 @@ def machine() -> dict:
     }
 
 
-def temporary_bytes(compiled: jax.stages.Compiled) -> int:
-    """Memory that a program needs beside its arguments and results."""
-    return compiled.memory_analysis().temp_size_in_bytes
-
-
 def parser(description: str) -> argparse.ArgumentParser:
     """Flags of every benchmark."""
     found = argparse.ArgumentParser(description=description.split("\n")[0])
@@ -93,10 +160,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     found.add_argument("--siblings", "-K", type=int, default=8)
     found.add_argument("--prefix", "-P", type=int, default=512)
     found.add_argument("--completion", "-C", type=int, default=64)
-    found.add_argument("--dtype", default="float32")
+    found.add_argument("--dtype", default="float32", help="of activations and KV")
+    found.add_argument("--attention", default="plain", help="see decoder.ATTENTION")
     found.add_argument("--repeats", type=int, default=5)
     found.add_argument("--json", type=pathlib.Path, help="append the result here")
     return found
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The value of a flag that names several sizes to try: 1,2,4."""
+    return tuple(int(number) for number in text.split(","))
 
 
 # Qwen3's shape throughout; "peer" is the one that google-tunix was measured with.
@@ -122,20 +195,75 @@ MODELS = {
 }
 
 
+def row(
+    side: str, found: Mapping, tokens: int, compile_s: float | None = None, **columns
+) -> dict:
+    """One side's line of the table.
+
+    Args:
+        side: its name.
+        found: its figures from `interleaved`.
+        tokens: generated, or trained on, by one call.
+        compile_s: seconds of compilation, where they were measured apart.
+        columns: shown between the common ones.
+    """
+    line = {
+        "side": side,
+        "wall s": found["wall_s"],
+        "low": found["low_s"],
+        "high": found["high_s"],
+        "cpu s": found["cpu_s"],
+        "tokens/s": tokens / found["wall_s"],
+        **columns,
+    }
+    if found["peak_bytes"] is not None:
+        line["peak MiB"] = found["peak_bytes"] / 2**20
+    if compile_s is not None:
+        line["compile s"] = compile_s
+    return line
+
+
+def ratios(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Every other side's seconds and memory over the first side's."""
+    first, *others = rows
+    return {
+        line["side"]: {
+            field: line[field] / first[field]
+            for field in line
+            if field.endswith((" s", " MiB"))
+            and field != "compile s"
+            and first.get(field)
+        }
+        for line in others
+    }
+
+
 def finish(args, title: str, rows: list[dict], **about) -> None:
-    """Prints a table and a line of JSON, and appends that line to --json."""
+    """Prints a table and a line of JSON, and appends that line to --json.
+
+    The columns are those of the first row; "-" is what another row does not have.
+    """
     names = list(rows[0])
     print(f"\n{title}\n")
     print("| " + " | ".join(names) + " |")
     print("|" + " --- |" * len(names))
-    for row in rows:
-        print("| " + " | ".join(_shown(row[name]) for name in names) + " |")
+    for line in rows:
+        print("| " + " | ".join(_shown(line.get(name, "-")) for name in names) + " |")
     flags = {k: v for k, v in vars(args).items() if k != "json"}
-    line = json.dumps({"benchmark": title, **flags, **about, "rows": rows})
-    print(f"\n{line}")
+    found = {"benchmark": title, **flags, "ratios": ratios(rows), **about, "rows": rows}
+    text = json.dumps(found)
+    print(f"\n{text}")
     if args.json:
         with args.json.open("a") as file:
-            file.write(line + "\n")
+            file.write(text + "\n")
+
+
+def size(args) -> str:
+    """The sizes of a run, for its title."""
+    return (
+        f"{args.model} G={args.groups} K={args.siblings} P={args.prefix} "
+        f"C={args.completion} {args.dtype}"
+    )
 
 
 def _shown(value) -> str:

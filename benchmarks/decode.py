@@ -1,131 +1,154 @@
 """Sampling with the prefix computed once against the prompt repeated per sibling.
 
     python -m benchmarks.decode --model=tiny -G 8 -K 8 -P 512 -C 64
+    python -m benchmarks.decode --model=peer --peers=tunix,torch
 
 Both sides are the same model and code: one prefill without logits, then one token a
 step for every sibling, the same keys. "repeated" gives every sibling its own copy of
 the prompt, computed and stored; "shared" has one per group. Random weights; no message
-ends early.
+ends early. `--peers` are other libraries on the same weights and repeated prompts. A
+side that the device has no memory for is left out.
 """
 
+import argparse
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench
+from benchmarks import bench, peers
 from c3jax.core import keys
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import sample, tree
+from c3jax.rollout import contexts, sample, writing
+
+# The last id of every prompt.
+OPENER = 1
 
 
-def team(args, siblings: int, **sampling) -> tree.Team:
+def team(args, siblings: int, **sampling) -> contexts.Team:
     """One role that answers after a prompt of P tokens, its opener included."""
     shape = decoder.Shape(
-        **bench.MODELS[args.model], dtype=args.dtype, unroll=1, remat="layer"
+        **bench.MODELS[args.model],
+        dtype=args.dtype,
+        attention=args.attention,
+        unroll=1,
+        remat="layer",
     )
-    return tree.Team(
+    return contexts.Team(
         shape=shape,
         protocol=Protocol((Role("actor", "", (), True, args.completion),), (siblings,)),
-        scripts=(Script((), (), 1),),
+        scripts=(Script((), (), OPENER),),
         # An end token that is out of the vocabulary: every message has C tokens.
         sampling=sample.Sampling(end=(shape.vocab,), **sampling),
     )
 
 
-def questions(args, repeat: int = 1) -> Questions:
-    """G prompts of P tokens, or each of them `repeat` times in a row."""
+def questions(args, repeat: int = 1, roles: int = 1) -> Questions:
+    """G prompts of P tokens a role, or each of them `repeat` times in a row."""
     rng = np.random.default_rng(0)
-    vocab = bench.MODELS[args.model]["vocab"]
-    heads = rng.integers(2, vocab, (args.groups, args.prefix - 1)).astype(np.int32)
-    heads = np.repeat(heads, repeat, 0)
+    vocab, size = bench.MODELS[args.model]["vocab"], (args.groups, args.prefix - 1)
+    heads = [rng.integers(2, vocab, size).astype(np.int32) for _ in range(roles)]
+    count = args.groups * repeat
     return Questions(
         uid=jnp.repeat(jnp.arange(args.groups, dtype=jnp.uint32), repeat),
-        heads=(jnp.array(heads),),
-        lengths=(jnp.full(len(heads), args.prefix - 1, jnp.int32),),
+        heads=tuple(jnp.array(np.repeat(head, repeat, 0)) for head in heads),
+        lengths=(jnp.full(count, args.prefix - 1, jnp.int32),) * roles,
     )
+
+
+def prompts(questions: Questions, repeat: int) -> np.ndarray:
+    """[G * repeat, P], the same prompts as one would write them, opener included."""
+    heads = np.repeat(np.asarray(questions.heads[0]), repeat, 0)
+    return np.pad(heads, ((0, 0), (0, 1)), constant_values=OPENER)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def sampled(params, team, questions, node):
     """Messages at the keys `node`: [G, K] shared, [G * K, 1] repeated."""
-    context = tree.context(params, team, 0, questions, ())
-    limit = team.protocol.roles[0].max_tokens
-    return tree.generate(
-        params, team, team.scripts[0].opener, context, node, (tree.BATCH, 0), limit
-    )
+    context = contexts.read(params, team, 0, questions, ())
+    limit, opener = team.protocol.roles[0].max_tokens, team.scripts[0].opener
+    axes = (contexts.BATCH, 0)
+    return writing.generate(params, team, opener, context, node, axes, limit)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def prefilled(params, team, questions):
-    return tree.context(params, team, 0, questions, ())
+    return contexts.read(params, team, 0, questions, ())
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def init(shape: decoder.Shape, dtype: str) -> dict:
+    """Random weights, kept in the given dtype."""
+    params = decoder.init(keys.stream(0, "init"), shape)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+def sampling_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--top-p", type=float, default=0.8)
+    parser.add_argument("--top-k", type=int, default=20)
+
+
+def sampling(args) -> dict:
+    return dict(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
 
 
 def main() -> None:
     parser = bench.parser(__doc__)
-    parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--top-p", type=float, default=0.8)
-    parser.add_argument("--top-k", type=int, default=20)
+    sampling_flags(parser)
+    peers.flags(parser)
     args = parser.parse_args()
-    sampling = dict(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     count = args.groups * args.siblings
-    params = jax.jit(decoder.init, static_argnums=1)(
-        keys.stream(0, "init"), team(args, 1).shape
-    )
-    if args.dtype == "bfloat16":
-        params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-    sides = {
-        "shared": (team(args, args.siblings, **sampling), questions(args)),
-        "repeated": (team(args, 1, **sampling), questions(args, args.siblings)),
-    }
+    said = count * args.completion
+    ours = team(args, args.siblings, **sampling(args))
+    alone = team(args, 1, **sampling(args))
+    asked = questions(args)
+    params = init(ours.shape, args.dtype)
+    case = peers.case(args, ours, params, prompts(asked, args.siblings))
+    others, about = peers.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)
-    keyed = {"shared": node, "repeated": node.reshape(count, 1)}
-    work, programs = {}, {}
-    for name, (who, asked) in sides.items():
-        programs[name] = sampled.lower(params, who, asked, keyed[name]).compile()
-        work[name] = functools.partial(sampled, params, who, asked, keyed[name])
-        work[f"{name} prefill"] = functools.partial(prefilled, params, who, asked)
-    ours, theirs = (work[name]() for name in sides)
-    same = np.array_equal(ours.tokens.reshape(count, -1), theirs.tokens[:, 0])
+    sides = {
+        "shared": (ours, asked, node),
+        "repeated": (alone, questions(args, args.siblings), node.reshape(count, 1)),
+    }
+    work, programs, compile_s = {}, {}, {}
+    for name, (who, heads, at) in sides.items():
+        program, seconds = bench.compiled(sampled, params, who, heads, at)
+        first, more = bench.compiled(prefilled, params, who, heads)
+        if not (bench.fits(program) and bench.fits(first)):
+            print(f"{name} does not fit on the device and is left out", flush=True)
+            continue
+        programs[name], compile_s[name] = program, seconds + more
+        work[name] = functools.partial(program, params, heads, at)
+        work[f"{name} prefill"] = functools.partial(first, params, heads)
+    tokens = [np.asarray(work[name]().tokens).reshape(count, -1) for name in programs]
+    work |= {name: peer.sample for name, peer in others.items()}
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
     rows = []
-    for name in sides:
-        whole, first = found[name], found[f"{name} prefill"]
-        decode = whole["wall_s"] - first["wall_s"]
+    for name, program in programs.items():
+        prefill = found[f"{name} prefill"]["wall_s"]
+        decode = found[name]["wall_s"] - prefill
         copies = args.groups if name == "shared" else count
-        rows.append(
-            {
-                "side": name,
-                "wall s": whole["wall_s"],
-                "low": whole["low_s"],
-                "high": whole["high_s"],
-                "cpu s": whole["cpu_s"],
-                "prefill s": first["wall_s"],
-                "decode s": decode,
-                "tokens/s": count * args.completion / whole["wall_s"],
-                "of bandwidth": _bytes(args, params, copies)
-                / decode
-                / limits["bytes_per_s"],
-                "temporary MiB": bench.temporary_bytes(programs[name]) / 2**20,
-                "compile s": whole["first_s"],
-            }
-        )
-    ratios = {
-        f"{field} ratio": rows[1][field] / rows[0][field]
-        for field in ("wall s", "cpu s", "decode s", "prefill s", "temporary MiB")
-    }
+        read = _bytes(args, params, copies) / decode
+        columns = {
+            "prefill s": prefill,
+            "decode s": decode,
+            "of bandwidth": read / limits["bytes_per_s"],
+            "temporary MiB": bench.temporary_bytes(program) / 2**20,
+        }
+        rows.append(bench.row(name, found[name], said, compile_s[name], **columns))
+    rows += [bench.row(name, found[name], said) for name in others]
     bench.finish(
         args,
-        f"decode {args.model} G={args.groups} K={args.siblings} P={args.prefix} "
-        f"C={args.completion} {args.dtype}",
+        f"decode {bench.size(args)}",
         rows,
-        same_tokens=same,
-        **ratios,
+        same_tokens=all(np.array_equal(tokens[0], each) for each in tokens),
+        peers_about=about,
         limits=limits,
         machine=bench.machine(),
     )

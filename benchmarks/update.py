@@ -1,91 +1,225 @@
-"""The gradient of a sampled batch, prefix computed once against once per sibling.
+"""A sampled batch's update, prefix computed once against once per sibling.
 
-    python -m benchmarks.update --model=tiny -G 8 -K 8 -P 512 -C 64
+    python -m benchmarks.update --model=tiny -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
+    python -m benchmarks.update --step --model=peer --peers=tunix,torch
 
 Both sides take the same loss of the same messages; "repeated" gives every sibling its
-own copy of the prompt. Gradients are compared, too.
+own copy of the prompt. What is timed is the gradient, and the two are compared; with
+`--step` or `--peers` it is a whole optimiser step as `train.loop` compiles it, with
+AdamW, from a state that is given away and comes back. Of `--pieces`, the parts that a
+gradient is summed over, each side gets the number it is fastest with; the peers' is the
+rows over the best of `--micro`.
 """
 
+import argparse
+import dataclasses
 import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import bench, decode
+from benchmarks import bench, decode, peers
 from c3jax.core import keys
+from c3jax.core.types import Turn
 from c3jax.policy import decoder
+from c3jax.rollout import contexts
 from c3jax.train import update
 
-OBJECTIVE = update.Objective(clip=0.2, kl=0.0, epochs=1, minibatches=1)
+OBJECTIVE = update.Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def gradient(params, team, batch):
-    found, _ = jax.grad(update.loss, has_aux=True)(params, team, OBJECTIVE, batch)
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def gradient(params, team, objective, batch):
+    return update.gradient(params, team, objective, batch)[0]
+
+
+@jax.jit
+def difference(ours: dict, theirs: dict) -> jax.Array:
+    """Norm of the difference of two gradients over the norm of the second."""
+    off = jax.tree.map(lambda a, b: a - b, ours, theirs)
+    return optax.tree.norm(off) / optax.tree.norm(theirs)
+
+
+def training_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pieces", type=bench.numbers, default=(1,), help="1,2,4,..")
+    parser.add_argument("--remat", default="layer", choices=sorted(decoder.REMAT))
+    parser.add_argument("--logits-chunk", type=int, default=0)
+
+
+def trained(team: contexts.Team, args) -> contexts.Team:
+    """A team as the training flags say."""
+    chosen = dict(remat=args.remat, logits_chunk=args.logits_chunk)
+    return team.replace(shape=dataclasses.replace(team.shape, **chosen))
+
+
+def objectives(pieces: tuple[int, ...], *batch: int) -> dict[int, update.Objective]:
+    """Per number of pieces that divides all these batches, what is minimised."""
+    fit = [n for n in pieces if not any(size % n for size in batch)]
+    if not fit:
+        raise ValueError(f"--pieces={pieces}: none divides {batch}; add 1.")
+    return {n: dataclasses.replace(OBJECTIVE, accumulate=n) for n in fit}
+
+
+class Way(NamedTuple):
+    """One way to do a side's work: its program, what that took to compile, the work."""
+
+    program: jax.stages.Compiled
+    compile_s: float
+    run: Callable[[], object]
+
+
+def choose(
+    sides: Mapping[str, Mapping[int, Way]],
+) -> tuple[dict[str, tuple[int, Way]], dict]:
+    """Per side its fastest number of pieces, of those that the device has room for.
+
+    Returns:
+        Number and way by side, a side without any left out; and what each took.
+    """
+    fit = {
+        side: {n: way for n, way in ways.items() if bench.fits(way.program)}
+        for side, ways in sides.items()
+    }
+    for side in [side for side, ways in fit.items() if not ways]:
+        print(f"{side} does not fit on the device; add to --pieces", flush=True)
+        del fit[side]
+    runs = {s: {n: way.run for n, way in ways.items()} for s, ways in fit.items()}
+    best, tried = bench.fastest(runs)
+    return {side: (n, fit[side][n]) for side, n in best.items()}, tried
+
+
+def gradients(params, team, batch, wanted: Mapping[int, update.Objective]):
+    """A `Way` per objective to compute the gradient."""
+    found = {}
+    for n, objective in wanted.items():
+        program, seconds = bench.compiled(gradient, params, team, objective, batch)
+        found[n] = Way(program, seconds, functools.partial(program, params, batch))
     return found
 
 
-def main() -> None:
-    args = bench.parser(__doc__).parse_args()
-    count = args.groups * args.siblings
-    shared, alone = decode.team(args, args.siblings), decode.team(args, 1)
-    params = jax.jit(decoder.init, static_argnums=1)(
-        keys.stream(0, "init"), shared.shape
-    )
+def steps(
+    holder: bench.Holder,
+    step: Callable,
+    batch,
+    wanted: Mapping[int, update.Objective],
+) -> dict[int, Way]:
+    """A `Way` per objective to advance the state, which is given away.
+
+    Args:
+        holder: of the state.
+        step: (state, batch, *, objective) -> (state, statistics).
+        batch: what the step reads.
+        wanted: name -> objective.
+    """
+    found = {}
+    for n, objective in wanted.items():
+        fn = functools.partial(step, objective=objective)
+        fn = update.compiled(fn, holder.state)
+        program, seconds = bench.compiled(fn, holder.state, batch)
+        run = functools.partial(holder.advance, program, batch)
+        found[n] = Way(program, seconds, run)
+    return found
+
+
+def messages(args, params: dict, team: contexts.Team) -> Turn:
+    """Sampled messages of G groups: what both sides are updated with, [G, K, ..]."""
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)
-    asked = decode.questions(args)
-    turn = decode.sampled(params, shared, asked, node)
+    return decode.sampled(params, team, decode.questions(args), node)
 
-    def fold(shape):
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), turn)
 
-    advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
-    sides = {
-        "shared": (shared, asked, (args.groups, 1, args.siblings)),
-        "repeated": (alone, decode.questions(args, args.siblings), (count, 1, 1)),
+def sides(args, shared: contexts.Team, turn: Turn, advantage: np.ndarray) -> dict:
+    """Per side its team and what its update reads."""
+    count = args.groups * args.siblings
+
+    def scored(repeat, shape):
+        turns = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[2:]), (turn,))
+        credit = (jnp.array(advantage.reshape(shape)),)
+        return update.Scored(decode.questions(args, repeat), turns, credit)
+
+    return {
+        "shared": (shared, scored(1, (args.groups, 1, args.siblings))),
+        "repeated": (
+            shared.replace(protocol=shared.protocol.chain()),
+            scored(args.siblings, (count, 1, 1)),
+        ),
     }
-    work, programs = {}, {}
-    for name, (who, heads, shape) in sides.items():
-        batch = update.Scored(heads, (fold(shape),), (advantage.reshape(shape),))
-        programs[name] = gradient.lower(params, who, batch).compile()
-        work[name] = functools.partial(gradient, params, who, batch)
-    ours, theirs = (work[name]() for name in sides)
-    off = jax.tree.map(lambda a, b: a - b, ours, theirs)
+
+
+def main() -> None:
+    parser = bench.parser(__doc__)
+    training_flags(parser)
+    peers.flags(parser)
+    parser.add_argument("--step", action="store_true", help="a whole optimiser step")
+    args = parser.parse_args()
+    args.step = args.step or bool(args.peers)
+    count = args.groups * args.siblings
+    team = trained(decode.team(args, args.siblings), args)
+    params = decode.init(team.shape, "float32")
+    turn = messages(args, params, team)
+    tokens = np.asarray(turn.tokens).reshape(count, -1)
+    advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
+    # Before the parameters are given away, for they copy them.
+    prompts = decode.prompts(decode.questions(args), args.siblings)
+    others, about = peers.build(args.peers, peers.case(args, team, params, prompts))
+    optimise = update.optimiser(**peers.OPTIMISER)
+    if args.step:
+        holder = bench.Holder(update.initial_state(optimise, (), params))
+    candidates = {}
+    for name, (who, batch) in sides(args, team, turn, advantage).items():
+        wanted = objectives(args.pieces, batch.questions.uid.shape[0])
+        if args.step:
+            step = functools.partial(update.update, team=who, optimise=optimise)
+            candidates[name] = steps(holder, step, batch, wanted)
+        else:
+            candidates[name] = gradients(params, who, batch, wanted)
+    chosen, tried = choose(candidates)
+    tried |= peers.tune(others, tokens, advantage)
+    exact = {}
+    if not args.step and len(chosen) == 2:
+        slopes = [way.run() for _, way in chosen.values()]
+        exact["gradient_relative"] = float(difference(*slopes))
+        del slopes
+    work = {name: way.run for name, (_, way) in chosen.items()}
+    for name, peer in others.items():
+        work[name] = functools.partial(peer.update, tokens, advantage)
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
     rows = []
-    for name in sides:
+    for name in work:
         flop = _flop(args, args.groups if name == "shared" else count)
-        rows.append(
-            {
-                "side": name,
-                "wall s": found[name]["wall_s"],
-                "low": found[name]["low_s"],
-                "high": found[name]["high_s"],
-                "cpu s": found[name]["cpu_s"],
-                "tokens/s": count * args.completion / found[name]["wall_s"],
-                "of matmul": flop / found[name]["wall_s"] / limits["flop_per_s"],
-                "temporary MiB": bench.temporary_bytes(programs[name]) / 2**20,
-                "compile s": found[name]["first_s"],
-            }
-        )
-    ratios = {
-        f"{field} ratio": rows[1][field] / rows[0][field]
-        for field in ("wall s", "cpu s", "temporary MiB")
-    }
+        rate = flop / found[name]["wall_s"] / limits["flop_per_s"]
+        columns = {"of matmul": rate, **memory(name, chosen, others)}
+        rows.append(bench.row(name, found[name], count * args.completion, **columns))
     bench.finish(
         args,
-        f"update {args.model} G={args.groups} K={args.siblings} P={args.prefix} "
-        f"C={args.completion} {args.dtype}",
+        f"{'step' if args.step else 'update'} {bench.size(args)}",
         rows,
-        gradient_relative=float(optax.tree.norm(off) / optax.tree.norm(theirs)),
-        **ratios,
+        **exact,
+        tried=tried,
+        peers_about=about,
         limits=limits,
         machine=bench.machine(),
     )
+
+
+def memory(name: str, chosen: Mapping, others: Mapping[str, peers.Peer]) -> dict:
+    """Columns about one side's update: its pieces, its memory, its compilation."""
+    if name in chosen:
+        pieces, way = chosen[name]
+        temporary, more = bench.temporary_bytes(way.program), way.compile_s
+        more = {"compile_s": more}
+    else:
+        peer, more = others[name], {}
+        pieces = len(peer.case.prompts) // peer.micro
+        temporary = peer.update_bytes
+    if temporary is not None:
+        more["temporary MiB"] = temporary / 2**20
+    return {"pieces": pieces, **more}
 
 
 def _flop(args, copies: int) -> float:

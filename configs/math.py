@@ -28,6 +28,7 @@ POLICIES = {
         remat="none",
         logits_chunk=0,
         unroll=2,
+        attention="plain",
         embed_std=0.125,
     )
 }
@@ -59,7 +60,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
     )
     c.credit = dict(name="c3", std=False)
-    c.sampling = dict(temperature=1.0, top_k=0, top_p=1.0, min_tokens=1)
+    c.sampling = dict(
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        min_tokens=1,
+        at_once=0,  # messages written at a time; 0: all of a step
+    )
 
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
@@ -77,6 +84,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         epochs=1,
         minibatches=1,
         accumulate=1,  # pieces a gradient is summed over, to save memory
+        buckets=0,  # sizes pieces may be padded to; 0: one for all
         clip=0.2,
         kl=0.0,  # weight of the KL to the starting policy
         lr=1e-3,

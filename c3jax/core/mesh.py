@@ -1,5 +1,7 @@
 """Devices and where arrays live on them: the one place that names mesh axes."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -50,9 +52,28 @@ def batch_size(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def batch(mesh: Mesh) -> NamedSharding:
-    """Arrays whose first axis is questions."""
-    return NamedSharding(mesh, PartitionSpec(_BATCH))
+def batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Arrays whose first axis, or axis number `axis`, is questions."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, _BATCH))
+
+
+def apart(fn: Callable, mesh: Mesh, spread: tuple[bool, ...]) -> Callable:
+    """`fn`, run by every device on its own questions without a word to the others.
+
+    Args:
+        fn: results have questions as their first axis.
+        mesh: the devices.
+        spread: per argument, whether its first axis is questions; the others are whole.
+    """
+    specs = tuple(PartitionSpec(_BATCH) if s else PartitionSpec() for s in spread)
+    return jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(_BATCH))
+
+
+def logits(mesh: Mesh, depth: int) -> NamedSharding:
+    """Arrays whose first axis is questions and whose last, after `depth`, is tokens."""
+    return NamedSharding(
+        mesh, PartitionSpec(_BATCH, *[None] * (depth - 1), _RULES["vocab"])
+    )
 
 
 def whole(mesh: Mesh) -> NamedSharding:

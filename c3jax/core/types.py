@@ -77,8 +77,8 @@ class Segment:
     """Keys and values of consecutive tokens, kept at the tree level they belong to.
 
     Attributes:
-        k: [L, .., S, kv_heads, head_dim], rotary positions applied.
-        v: [L, .., S, kv_heads, head_dim].
+        k: [L, .., kv_heads, S, head_dim], rotary positions applied.
+        v: [L, .., kv_heads, S, head_dim].
         length: [..] int32, slots in use; the rest is padding on the right.
     """
 

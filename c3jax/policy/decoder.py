@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.core.types import Segment
-from c3jax.policy import segments
+from c3jax.policy import fused, segments
 
 # What a layer's backward pass finds kept: everything; its input alone; or that and the
 # results of its matrix products.
@@ -23,6 +23,8 @@ REMAT = {
     "layer": jax.checkpoint_policies.nothing_saveable,
     "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
+# What attends to a context: einsums; the kernels of accelerators, where they fit.
+ATTENTION = {"plain": segments.plain, "fused": fused.attend}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Shape:
         dtype: of activations and KV; parameters, softmax and logits are float32.
         remat: what the backward pass computes again instead of keeping: a name of
             `REMAT`.
+        attention: what computes it: a name of `ATTENTION`.
         embed_std: initial deviation of the embedding table; where it is tied it bounds
             how sure the untrained policy can be.
         logits_chunk: tokens of a message whose logits exist at once while training; 0
@@ -60,6 +63,7 @@ class Shape:
     logits_chunk: int = 0
     unroll: int = 1
     embed_std: float = 0.02
+    attention: str = "plain"
 
 
 class Param(NamedTuple):
@@ -146,7 +150,7 @@ def forward(
         s: sizes; static under jit.
         tokens: [T] int, the block. Padding may follow the valid tokens: causality keeps
             it from them, and the caller sets the length of the segment returned.
-        context: what precedes the block, in order; k and v are [L, S, kv_heads, D].
+        context: what precedes the block, in order; k and v are [L, kv_heads, S, D].
 
     Returns:
         [T, width] hidden states after the final norm, and the block's own segment with
@@ -156,23 +160,22 @@ def forward(
     dtype = jnp.dtype(s.dtype)
     start = sum(segment.length for segment in context)
     waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta)
-    causal = jnp.tril(jnp.ones((size, size), bool))
-    seen = [jnp.arange(c.k.shape[1]) < c.length for c in context]
+    lengths = [segment.length for segment in context]
 
     def layer(x, scanned):
         p, past = scanned
         p = jax.tree.map(lambda w: w.astype(dtype), p)
         y = rms_norm(x, p["attention_norm"], s.norm_eps)
-        q = jnp.einsum("td,dhk->thk", y, p["q"])
-        k = jnp.einsum("td,dhk->thk", y, p["k"])
-        v = jnp.einsum("td,dhk->thk", y, p["v"])
+        q = jnp.einsum("td,dhk->htk", y, p["q"])
+        k = jnp.einsum("td,dhk->htk", y, p["k"])
+        v = jnp.einsum("td,dhk->htk", y, p["v"])
         q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), waves)
         k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), waves)
-        q = q.reshape(size, s.kv_heads, s.heads // s.kv_heads, s.head_dim)
-        blocks = [(*kv, mask) for kv, mask in zip(past, seen, strict=True)]
-        y = segments.attend(q, [*blocks, (k, v, causal)])
-        y = y.reshape(size, s.heads, s.head_dim)
-        x = x + jnp.einsum("thk,hkd->td", y, p["o"])
+        q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
+        read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
+        y = ATTENTION[s.attention](q, read, (k, v))
+        y = y.reshape(s.heads, size, s.head_dim)
+        x = x + jnp.einsum("htk,hkd->td", y, p["o"])
         y = rms_norm(x, p["mlp_norm"], s.norm_eps)
         y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
         return x + y @ p["down"], (k, v)
@@ -219,16 +222,16 @@ def rotary(position: jax.Array, dim: int, theta: float) -> jax.Array:
         theta: base of the wavelengths.
 
     Returns:
-        [2, T, 1, D / 2] float32.
+        [2, T, D / 2] float32.
     """
     half = dim // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = position[:, None, None].astype(jnp.float32) * frequency
+    angle = position[:, None].astype(jnp.float32) * frequency
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
 
 def rotate(x: jax.Array, waves: jax.Array) -> jax.Array:
-    """Turns [T, heads, D] by `rotary` positions, halves paired as in Llama."""
+    """Turns [heads, T, D] by `rotary` positions, halves paired as in Llama."""
     cos, sin = waves
     a, b = jnp.split(x.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)

@@ -4,7 +4,7 @@ A context is a list of segments, each computed once at its own level of the tree
 joint softmax runs over all of them: nothing is copied or concatenated. The function
 below is written for one sequence; `jax.vmap` with `in_axes=None` on a shared segment
 turns its part into a matrix product over all siblings, which *is* the shared-prefix
-kernel.
+kernel. `fused` computes the same with the kernels of accelerators.
 """
 
 import jax
@@ -20,17 +20,17 @@ def attend(
     with the maximum over every block j and slot s.
 
     Args:
-        q: [T, kv_heads, group, D] queries.
-        blocks: (k, v, mask) each, with k and v [S, kv_heads, D] and mask [S] or [T, S],
+        q: [kv_heads, group, T, D] queries.
+        blocks: (k, v, mask) each, with k and v [kv_heads, S, D] and mask [S] or [T, S],
             True where a query may look. Every query must see at least one slot.
 
     Returns:
-        [T, kv_heads, group, D], in the dtype of v; softmax in float32.
+        [kv_heads, group, T, D], in the dtype of v; softmax in float32.
     """
     scale = q.shape[-1] ** -0.5
     scores = []
     for k, _, mask in blocks:
-        score = jnp.einsum("thgd,shd->hgts", q, k, preferred_element_type=jnp.float32)
+        score = jnp.einsum("hgtd,hsd->hgts", q, k, preferred_element_type=jnp.float32)
         scores.append(jnp.where(mask, score * scale, -jnp.inf))
     top = scores[0].max(-1)
     for score in scores[1:]:
@@ -41,11 +41,28 @@ def attend(
     total = sum(weight.sum(-1) for weight in weights)
     out = sum(
         jnp.einsum(
-            "hgts,shd->thgd",
+            "hgts,hsd->hgtd",
             weight.astype(v.dtype),
             v,
             preferred_element_type=jnp.float32,
         )
         for weight, (_, v, _) in zip(weights, blocks, strict=True)
     )
-    return (out / jnp.moveaxis(total, -1, 0)[..., None]).astype(q.dtype)
+    return (out / total[..., None]).astype(q.dtype)
+
+
+def plain(
+    q: jax.Array,
+    context: list[tuple[jax.Array, jax.Array, jax.Array]],
+    own: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+    """`attend` of a block of tokens to its context and itself; see `fused.attend`.
+
+    Args:
+        q: [kv_heads, group, T, D] queries.
+        context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
+        own: k and v of the block, [kv_heads, T, D]; query t sees slots 0..t.
+    """
+    blocks = [(k, v, jnp.arange(k.shape[1]) < length) for k, v, length in context]
+    causal = jnp.tril(jnp.ones((q.shape[2],) * 2, bool))
+    return attend(q, [*blocks, (*own, causal)])

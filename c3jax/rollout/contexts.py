@@ -33,6 +33,8 @@ class Team:
         scripts: per role, how its context is spelled.
         sampling: how tokens are drawn.
         silenced: indices of roles whose messages are empty.
+        at_once: messages written at a time; 0 for all (see `rollout.desks`).
+        mesh: the devices, if there are several.
     """
 
     shape: decoder.Shape
@@ -40,6 +42,8 @@ class Team:
     scripts: tuple[Script, ...]
     sampling: sample.Sampling
     silenced: tuple[int, ...] = ()
+    at_once: int = 0
+    mesh: jax.sharding.Mesh | None = None
 
     def replace(self, **changes) -> "Team":
         return dataclasses.replace(self, **changes)
@@ -123,14 +127,21 @@ def read(
         return segment.replace(length=length)
 
     done = Context((), ())
-    span: tuple[int, ...] = ()
-    for ids, length, axes in pieces:
-        span = tuple(sorted({*span, *axes}))
+    for (ids, length, axes), span in zip(pieces, spans(team, level), strict=True):
         segment = lift(read, span, (Lane(axes), Lane(axes), done.lanes), out=_KV)(
             ids, length, done.segments
         )
         done = Context((*done.segments, segment), (*done.spans, span))
     return done
+
+
+def spans(team: Team, level: int) -> tuple[tuple[int, ...], ...]:
+    """The axes along which each segment of a role's context varies."""
+    found: list[tuple[int, ...]] = [(BATCH,)]
+    for index in team.scripts[level].reads:
+        axes = {*found[-1], *team.protocol.spans[index], index}
+        found.append(tuple(sorted(axes)))
+    return tuple(found)
 
 
 def splice(turn: Turn, glue: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

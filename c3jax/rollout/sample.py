@@ -59,17 +59,17 @@ def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
         t: scalar int, tokens written before this one.
         s: static.
     """
-    scores = shape_logits(logits, t, s)
     if s.temperature == 0:
-        token, margin = _best(scores)
+        token, margin = _best(shape_logits(logits, jnp.arange(logits.shape[0]), t, s))
         # A point mass: the token had probability one.
         return Draw(token, jnp.float32(0), margin, None)
     key = jax.random.fold_in(key, t)
     if s.top_k == 0:
+        scores = shape_logits(logits, jnp.arange(logits.shape[0]), t, s)
         logp = jax.nn.log_softmax(scores)
         token, margin = _best(logp + jax.random.gumbel(key, logp.shape))
         return Draw(token, logp[token], margin, None)
-    scores, support, edge = truncate(scores, s)
+    scores, support, edge = truncate(logits, t, s)
     logp = jax.nn.log_softmax(scores)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, support)
     noise = jax.vmap(jax.random.gumbel)(keys)
@@ -78,31 +78,48 @@ def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
     return Draw(support[place], logp[place], jnp.minimum(margin, edge), kept)
 
 
-def shape_logits(logits: jax.Array, t: jax.Array, s: Sampling) -> jax.Array:
-    """Temperature and minimum length: [.., V] logits at position t, [..] or scalar."""
+def shape_logits(
+    logits: jax.Array, ids: jax.Array, t: jax.Array, s: Sampling
+) -> jax.Array:
+    """Temperature and minimum length.
+
+    Args:
+        logits: [M] float32, of the tokens `ids`.
+        ids: [M] int.
+        t: scalar int, tokens written before this one.
+        s: static.
+    """
     scores = logits / s.temperature if s.temperature else logits
-    early = jnp.asarray(t)[..., None] < s.min_tokens
-    is_end = jnp.isin(jnp.arange(logits.shape[-1]), jnp.array(s.end))
-    return jnp.where(early & is_end, -jnp.inf, scores)
+    early = (t < s.min_tokens) & jnp.isin(ids, jnp.array(s.end))
+    return jnp.where(early, -jnp.inf, scores)
 
 
-def truncate(scores: jax.Array, s: Sampling) -> tuple[jax.Array, jax.Array, jax.Array]:
+def truncate(
+    logits: jax.Array, t: jax.Array, s: Sampling
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Top-k, then top-p on the k kept; the vocabulary is never sorted.
 
     The likeliest tokens are kept while the mass before them is below top_p, so at least
-    one is.
+    one is. Temperature and minimum length are applied to those that are found, with
+    room for the end tokens that may fall out again, and never to the whole vocabulary.
 
     Args:
-        scores: [V] float32 nats up to a constant.
+        logits: [V] float32.
+        t: scalar int, tokens written before this one.
+        s: static.
 
     Returns:
-        [k] scores with -inf where top-p dropped, [k] ids, and the scalar gap in nats
-        (in mass, for top-p) by which the last kept and the first dropped token are
-        apart.
+        [k] scores in nats up to a constant, -inf where top-p dropped, [k] ids, and the
+        scalar gap in nats (in mass, for top-p) by which the last kept and the first
+        dropped token are apart.
     """
-    vocab = scores.shape[-1]
+    vocab = logits.shape[-1]
     keep = min(s.top_k, vocab)
-    top, ids = top_k(scores, min(keep + 1, vocab))
+    spare = len(s.end) if s.min_tokens else 0
+    found, ids = top_k(logits, min(keep + 1 + spare, vocab))
+    scores = shape_logits(found, ids, t, s)
+    top, order = _whole_top_k(scores, min(keep + 1, vocab))
+    ids = ids[order]
     edge = top[keep - 1] - top[keep] if keep < vocab else jnp.float32(jnp.inf)
     top, ids = top[:keep], ids[:keep]
     mass = jax.nn.softmax(top)
@@ -129,17 +146,24 @@ def top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     """
     blocks = -(-scores.shape[-1] // _BLOCK)
     if blocks <= 2 * k:
-        top, ids = jax.lax.top_k(scores, k)
-        return top, ids
+        return _whole_top_k(scores, k)
     padding = blocks * _BLOCK - scores.shape[-1]
     padded = jnp.pad(scores, (0, padding), constant_values=-jnp.inf)
     padded = padded.reshape(blocks, _BLOCK)
-    chosen = jnp.sort(jax.lax.top_k(padded.max(-1), k)[1])
-    top, place = jax.lax.top_k(padded[chosen].reshape(-1), k)
+    chosen = jnp.sort(_whole_top_k(padded.max(-1), k)[1])
+    top, place = _whole_top_k(padded[chosen].reshape(-1), k)
     return top, chosen[place // _BLOCK] * _BLOCK + place % _BLOCK
 
 
 _BLOCK = 128
+
+
+def _whole_top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    # Without the barriers, XLA merges a later slice of the result with the one inside,
+    # no longer recognises a top-k and sorts everything: 20 times slower on a CPU. One
+    # barrier for both results would end its compiler.
+    top, ids = jax.lax.top_k(scores, k)
+    return jax.lax.optimization_barrier(top), jax.lax.optimization_barrier(ids)
 
 
 def _best(scores: jax.Array) -> tuple[jax.Array, jax.Array]:

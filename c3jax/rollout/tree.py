@@ -13,7 +13,13 @@ from c3jax.rollout import contexts, sample, writing
 from c3jax.rollout.contexts import BATCH, Context, Lane, Team
 
 
-context, generate, lift, splice, prefilled = (contexts.read, writing.generate, contexts.lift, contexts.splice, contexts.prefilled)  # TEMPORARY
+context, generate, lift, splice, prefilled = (
+    contexts.read,
+    writing.generate,
+    contexts.lift,
+    contexts.splice,
+    contexts.prefilled,
+)  # TEMPORARY
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -49,7 +55,7 @@ def grow(
             axes,
             role.max_tokens,
         )
-        turns += (_fold(turn, len(sizes), flat),)
+        turns += (fold(turn, len(sizes), flat),)
     return turns
 
 
@@ -104,7 +110,8 @@ def logp(
     def score(token, support, hidden, t):
         if support is None:
             scores = decoder.logits(params, team.shape, hidden)
-            scores, place = sample.shape_logits(scores, t, team.sampling), token
+            ids = jnp.arange(team.shape.vocab)
+            scores, place = sample.shape_logits(scores, ids, t, team.sampling), token
         else:
             ids = jnp.maximum(support, 0)
             scores = decoder.logits_at(params, team.shape, hidden, ids)
@@ -144,6 +151,6 @@ def _in_chunks(fn: Callable, args: tuple, size: int):
     return jax.lax.map(jax.checkpoint(lambda x: fn(*x)), args, batch_size=size)
 
 
-def _fold(turn: Turn, depth: int, flat: tuple[int, ...]) -> Turn:
+def fold(turn: Turn, depth: int, flat: tuple[int, ...]) -> Turn:
     """Replaces the first `depth` axes by `flat`."""
     return jax.tree.map(lambda x: x.reshape(*flat, *x.shape[depth:]), turn)

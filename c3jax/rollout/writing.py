@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Segment, Turn
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, sample
@@ -19,7 +20,7 @@ class Writing:
             the messages.
         token: [*axes] int32, the last of them; the opener before the first.
         turn: what is written, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
-        cache: keys and values of the messages, [L, *axes, T, kv_heads, head_dim] each.
+        cache: keys and values of the messages, [L, *axes, kv_heads, T, head_dim] each.
     """
 
     t: jax.Array
@@ -48,7 +49,7 @@ def begin(
             has a clock of its own each.
     """
     shape = team.shape
-    cache = (shape.layers, *size, limit, shape.kv_heads, shape.head_dim)
+    cache = (shape.layers, *size, shape.kv_heads, limit, shape.head_dim)
     return Writing(
         t=jnp.zeros(size[:clocks], jnp.int32),
         token=jnp.full(size, opener, jnp.int32),
@@ -60,13 +61,12 @@ def begin(
 def blank(team: Team, size: tuple[int, ...], limit: int) -> Turn:
     """Messages of no tokens, to be written or to be left empty."""
     kept = min(team.sampling.top_k, team.shape.vocab)
-    zeros = jnp.zeros((*size, limit), jnp.float32)
     return Turn(
-        tokens=zeros.astype(jnp.int32),
+        tokens=jnp.zeros((*size, limit), jnp.int32),
         length=jnp.zeros(size, jnp.int32),
         ended=jnp.zeros(size, bool),
-        logp=zeros,
-        margin=zeros,
+        logp=jnp.zeros((*size, limit), jnp.float32),
+        margin=jnp.zeros((*size, limit), jnp.float32),
         support=jnp.zeros((*size, limit, kept), jnp.int32) if kept else None,
     )
 
@@ -91,33 +91,38 @@ def write(
     """
     clocked, depth = now.t.ndim == 1, len(axes)
 
-    def one(t, token, key, past, segments):
+    def read(t, token, past, segments):
         suffix = Segment(*past, length=t)
         hidden, new = decoder.forward(
             params, team.shape, token[None], (*segments, suffix)
         )
-        scores = decoder.logits(params, team.shape, hidden[0])
-        return sample.draw(scores, key, t, team.sampling), (new.k, new.v)
+        return decoder.logits(params, team.shape, hidden[0]), (new.k, new.v)
 
     clock = Lane(axes[:1] if clocked else ())
-    lanes = (clock, Lane(axes), Lane(axes), Lane(axes, 1), context.lanes)
-    drawn, new = contexts.lift(one, axes, lanes, out=(0, 1))(
-        now.t, now.token, node, now.cache, context.segments
+    lanes = (clock, Lane(axes), Lane(axes, 1), context.lanes)
+    logits, new = contexts.lift(read, axes, lanes, out=(0, 1))(
+        now.t, now.token, now.cache, context.segments
     )
+    drawn = _draw(team, axes, logits, node, now.t)
 
     def put(whole, part, axis, clock_axis=0):
-        update = jax.lax.dynamic_update_slice_in_dim
         if not clocked:
-            return update(whole, part, now.t, axis)
+            update = jax.lax.dynamic_update_slice_in_dim
+            return update(whole, jnp.expand_dims(part, axis), now.t, axis)
+
+        def each(whole, part, t):
+            # A message at its limit stays as it is while its neighbours go on.
+            return whole.at[(slice(None),) * (axis - 1) + (t,)].set(part, mode="drop")
+
         at = clock_axis
-        return jax.vmap(update, (at, at, 0, None), at)(whole, part, now.t, axis - 1)
+        return jax.vmap(each, (at, at, 0), at)(whole, part, now.t)
 
     alive, turn = now.alive, now.turn
 
     def record(whole, value):
         shown = alive.reshape(alive.shape + (1,) * (value.ndim - depth))
         value = jnp.where(shown, value, 0)
-        return put(whole, jnp.expand_dims(value, depth), depth)
+        return put(whole, value, depth)
 
     is_end = jnp.isin(drawn.token, jnp.array(team.sampling.end))
     return Writing(
@@ -134,9 +139,32 @@ def write(
             else record(turn.support, drawn.support),
         ),
         cache=jax.tree.map(
-            lambda whole, part: put(whole, part, 1 + depth, 1), now.cache, new
+            lambda whole, part: put(whole, part.squeeze(2 + depth), 2 + depth, 1),
+            now.cache,
+            new,
         ),
     )
+
+
+def _draw(team: Team, axes: tuple[int, ...], logits, key, t) -> sample.Draw:
+    """`sample.draw` of all messages: [*axes, V] logits, [*axes] keys and the clock.
+
+    Over several devices each draws for its own questions. Left to itself, the compiler
+    brings the logits of all questions together to look for the largest.
+    """
+
+    def draw(logits, key, t):
+        return sample.draw(logits, key, t, team.sampling)
+
+    clock = Lane(axes[: t.ndim])
+    draw = contexts.lift(draw, axes, (Lane(axes), Lane(axes), clock))
+    if team.mesh is None or not axes:
+        return draw(logits, key, t)
+    # Whole rows are needed; but the table that they come from is not to be gathered.
+    logits = jax.lax.with_sharding_constraint(
+        logits, meshes.logits(team.mesh, len(axes))
+    )
+    return meshes.apart(draw, team.mesh, (True, True, t.ndim == 1))(logits, key, t)
 
 
 def generate(

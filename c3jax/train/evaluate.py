@@ -9,7 +9,7 @@ import numpy as np
 
 from c3jax.core import keys, stats
 from c3jax.reward import math
-from c3jax.rollout import tree
+from c3jax.rollout import desks, tree
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -142,7 +142,7 @@ def _graded(params, setup, team):
         # The last batch is filled up, so that one shape is compiled, and cut again.
         filled = items + [items[-1]] * (c.batch_size - len(items))
         questions = setup.questions(filled)
-        turns = tree.grow(params, team, questions, key)
+        turns, _ = desks.grow(params, team, questions, key)
         questions, turns = jax.tree.map(
             lambda leaf: leaf[: len(items)],  # noqa: B023
             jax.device_get((questions, turns)),

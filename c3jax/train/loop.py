@@ -8,14 +8,23 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from c3jax.core import files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Evidence, Questions, Turn
-from c3jax.data import tasks
-from c3jax.rollout import tree
-from c3jax.train import checkpoint, evaluate, summary, trees, update, warm_start
+from c3jax.data import buckets, tasks
+from c3jax.rollout import desks, tree
+from c3jax.train import (
+    checkpoint,
+    evaluate,
+    pieces,
+    summary,
+    trees,
+    update,
+    warm_start,
+)
 from c3jax.train import workdir as workdirs
 from c3jax.train.ledger import Ledger, Spent
 from c3jax.train.setup import Setup
@@ -120,6 +129,7 @@ def run(
             log.write(
                 step=step + 1,
                 reward=reward,
+                utilisation=grown.load.utilisation,
                 **stats,
                 **spent.figures(),
                 **{f"seconds/{phase}": s for phase, s in seconds.items()},
@@ -191,6 +201,7 @@ class Grown(NamedTuple):
     Attributes:
         questions: heads of B questions.
         turns: one a role.
+        load: how well the writing kept the devices busy.
         graded: rewards of the leaves.
         advantage: per role, [B, N, K].
         memory: what the estimator remembers from here on.
@@ -198,6 +209,7 @@ class Grown(NamedTuple):
 
     questions: Questions
     turns: tuple[Turn, ...]
+    load: desks.Load
     graded: evaluate.Graded
     advantage: tuple
     memory: object
@@ -218,16 +230,15 @@ def grow(
     key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
     with watch("rollout"):
         questions = setup.questions(items)
-        turns = jax.block_until_ready(
-            tree.grow(state.params, setup.team, questions, key)
-        )
+        turns, load = desks.grow(state.params, setup.team, questions, key)
+        turns = jax.block_until_ready(turns)
     with watch("score"):
         graded = evaluate.grade(setup, setup.team, questions, items, turns)
         evidence = Evidence(graded.reward, setup.team.protocol.spans)
         advantage, memory = setup.estimator.fn(
             evidence, state.memory, std=setup.config.credit.std
         )
-    return Grown(questions, turns, graded, advantage, memory)
+    return Grown(questions, turns, load, graded, advantage, memory)
 
 
 def credited(setup: Setup, grown: Grown, reference: dict | None) -> update.Scored:
@@ -247,14 +258,26 @@ def _all_logp(params, team, questions, turns):
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(state, scored) -> (state, statistics); see `update.compiled`."""
-    step = functools.partial(
-        update.update,
-        team=setup.team,
-        objective=setup.objective,
-        optimise=optimiser(setup),
+    """(state, scored) -> (state, statistics); see `update.compiled` and `pieces`."""
+    static = dict(team=setup.team, objective=setup.objective, optimise=optimiser(setup))
+    state = abstract_state(setup)
+    if setup.config.train.buckets:
+        return pieces.compiled(**static, sizes=piece_sizes(setup), state=state)
+    return update.compiled(functools.partial(update.update, **static), state)
+
+
+def piece_sizes(setup: Setup) -> pieces.Sizes:
+    """Padded sizes by the lengths of the first questions and the limits of messages."""
+    count, limit = setup.config.train.buckets, setup.config.data.prompt_tokens
+    source = setup.task.split("train")
+    some = [source[i] for i in range(min(len(source), 2048))]
+    heads = setup.encode(some).lengths
+    return pieces.Sizes(
+        heads=buckets.choose([*np.max(heads, 0), limit], count),
+        messages=tuple(
+            buckets.ladder(role.max_tokens, count) for role in setup.team.protocol.roles
+        ),
     )
-    return update.compiled(step, abstract_state(setup))
 
 
 def initial_state(setup: Setup, params: dict) -> update.TrainState:

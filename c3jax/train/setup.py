@@ -27,13 +27,14 @@ SECTIONS = {
     "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
     "data": ("task", "tokenizer", "prompt_tokens"),
     "protocol": ("name", "budget", "branching"),
-    "sampling": ("temperature", "top_k", "top_p", "min_tokens"),
+    "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
     ),
     "train": (
-        *("steps", "batch_size", "minibatches", "accumulate", "epochs", "clip", "kl"),
+        *("steps", "batch_size", "minibatches", "accumulate", "buckets", "epochs"),
+        *("clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
     ),
@@ -67,14 +68,17 @@ class Setup:
 
     def questions(self, items: list) -> Questions:
         """Items as the heads of every role, on the devices."""
-        encoded = prompts.encode(
+        return self.place(self.encode(items))
+
+    def encode(self, items: list) -> Questions:
+        """Items as the heads of every role."""
+        return prompts.encode(
             self.tokenizer,
             self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
             self.config.data.prompt_tokens,
         )
-        return self.place(encoded)
 
     def texts(self, turn) -> list[str]:
         """The B * N * K messages of a turn as text, without special tokens."""
@@ -130,6 +134,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
     checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
+    checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
     shape = decoder.Shape(vocab=len(words), **config.policy)
     checks.require(
         shape.heads % shape.kv_heads == 0,
@@ -137,6 +142,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         shape.heads,
         f"a multiple of policy.kv_heads={shape.kv_heads}",
     )
+    drawn = config.sampling.to_dict()
+    at_once = drawn.pop("at_once")
     setup = Setup(
         config=config,
         task=task,
@@ -147,7 +154,9 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             shape=shape,
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
-            sampling=sample.Sampling(end=(words.eos_token_id,), **config.sampling),
+            sampling=sample.Sampling(end=(words.eos_token_id,), **drawn),
+            at_once=at_once,
+            mesh=mesh if mesh.size > 1 else None,
         ),
         estimator=estimator,
         objective=update.Objective(
@@ -183,10 +192,10 @@ def _check_numbers(config) -> None:
             value = config[section][name]
             checks.require(value > 0, f"{section}.{name}", value, "above 0")
     counts = {
-        "train": ("warmup", "kl", "weight_decay"),
+        "train": ("warmup", "kl", "weight_decay", "buckets"),
         "warm_start": ("steps", "warmup"),
         "evaluate": ("trees",),
-        "sampling": ("top_k", "min_tokens"),
+        "sampling": ("top_k", "min_tokens", "at_once"),
     }
     for section, names in counts.items():
         for name in names:

@@ -158,7 +158,6 @@ def gradient(
     Returns:
         The gradient and the statistics, of the whole batch.
     """
-    slope = jax.grad(loss, has_aux=True)
     if objective.accumulate == 1:
         return slope(params, team, objective, batch)
     tokens = sum(turn.mask.sum() for turn in batch.turns)
@@ -169,8 +168,16 @@ def gradient(
 
     nothing = jax.tree.map(jnp.zeros_like, params)
     total, stats = jax.lax.scan(add, nothing, deal(batch, objective.accumulate))
-    gap = stats.pop("logp_gap").max()
-    return total, {**{n: v.sum() for n, v in stats.items()}, "logp_gap": gap}
+    return total, combined(stats)
+
+
+slope = jax.grad(loss, has_aux=True)
+
+
+def combined(stats: dict) -> dict:
+    """Statistics of pieces, stacked, as those of the whole that they are pieces of."""
+    gap = stats["logp_gap"].max()
+    return {**{name: value.sum() for name, value in stats.items()}, "logp_gap": gap}
 
 
 def deal(batch: Scored, pieces: int) -> Scored:

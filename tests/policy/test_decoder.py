@@ -35,14 +35,15 @@ def test_attention_over_blocks_is_one_softmax_over_their_union():
     mask[:, 4] = True
     blocks = [
         (
-            jnp.array(k[a:b], jnp.float32),
-            jnp.array(v[a:b], jnp.float32),
+            jnp.array(k[a:b].swapaxes(0, 1), jnp.float32),
+            jnp.array(v[a:b].swapaxes(0, 1), jnp.float32),
             jnp.array(mask[:, a:b]),
         )
         for a, b in ((0, 4), (4, 5), (5, 9))
     ]
-    found = segments.attend(jnp.array(q, jnp.float32), blocks)
-    np.testing.assert_allclose(found, reference_attention(q, k, v, mask), atol=1e-5)
+    found = segments.attend(jnp.array(np.moveaxis(q, 0, 2), jnp.float32), blocks)
+    expected = reference_attention(q, k, v, mask)
+    np.testing.assert_allclose(np.moveaxis(found, 2, 0), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("cut", [[12], [5, 7], [1] * 12, [3, 1, 8]])

@@ -1,0 +1,307 @@
+"""A whole training step, grown and updated with shared prefixes against repeated ones.
+
+    python -m benchmarks.tree --roles=2 -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
+    python -m benchmarks.tree --roles=1 --model=peer --peers=tunix,torch
+
+Grow the trees, score and credit them on the host, update with AdamW from a state that
+is given away. One role has K siblings; two are a Reasoner and an Actor that reads it,
+K leaves in all, (4, 2) for 8. "repeated" writes the same messages, each after a prompt
+of its own: P tokens a reasoner's row, and for an actor's the reasoner's message, too.
+Random weights and prompts, no message ends early, and the reward is made up: the share
+of even ids in an answer. Log-probabilities are those recorded while sampling. Training
+takes them over what top-k and top-p kept, the peers take them over the vocabulary.
+
+Phases: "grow", "score" (reward and credit; with `--rescore` a peer also computes its
+old log-probabilities again, which for one step a batch it does not need), "update".
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import bench, decode, peers, update
+from c3jax.core import keys, metrics
+from c3jax.core.types import Evidence, Questions, Role, Script, Turn
+from c3jax.credit import api
+from c3jax.protocol.graph import Protocol
+from c3jax.rollout import contexts
+from c3jax.rollout import tree as trees
+from c3jax.train import update as updates
+
+# What stands between the reasoner's message and the opener.
+GLUE = (0,)
+PHASES = ("grow", "score", "update")
+
+
+def team(args) -> contexts.Team:
+    """One role, or a Reasoner and an Actor."""
+    solo = decode.team(args, args.siblings, **decode.sampling(args))
+    solo = update.trained(solo, args)
+    if args.roles == 1:
+        return solo
+    roles = (
+        Role("reasoner", "", max_tokens=args.completion),
+        Role("actor", "", ("reasoner",), True, args.completion),
+    )
+    return solo.replace(
+        protocol=Protocol(roles, api.default_branching(2, args.siblings)),
+        scripts=(*solo.scripts, Script((0,), (GLUE,), decode.OPENER)),
+    )
+
+
+def counts(team: contexts.Team) -> tuple[int, ...]:
+    """Messages of each role, per question."""
+    protocol = team.protocol
+    return tuple(
+        protocol.contexts(level) * size for level, size in enumerate(protocol.branching)
+    )
+
+
+def alone(team: contexts.Team, level: int) -> contexts.Team:
+    """One role of a team as one row: a single message after a prompt of its own."""
+    role = dataclasses.replace(team.protocol.roles[level], depends_on=())
+    return team.replace(
+        protocol=Protocol((role,), (1,)), scripts=(Script((), (), decode.OPENER),)
+    )
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def grow_repeated(
+    params: dict, team: contexts.Team, questions: Questions, key: jax.Array
+) -> tuple[tuple[Questions, ...], tuple[Turn, ...]]:
+    """The tree of `tree.grow`, every message from a row of its own.
+
+    Returns:
+        Per role, its rows' prompts, and its messages [rows, 1, 1, ..].
+    """
+    asked, turns = [], []
+    for level, count in enumerate(counts(team)):
+        heads, script = questions.heads[level], team.scripts[level]
+        heads = jnp.repeat(heads, count, 0)
+        for index, glue in zip(script.reads, script.glue, strict=True):
+            message = contexts.splice(turns[index], glue)[0]
+            message = message.reshape(message.shape[0], -1)
+            message = jnp.repeat(message, heads.shape[0] // message.shape[0], 0)
+            heads = jnp.concatenate([heads, message], 1)
+        rows = Questions(
+            uid=jnp.repeat(questions.uid, count),
+            heads=(heads,),
+            lengths=(jnp.full(heads.shape[0], heads.shape[1], jnp.int32),),
+        )
+        node = keys.nodes(key, questions.uid, level, count).reshape(-1, 1)
+        turn = decode.sampled(params, alone(team, level), rows, node)
+        asked.append(rows)
+        turns.append(jax.tree.map(lambda x: x[:, None], turn))
+    return tuple(asked), tuple(turns)
+
+
+def update_repeated(state, batches: tuple, *, teams: tuple, objective, optimise):
+    """`update.update` of rows: one batch a role, each token counting once."""
+    rows = [batch.questions.uid.shape[0] for batch in batches]
+    slopes = [
+        updates.gradient(state.params, team, objective, batch)[0]
+        for team, batch in zip(teams, batches, strict=True)
+    ]
+    # All messages have one length, so rows weigh as their tokens do.
+    weights = [count / sum(rows) for count in rows]
+    slope = jax.tree.map(
+        lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)),
+        *slopes,
+    )
+    stats = {"grad_norm": optax.tree.norm(slope)}
+    change, opt_state = optimise.update(slope, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, change)
+    state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    return state, stats
+
+
+def credit(team: contexts.Team, answers: np.ndarray) -> tuple[np.ndarray, ...]:
+    """C3's advantages for made-up rewards.
+
+    Args:
+        team: static description.
+        answers: [G * leaves, C] tokens of the last role.
+
+    Returns:
+        Per role, [G, N, K] float32.
+    """
+    reward = (answers % 2 == 0).mean(-1, dtype=np.float32)
+    reward = reward.reshape(-1, *team.protocol.branching)
+    evidence = Evidence(reward, team.protocol.spans)
+    return api.ESTIMATORS["c3"].fn(evidence, (), std=False)[0]
+
+
+class Side(NamedTuple):
+    """How one side does the phases of a step.
+
+    Attributes:
+        grow: parameters to what `read` and `batch` are given.
+        grow_s: seconds it took to compile.
+        read: the turns of that, one a role.
+        batch: that and [G, N, K] advantages a role to what the update reads.
+        step: (state, batch, *, objective) to the new state and statistics.
+        rows: what the pieces of an update must divide.
+    """
+
+    grow: Callable
+    grow_s: float
+    read: Callable
+    batch: Callable
+    step: Callable
+    rows: tuple[int, ...]
+
+
+def shared(team, params, questions, key, optimise) -> Side:
+    program, seconds = bench.compiled(trees.grow, params, team, questions, key)
+
+    def batch(turns, advantage):
+        return updates.Scored(questions, turns, jax.tree.map(jnp.array, advantage))
+
+    return Side(
+        grow=lambda params: program(params, questions, key),
+        grow_s=seconds,
+        read=lambda turns: turns,
+        batch=batch,
+        step=functools.partial(updates.update, team=team, optimise=optimise),
+        rows=(questions.uid.shape[0],),
+    )
+
+
+def repeated(team, params, questions, key, optimise) -> Side:
+    program, seconds = bench.compiled(grow_repeated, params, team, questions, key)
+
+    def batch(grown, advantage):
+        return tuple(
+            updates.Scored(rows, (turn,), (jnp.array(each.reshape(-1, 1, 1)),))
+            for rows, turn, each in zip(*grown, advantage, strict=True)
+        )
+
+    teams = tuple(alone(team, level) for level in range(len(team.scripts)))
+    return Side(
+        grow=lambda params: program(params, questions, key),
+        grow_s=seconds,
+        read=lambda grown: grown[1],
+        batch=batch,
+        step=functools.partial(update_repeated, teams=teams, optimise=optimise),
+        rows=tuple(questions.uid.shape[0] * count for count in counts(team)),
+    )
+
+
+def step(
+    side: Side,
+    program: Callable,
+    team: contexts.Team,
+    holder: bench.Holder,
+    watch: metrics.Stopwatch,
+) -> dict:
+    """One training step by its phases; its statistics."""
+    with watch("grow"):
+        grown = jax.block_until_ready(side.grow(holder.state.params))
+    with watch("score"):
+        answers = np.asarray(side.read(grown)[-1].tokens)
+        advantage = credit(team, answers.reshape(-1, answers.shape[-1]))
+    with watch("update"):
+        return jax.block_until_ready(
+            holder.advance(program, side.batch(grown, advantage))
+        )
+
+
+def phased(run: Callable, seconds: list[dict]) -> Callable:
+    """The work `run(watch)`, which notes the seconds of its phases in a list."""
+
+    def work():
+        watch = metrics.Stopwatch()
+        result = run(watch)
+        seconds.append(watch.take())
+        return result
+
+    return work
+
+
+def main() -> None:
+    parser = bench.parser(__doc__)
+    decode.sampling_flags(parser)
+    update.training_flags(parser)
+    peers.flags(parser)
+    parser.add_argument("--roles", type=int, default=1, choices=(1, 2))
+    parser.add_argument("--rescore", action="store_true", help="see above")
+    args = parser.parse_args()
+    if args.peers and args.roles == 2:
+        parser.error("--peers run one role; leave --roles at 1.")
+    ours, optimise = team(args), updates.optimiser(**peers.OPTIMISER)
+    questions = decode.questions(args, roles=args.roles)
+    params = decode.init(ours.shape, "float32")
+    prompts = decode.prompts(questions, args.siblings)
+    # Before the parameters are given away, for they copy them.
+    others, about = peers.build(args.peers, peers.case(args, ours, params, prompts))
+    given = (ours, params, questions, keys.stream(0, "rollout"), optimise)
+    made = {"shared": shared(*given), "repeated": repeated(*given)}
+    grown = {name: side.grow(params) for name, side in made.items()}
+    tokens = {
+        name: [np.asarray(turn.tokens).reshape(-1) for turn in side.read(grown[name])]
+        for name, side in made.items()
+    }
+    holder = bench.Holder(updates.initial_state(optimise, (), params))
+    candidates = {}
+    for name, side in made.items():
+        answers = tokens[name][-1].reshape(-1, args.completion)
+        batch = side.batch(grown[name], credit(ours, answers))
+        wanted = update.objectives(args.pieces, *side.rows)
+        candidates[name] = update.steps(holder, side.step, batch, wanted)
+    chosen, tried = update.choose(candidates)
+    stats = {name: way.run() for name, (_, way) in chosen.items()}
+    norms = [float(each["grad_norm"]) for each in stats.values()]
+    if others:
+        answers = tokens["shared"][-1].reshape(-1, args.completion)
+        tried |= peers.tune(others, answers, credit(ours, answers)[0].reshape(-1))
+    del grown, candidates
+    seconds = {name: [] for name in (*chosen, *others)}
+    work = {}
+    for name, (_, way) in chosen.items():
+        run = functools.partial(step, made[name], way.program, ours, holder)
+        work[name] = phased(run, seconds[name])
+    for name, peer in others.items():
+        run = functools.partial(peer_step, peer, ours, args.rescore)
+        work[name] = phased(run, seconds[name])
+    found = bench.interleaved(work, args.repeats)
+    said, rows = args.groups * sum(counts(ours)) * args.completion, []
+    for name in work:
+        columns = {
+            f"{phase} s": float(np.median([each[phase] for each in seconds[name][1:]]))
+            for phase in PHASES
+        } | update.memory(name, chosen, others)
+        if name in made:
+            columns["compile_s"] += made[name].grow_s
+        rows.append(bench.row(name, found[name], said, **columns))
+    bench.finish(
+        args,
+        f"tree roles={args.roles} {bench.size(args)}",
+        rows,
+        branching=ours.protocol.branching,
+        same_tokens=all(
+            np.array_equal(a, b) for a, b in zip(*tokens.values(), strict=True)
+        ),
+        grad_norm_relative=abs(norms[0] / norms[-1] - 1),
+        tried=tried,
+        peers_about=about,
+        machine=bench.machine(),
+    )
+
+
+def peer_step(peer: peers.Peer, team: contexts.Team, rescore: bool, watch) -> float:
+    """A peer's training step with the same rewards and credit."""
+
+    def advantage(tokens):
+        return credit(team, tokens)[0].reshape(-1)
+
+    return peer.step(advantage, watch, rescore)
+
+
+if __name__ == "__main__":
+    main()

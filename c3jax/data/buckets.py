@@ -1,0 +1,76 @@
+"""Padded sizes: few, so that little is compiled, and close to the lengths that occur.
+
+An array is padded to the smallest size of a short list that holds it. Prompts are known
+before training, so their sizes are chosen for them; how long messages will be is not,
+so theirs are a geometric ladder down from the limit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def choose(lengths: Sequence[int], count: int, multiple: int = 8) -> tuple[int, ...]:
+    """The sizes that pad these lengths with the fewest slots in all.
+
+    Dynamic programming over the distinct lengths u_1 < .. < u_n: the best k sizes of
+    which the largest is u_j cost
+
+        cost(k, j) = min_i  cost(k - 1, i) + u_j * #{lengths in (u_i, u_j]}.
+
+    Args:
+        lengths: as they occur.
+        count: sizes at most.
+        multiple: every size is one of it.
+
+    Returns:
+        Ascending sizes; the last holds the longest length.
+    """
+    rounded = -(-np.maximum(np.asarray(lengths), 1) // multiple) * multiple
+    size, number = np.unique(rounded, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(number)])
+    cost = np.full(len(size) + 1, np.inf)
+    cost[0] = 0
+    choices = []
+    for _ in range(min(count, len(size))):
+        # [i, j]: the size u_j for all that are longer than u_i.
+        slots = (below[None, 1:] - below[:, None]) * size[None, :]
+        total = np.where(slots > 0, cost[:, None] + slots, np.inf)
+        choices.append(total.argmin(0))
+        cost = np.concatenate([[np.inf], total.min(0)])
+    found, at = [], len(size)
+    for choice in reversed(choices):
+        found.append(int(size[at - 1]))
+        at = choice[at - 1]
+    return tuple(reversed(found))
+
+
+def ladder(limit: int, count: int, multiple: int = 8) -> tuple[int, ...]:
+    """Sizes from the limit downwards, each two thirds of the one above.
+
+    Of lengths spread evenly over a rung's logarithm, 18% of the slots are padding.
+
+    Args:
+        limit: the largest size.
+        count: sizes at most.
+        multiple: every other size is one of it.
+    """
+    steps = (1.5 ** -np.arange(1, count) * limit / multiple).round() * multiple
+    return tuple(sorted({limit, *(int(s) for s in steps if 0 < s < limit)}))
+
+
+def fit(length: int, sizes: Sequence[int]) -> int:
+    """The smallest of some ascending sizes that holds a length.
+
+    Raises:
+        ValueError: none does.
+    """
+    at = int(np.searchsorted(sizes, length))
+    if at == len(sizes):
+        raise ValueError(f"length {length} is beyond the largest size, {sizes[-1]}.")
+    return int(sizes[at])
+
+
+def waste(lengths: Sequence[int], sizes: Sequence[int]) -> float:
+    """The fraction of slots that is padding if each length is padded on its own."""
+    return 1 - float(np.sum(lengths)) / sum(fit(length, sizes) for length in lengths)

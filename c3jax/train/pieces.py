@@ -1,0 +1,172 @@
+"""An update in pieces of similar length, each padded no further than it needs.
+
+`update.update` is one program over arrays padded to their limits. Here the questions of
+a minibatch are sorted by length and cut into `objective.accumulate` pieces; each piece
+is cropped to the smallest of a few sizes, its gradient computed by the program of that
+size, and the sum applied. The gradient is the same: padding never had a part in it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from c3jax.core import mesh as meshes
+from c3jax.data import buckets
+from c3jax.rollout import contexts
+from c3jax.train import update
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What arrays may be padded to.
+
+    Attributes:
+        heads: ascending slots of a question's head.
+        messages: per role, ascending slots of a message; one rung counts for all roles.
+    """
+
+    heads: tuple[int, ...]
+    messages: tuple[tuple[int, ...], ...]
+
+    @property
+    def programs(self) -> int:
+        """How many may be compiled."""
+        return len(self.heads) * max(len(ladder) for ladder in self.messages)
+
+    def rungs(self, heads: np.ndarray, messages: list[np.ndarray]) -> np.ndarray:
+        """[B, 2] int, the size that each question needs, counted from the largest.
+
+        Args:
+            heads: [B], longest head of any role.
+            messages: per role, [B], longest message.
+        """
+        head = [self._rung(self.heads, n) for n in heads]
+        message = [
+            [self._rung(ladder, n) for n in longest]
+            for ladder, longest in zip(self.messages, messages, strict=True)
+        ]
+        return np.stack([head, np.min(message, 0)], -1)
+
+    def at(self, head: int, message: int) -> tuple[int, tuple[int, ...]]:
+        """Slots of heads and of each role's messages at some rungs."""
+        ladders = self.messages
+        rows = (max(0, len(ladder) - 1 - message) for ladder in ladders)
+        return self.heads[len(self.heads) - 1 - head], tuple(
+            ladder[row] for ladder, row in zip(ladders, rows, strict=True)
+        )
+
+    @staticmethod
+    def _rung(sizes: tuple[int, ...], length: int) -> int:
+        return len(sizes) - 1 - sizes.index(buckets.fit(length, sizes))
+
+
+def compiled(
+    team: contexts.Team,
+    objective: update.Objective,
+    optimise: optax.GradientTransformation,
+    sizes: Sizes,
+    state: update.TrainState,
+) -> Callable:
+    """(state, scored) -> (state, statistics), as `update.compiled` of `update.update`.
+
+    Args:
+        team: static description.
+        objective: static; `accumulate` pieces a minibatch.
+        optimise: the optimiser.
+        sizes: what arrays may be padded to.
+        state: from `update.abstract_state`.
+    """
+    places = jax.tree.map(lambda leaf: leaf.sharding, state)
+
+    @functools.partial(
+        jax.jit,
+        static_argnums=5,
+        donate_argnums=0,
+        out_shardings=(places.params, None),
+    )
+    def add(total, params, batch, chosen, tokens, size):
+        piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
+        if team.mesh is not None:
+            piece = jax.lax.with_sharding_constraint(piece, meshes.batch(team.mesh))
+        found, stats = update.slope(params, team, objective, piece, tokens)
+        return jax.tree.map(jnp.add, total, found), stats
+
+    @functools.partial(jax.jit, out_shardings=places.params)
+    def nothing(params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(places, None))
+    def apply(state, total):
+        change, opt_state = optimise.update(total, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, change)
+        norm = optax.tree.norm(total)
+        return state.replace(params=params, opt_state=opt_state), norm
+
+    def step(state, batch):
+        cuts, tokens = _cut(batch, objective, sizes)
+        seen = []
+        for minibatch, count in [*zip(cuts, tokens, strict=True)] * objective.epochs:
+            total, found = nothing(state.params), []
+            for chosen, size in minibatch:
+                total, stats = add(total, state.params, batch, chosen, count, size)
+                found.append(stats)
+            state, norm = apply(state, total)
+            seen.append({**update.combined(_stacked(found)), "grad_norm": norm})
+        stats = _stacked(seen)
+        shown = {name: value.mean() for name, value in stats.items()}
+        shown["logp_gap"] = stats["logp_gap"][0]
+        return state.replace(step=state.step + 1), shown
+
+    return step
+
+
+def _stacked(stats: list[dict]) -> dict:
+    return jax.tree.map(lambda *values: jnp.stack(values), *stats)
+
+
+def _cut(batch: update.Scored, objective: update.Objective, sizes: Sizes):
+    """Per minibatch, [(indices, size of a piece)], and the number of its tokens."""
+    heads, lengths = jax.device_get(
+        (batch.questions.lengths, tuple(turn.length for turn in batch.turns))
+    )
+    flat = [each.reshape(len(each), -1) for each in lengths]
+    longest = [each.max(-1) for each in flat]
+    spoken = sum(each.sum(-1) for each in flat)
+    rungs = sizes.rungs(np.max(heads, 0), longest)
+    cuts, tokens = [], []
+    for first in range(objective.minibatches):
+        whole = np.arange(first, len(rungs), objective.minibatches)
+        # The largest sizes first: what does not fit in memory is seen at once.
+        order = whole[np.lexsort((rungs[whole, 0], rungs[whole, 1]))]
+        pieces = order.reshape(objective.accumulate, -1)
+        cuts.append([(piece, sizes.at(*rungs[piece].min(0))) for piece in pieces])
+        tokens.append(int(spoken[whole].sum()))
+    return cuts, tokens
+
+
+def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:
+    """The batch without slots that are padding in all of it."""
+    questions = batch.questions
+    turns, ref_logp = list(batch.turns), batch.ref_logp
+    for level, size in enumerate(messages):
+        turn = batch.turns[level]
+        turns[level] = turn.replace(
+            tokens=turn.tokens[..., :size],
+            logp=turn.logp[..., :size],
+            margin=turn.margin[..., :size],
+            support=None if turn.support is None else turn.support[..., :size, :],
+        )
+    if ref_logp is not None:
+        ref_logp = tuple(
+            logp[..., :size] for logp, size in zip(ref_logp, messages, strict=True)
+        )
+    return batch.replace(
+        questions=questions.replace(heads=tuple(x[:, :head] for x in questions.heads)),
+        turns=tuple(turns),
+        ref_logp=ref_logp,
+    )

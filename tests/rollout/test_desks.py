@@ -1,0 +1,86 @@
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from c3jax.core import keys
+from c3jax.core import mesh as meshes
+from c3jax.rollout import desks, replay, tree
+from tests import support
+
+KEY = keys.stream(0, "rollout")
+
+
+def teams(**changes):
+    return support.team(branching=(8, 2), top_k=5, **changes)
+
+
+@functools.cache
+def at_once():
+    """Trees of eight questions, all messages of a level at once."""
+    return jax.device_get(tree.grow(support.params(), teams(), questions(), KEY))
+
+
+def questions():
+    return support.questions(8)
+
+
+def record(turn, at):
+    size = int(turn.length[at])
+    return {
+        name: getattr(turn, name)[at][:size].tolist()
+        for name in ("tokens", "logp", "margin")
+    }
+
+
+def disagreements(turns, others):
+    found = []
+    for turn, other in zip(turns, jax.device_get(others), strict=True):
+        for at in np.ndindex(*turn.length.shape):
+            agreement = replay.compare(record(turn, at), record(other, at))
+            assert agreement.agrees, agreement
+            if agreement.near_tie is not None:
+                found.append((at, agreement))
+            else:
+                assert turn.ended[at] == other.ended[at]
+    return found
+
+
+def test_messages_written_at_desks_are_those_written_at_once():
+    team = teams().replace(at_once=16)
+    turns, load = desks.grow(support.params(), team, questions(), KEY)
+    assert disagreements(at_once(), turns) == []
+    assert load.tokens == sum(int(turn.length.sum()) for turn in at_once())
+    _, together = desks.grow(support.params(), teams(), questions(), KEY)
+    assert load.utilisation > 0.5 and load.rows >= load.tokens
+    assert together.rows == sum(t.length.size * t.length.max() for t in at_once())
+
+
+@pytest.mark.parametrize("mesh", [{"data": 8, "fsdp": 1, "tensor": 1}])
+def test_desks_spread_over_devices_write_the_same_messages(mesh):
+    mesh = meshes.make(**mesh)
+    team = teams().replace(at_once=64, mesh=mesh)
+    placed = jax.device_put(questions(), meshes.batch(mesh))
+    turns, _ = desks.grow(support.params(), team, placed, KEY)
+    assert len(disagreements(at_once(), turns)) <= 1
+
+
+def test_a_context_is_on_a_desk_once_however_many_siblings_it_has():
+    team = teams()
+    segments = desks._read(support.params(), team, 1, questions(), at_once(), 0)
+    node = keys.nodes(KEY, questions().uid[:1], 1, 2)[0]
+    desk = desks._begin(team, 1, segments, 3, node)
+    shape = team.shape
+    for segment in desk.segments:
+        assert segment.k.shape[0] == shape.layers
+        assert segment.k.ndim == 4
+    assert desk.writing.token.shape == (2,)
+
+
+def test_silenced_roles_write_nothing_at_desks():
+    team = dataclasses.replace(teams(), silenced=(0,), at_once=16)
+    turns, _ = desks.grow(support.params(), team, questions(), KEY)
+    assert int(turns[0].length.sum()) == 0
+    assert int(turns[1].length.min()) > 0

@@ -1,0 +1,39 @@
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from c3jax.core import keys
+from c3jax.core import mesh as meshes
+from c3jax.policy import decoder
+from c3jax.rollout import tree
+from tests import support
+
+VOCAB = 3008
+
+
+@pytest.mark.parametrize("data, tensor", [(8, 1), (4, 2)])
+def test_no_device_receives_the_logits_of_questions_that_are_not_its_own(data, tensor):
+    mesh = meshes.make(data, 1, tensor)
+    role = dataclasses.replace(support.DUO[0], answers=True)
+    shape = dataclasses.replace(support.SHAPE, vocab=VOCAB)
+    team = support.team((role,), support.DUO_SCRIPTS[:1], (4,), top_k=5, top_p=0.9)
+    team = team.replace(shape=shape, mesh=mesh)
+
+    def abstract(p):
+        sharding = meshes.parameter(mesh, p.shape, p.axes)
+        return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=sharding)
+
+    questions = jax.device_put(support.questions(8, roles=1), meshes.batch(mesh))
+    params = decoder.over_params(abstract, shape)
+    program = tree.grow.lower(params, team, questions, keys.stream(0, "rollout"))
+    gathered = re.findall(
+        r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all|collective-permute)",
+        program.compile().as_text(),
+    )
+    if tensor == 1:
+        assert gathered == []
+    # Of its own questions a device needs whole rows: 8 / data questions, 4 siblings.
+    assert set(gathered) <= {f"{8 // data},4,{VOCAB}"}

@@ -1,0 +1,96 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core import keys
+from c3jax.core import mesh as meshes
+from c3jax.rollout import tree
+from c3jax.train import pieces, update
+from tests import support
+
+OPTIMISE = update.optimiser(
+    lr=1e-2,
+    steps=10,
+    warmup=1,
+    b1=0.9,
+    b2=0.99,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+)
+OBJECTIVE = update.Objective(0.2, kl=0.1, epochs=1, minibatches=2, accumulate=2)
+SIZES = pieces.Sizes(heads=(8, 11), messages=((4, 7),))
+
+
+def scored():
+    """Trees of eight questions whose messages are of different lengths, and credit."""
+    role = dataclasses.replace(support.DUO[0], answers=True)
+    team = support.team((role,), support.DUO_SCRIPTS[:1], (4,))
+    questions = support.questions(8, roles=1)
+    turns = list(
+        tree.grow(support.params(), team, questions, keys.stream(0, "rollout"))
+    )
+    # Four questions with short messages, so that pieces of several sizes come up.
+    short = jnp.array([9, 9, 3, 4, 9, 2, 9, 1])[:, None, None]
+    turns = [t.replace(length=jnp.minimum(t.length, short)) for t in turns]
+    turns = tuple(
+        jax.tree.map(
+            lambda x: jnp.where(t.mask, x, 0) if x.ndim == 4 else x,  # noqa: B023
+            t,
+        )
+        for t in turns
+    )
+    rng = np.random.default_rng(0)
+    credit = tuple(np.float32(rng.standard_normal(t.length.shape)) for t in turns)
+    reference = tuple(t.logp - 0.2 for t in turns)
+    return team, update.Scored(questions, turns, credit, reference)
+
+
+def state_on(devices):
+    mesh = meshes.make(-1, 1, 1, devices=jax.devices()[:devices])
+    params = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=meshes.whole(mesh)),
+        support.params(),
+    )
+    abstract = update.abstract_state(OPTIMISE, (), params, meshes.whole(mesh))
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    fresh = jax.tree.map(jnp.copy, support.params())
+    state = update.initial_state(OPTIMISE, (), fresh)
+    return mesh, abstract, jax.device_put(state, places)
+
+
+def test_pieces_of_several_sizes_take_the_step_of_the_whole():
+    team, batch = scored()
+    one = dataclasses.replace(OBJECTIVE, accumulate=1)
+    static = dict(team=team, objective=one, optimise=OPTIMISE)
+    _, _, state = state_on(1)
+    other, wanted = jax.jit(functools.partial(update.update, **static))(state, batch)
+    mesh, abstract, state = state_on(2)
+    team, batch = team.replace(mesh=mesh), jax.device_put(batch, meshes.batch(mesh))
+    step = pieces.compiled(team, OBJECTIVE, OPTIMISE, SIZES, abstract)
+    state, stats = step(state, batch)
+    assert int(state.step) == 1
+    for name, value in wanted.items():
+        np.testing.assert_allclose(stats[name], value, rtol=1e-4, atol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+        jax.device_get(state.params),
+        jax.device_get(other.params),
+    )
+
+
+def test_a_piece_is_as_large_as_its_longest_question_and_message():
+    _, batch = scored()
+    cuts, tokens = pieces._cut(batch, OBJECTIVE, SIZES)
+    lengths = np.asarray(batch.questions.lengths[0])
+    longest = [np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.turns]
+    assert sorted(np.concatenate([i for cut in cuts for i, _ in cut])) == [*range(8)]
+    sizes = {size for cut in cuts for _, size in cut}
+    assert 1 < len(sizes) <= SIZES.programs
+    for chosen, (head, messages) in (piece for cut in cuts for piece in cut):
+        assert lengths[chosen].max() <= head
+        for each, size in zip(longest, messages, strict=True):
+            assert each[chosen].max() <= size
+    assert sum(tokens) == sum(int(t.length.sum()) for t in batch.turns)
