@@ -23,18 +23,13 @@ def interleaved(
     Returns:
         Per name: first_s, the first call, with what it compiles; wall_s, the median of
         the others; low_s and high_s, the extremes; cpu_s, the median of the process's
-        CPU seconds over all threads, the steadier figure on a shared machine; and
-        peak_bytes, the most device memory the process had held after the first call,
-        or None where the device does not tell. A peak never falls: it is a side's own
-        only if that side needs more than those before it.
+        CPU seconds over all threads, the steadier figure on a shared machine.
     """
-    first, peak = {}, {}
-    wall, cpu = {n: [] for n in work}, {n: [] for n in work}
+    first, wall, cpu = {}, {n: [] for n in work}, {n: [] for n in work}
     for name, fn in work.items():
         begin = time.perf_counter()
         jax.block_until_ready(fn())
         first[name] = time.perf_counter() - begin
-        peak[name] = _device_memory().get("peak_bytes_in_use")
     for _ in range(repeats):
         for name, fn in work.items():
             begin, used = time.perf_counter(), time.process_time()
@@ -48,7 +43,6 @@ def interleaved(
             "low_s": min(wall[name]),
             "high_s": max(wall[name]),
             "cpu_s": float(np.median(cpu[name])),
-            "peak_bytes": peak[name],
         }
         for name in work
     }
@@ -71,12 +65,39 @@ def fits(program: jax.stages.Compiled) -> bool:
 
     True where the device does not tell; its arguments are taken to be held.
     """
-    memory, needs = _device_memory(), program.memory_analysis()
+    memory = _device_memory()
     if "bytes_limit" not in memory:
         return True
+    return memory["bytes_in_use"] + _new_bytes(program) <= memory["bytes_limit"]
+
+
+def peaks(
+    work: Mapping[Hashable, tuple[jax.stages.Compiled, Callable[[], object]]],
+) -> dict[Hashable, int]:
+    """The most memory that was held while each program ran, where the device tells.
+
+    It keeps one maximum for the life of the process, so each program runs once, the
+    one that needs least first.
+
+    Args:
+        work: per name a program and the call that runs it.
+
+    Returns:
+        Bytes by name; {}, and nothing is run, where the device does not tell.
+    """
+    found = {}
+    if "peak_bytes_in_use" in _device_memory():
+        for name in sorted(work, key=lambda name: _new_bytes(work[name][0])):
+            jax.block_until_ready(work[name][1]())
+            found[name] = _device_memory()["peak_bytes_in_use"]
+    return found
+
+
+def _new_bytes(program: jax.stages.Compiled) -> int:
+    """Memory that a program needs beside its arguments."""
+    needs = program.memory_analysis()
     new = needs.output_size_in_bytes - needs.alias_size_in_bytes
-    used = memory["bytes_in_use"] + needs.temp_size_in_bytes + new
-    return used <= memory["bytes_limit"]
+    return needs.temp_size_in_bytes + new
 
 
 def _device_memory() -> dict[str, int]:
@@ -196,7 +217,14 @@ MODELS = {
 
 
 def row(
-    side: str, found: Mapping, tokens: int, compile_s: float | None = None, **columns
+    side: str,
+    found: Mapping,
+    tokens: int,
+    *,
+    program: jax.stages.Compiled | None = None,
+    peak: int | None = None,
+    compile_s: float | None = None,
+    **columns,
 ) -> dict:
     """One side's line of the table.
 
@@ -204,6 +232,8 @@ def row(
         side: its name.
         found: its figures from `interleaved`.
         tokens: generated, or trained on, by one call.
+        program: whose temporary memory is shown.
+        peak: from `peaks`.
         compile_s: seconds of compilation, where they were measured apart.
         columns: shown between the common ones.
     """
@@ -216,8 +246,10 @@ def row(
         "tokens/s": tokens / found["wall_s"],
         **columns,
     }
-    if found["peak_bytes"] is not None:
-        line["peak MiB"] = found["peak_bytes"] / 2**20
+    if program is not None:
+        line["temporary MiB"] = temporary_bytes(program) / 2**20
+    if peak is not None:
+        line["peak MiB"] = peak / 2**20
     if compile_s is not None:
         line["compile s"] = compile_s
     return line

@@ -108,7 +108,7 @@ def main() -> None:
     asked = questions(args)
     params = init(ours.shape, args.dtype)
     case = peers.case(args, ours, params, prompts(asked, args.siblings))
-    others, about = peers.build(args.peers, case)
+    others, facts = peers.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)
     sides = {
@@ -125,6 +125,7 @@ def main() -> None:
         programs[name], compile_s[name] = program, seconds + more
         work[name] = functools.partial(program, params, heads, at)
         work[f"{name} prefill"] = functools.partial(first, params, heads)
+    peaks = bench.peaks({n: (program, work[n]) for n, program in programs.items()})
     tokens = [np.asarray(work[name]().tokens).reshape(count, -1) for name in programs]
     work |= {name: peer.sample for name, peer in others.items()}
     found = bench.interleaved(work, args.repeats)
@@ -139,16 +140,25 @@ def main() -> None:
             "prefill s": prefill,
             "decode s": decode,
             "of bandwidth": read / limits["bytes_per_s"],
-            "temporary MiB": bench.temporary_bytes(program) / 2**20,
         }
-        rows.append(bench.row(name, found[name], said, compile_s[name], **columns))
+        rows.append(
+            bench.row(
+                name,
+                found[name],
+                said,
+                program=program,
+                peak=peaks.get(name),
+                compile_s=compile_s[name],
+                **columns,
+            )
+        )
     rows += [bench.row(name, found[name], said) for name in others]
     bench.finish(
         args,
         f"decode {bench.size(args)}",
         rows,
         same_tokens=all(np.array_equal(tokens[0], each) for each in tokens),
-        peers_about=about,
+        peers_about=facts,
         limits=limits,
         machine=bench.machine(),
     )

@@ -2,8 +2,8 @@
 
     python -m benchmarks.padding --data=DIR
 
-DIR holds `math_train.jsonl.gz` and `gsm8k_train.jsonl.gz` with the fields "question" and
-"solution". Lengths are tokens of a byte-level BPE of 8,192 words that is trained on
+DIR holds `math_train.jsonl.gz` and `gsm8k_train.jsonl.gz` with the fields "question"
+and "solution". Lengths are tokens of a byte-level BPE of 8,192 words that is trained on
 them. The sizes are chosen on half of the rows and measured on the other half, each
 question as a piece of its own: "one" pads to the limits, "buckets" as `train.buckets`
 does.

@@ -101,8 +101,8 @@ class Peer(abc.ABC):
         """
 
     @property
-    def update_bytes(self) -> int | None:
-        """Temporary memory of the update, where that can be told."""
+    def update_program(self) -> jax.stages.Compiled | None:
+        """What the last update ran, where it is one program."""
         return None
 
     def step(self, credit: Callable, watch: Callable, rescore: bool = False) -> float:

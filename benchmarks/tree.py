@@ -239,7 +239,7 @@ def main() -> None:
     params = decode.init(ours.shape, "float32")
     prompts = decode.prompts(questions, args.siblings)
     # Before the parameters are given away, for they copy them.
-    others, about = peers.build(args.peers, peers.case(args, ours, params, prompts))
+    others, facts = peers.build(args.peers, peers.case(args, ours, params, prompts))
     given = (ours, params, questions, keys.stream(0, "rollout"), optimise)
     made = {"shared": shared(*given), "repeated": repeated(*given)}
     grown = {name: side.grow(params) for name, side in made.items()}
@@ -275,7 +275,7 @@ def main() -> None:
         columns = {
             f"{phase} s": float(np.median([each[phase] for each in seconds[name][1:]]))
             for phase in PHASES
-        } | update.memory(name, chosen, others)
+        } | update.about(name, chosen, others)
         if name in made:
             columns["compile_s"] += made[name].grow_s
         rows.append(bench.row(name, found[name], said, **columns))
@@ -289,7 +289,7 @@ def main() -> None:
         ),
         grad_norm_relative=abs(norms[0] / norms[-1] - 1),
         tried=tried,
-        peers_about=about,
+        peers_about=facts,
         machine=bench.machine(),
     )
 

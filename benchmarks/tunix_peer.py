@@ -18,7 +18,7 @@ from tunix.models.qwen3 import model as qwen3
 from tunix.rl import algo_core, common
 from tunix.rl.grpo import grpo_learner
 
-from benchmarks import bench, peers
+from benchmarks import peers
 from c3jax.policy import decoder
 from c3jax.train import update
 
@@ -128,8 +128,8 @@ class Tunix(peers.Peer):
         return float(loss)
 
     @property
-    def update_bytes(self) -> int | None:
-        return bench.temporary_bytes(self._program)
+    def update_program(self) -> jax.stages.Compiled | None:
+        return self._program
 
     @functools.cached_property
     def _opt_state(self):

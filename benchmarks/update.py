@@ -65,11 +65,19 @@ def objectives(pieces: tuple[int, ...], *batch: int) -> dict[int, update.Objecti
 
 
 class Way(NamedTuple):
-    """One way to do a side's work: its program, what that took to compile, the work."""
+    """One way to do a side's work.
+
+    Attributes:
+        program: what is run.
+        compile_s: seconds that it took to compile.
+        run: the work.
+        peak: from `bench.peaks`.
+    """
 
     program: jax.stages.Compiled
     compile_s: float
     run: Callable[[], object]
+    peak: int | None = None
 
 
 def choose(
@@ -87,9 +95,15 @@ def choose(
     for side in [side for side, ways in fit.items() if not ways]:
         print(f"{side} does not fit on the device; add to --pieces", flush=True)
         del fit[side]
+    each = {(side, n): way for side, ways in fit.items() for n, way in ways.items()}
+    peaks = bench.peaks({key: (way.program, way.run) for key, way in each.items()})
     runs = {s: {n: way.run for n, way in ways.items()} for s, ways in fit.items()}
     best, tried = bench.fastest(runs)
-    return {side: (n, fit[side][n]) for side, n in best.items()}, tried
+    chosen = {
+        side: (n, fit[side][n]._replace(peak=peaks.get((side, n))))
+        for side, n in best.items()
+    }
+    return chosen, tried
 
 
 def gradients(params, team, batch, wanted: Mapping[int, update.Objective]):
@@ -165,7 +179,7 @@ def main() -> None:
     advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
     # Before the parameters are given away, for they copy them.
     prompts = decode.prompts(decode.questions(args), args.siblings)
-    others, about = peers.build(args.peers, peers.case(args, team, params, prompts))
+    others, facts = peers.build(args.peers, peers.case(args, team, params, prompts))
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
         holder = bench.Holder(update.initial_state(optimise, (), params))
@@ -193,7 +207,7 @@ def main() -> None:
     for name in work:
         flop = _flop(args, args.groups if name == "shared" else count)
         rate = flop / found[name]["wall_s"] / limits["flop_per_s"]
-        columns = {"of matmul": rate, **memory(name, chosen, others)}
+        columns = {"of matmul": rate, **about(name, chosen, others)}
         rows.append(bench.row(name, found[name], count * args.completion, **columns))
     bench.finish(
         args,
@@ -201,25 +215,21 @@ def main() -> None:
         rows,
         **exact,
         tried=tried,
-        peers_about=about,
+        peers_about=facts,
         limits=limits,
         machine=bench.machine(),
     )
 
 
-def memory(name: str, chosen: Mapping, others: Mapping[str, peers.Peer]) -> dict:
-    """Columns about one side's update: its pieces, its memory, its compilation."""
+def about(name: str, chosen: Mapping, others: Mapping[str, peers.Peer]) -> dict:
+    """What `bench.row` is told about one side's update."""
     if name in chosen:
         pieces, way = chosen[name]
-        temporary, more = bench.temporary_bytes(way.program), way.compile_s
-        more = {"compile_s": more}
-    else:
-        peer, more = others[name], {}
-        pieces = len(peer.case.prompts) // peer.micro
-        temporary = peer.update_bytes
-    if temporary is not None:
-        more["temporary MiB"] = temporary / 2**20
-    return {"pieces": pieces, **more}
+        found = dict(program=way.program, peak=way.peak, compile_s=way.compile_s)
+        return {"pieces": pieces, **found}
+    peer = others[name]
+    pieces = len(peer.case.prompts) // peer.micro
+    return {"pieces": pieces, "program": peer.update_program}
 
 
 def _flop(args, copies: int) -> float:

@@ -12,7 +12,7 @@ from c3jax.core import keys
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import sample, tree
+from c3jax.rollout import contexts, sample
 from c3jax.train import setup as setups
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -57,8 +57,8 @@ def params() -> dict:
     return jax.jit(decoder.init, static_argnums=1)(keys.stream(3, "init"), SHAPE)
 
 
-def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> tree.Team:
-    return tree.Team(
+def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:
+    return contexts.Team(
         shape=SHAPE,
         protocol=Protocol(roles, branching),
         scripts=scripts,

@@ -19,7 +19,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive, jaxpr_as_fun
+from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from c3jax.policy import kernels
@@ -45,7 +45,7 @@ def attend(
         As q; softmax and merge in float32.
     """
     segments = [x for k, v, length in context for x in (k, v, jnp.int32(length))]
-    return _bind(q, *own, *segments)
+    return _attend_p.bind(q, *own, *segments)
 
 
 # From here on arrays have in front the axes that `attend` was vmapped over, outermost
@@ -127,7 +127,7 @@ def _unfold(x, k, q):
     return x.transpose(np.argsort(order))
 
 
-def _batch(args, dims, *, call):
+def _batch(args, dims):
     size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     varies = [True] * 3
     for at in range(3, len(args), 3):
@@ -137,10 +137,10 @@ def _batch(args, dims, *, call):
         x = x[None] if dim is None else jnp.moveaxis(x, dim, 0)
         return jnp.broadcast_to(x, (size, *x.shape[1:])) if varies else x
 
-    return _bind(*map(front, args, dims, varies)), 0
+    return _attend_p.bind(*map(front, args, dims, varies)), 0
 
 
-def _jvp(primals, tangents, *, call):
+def _jvp(primals, tangents):
     def dense(x, tangent):
         if jnp.issubdtype(x.dtype, jnp.integer):
             return np.zeros(x.shape, jax.dtypes.float0)
@@ -149,18 +149,9 @@ def _jvp(primals, tangents, *, call):
     return jax.jvp(_attend, tuple(primals), tuple(map(dense, primals, tangents)))
 
 
-def _lower(ctx, *args, call):
-    return mlir.lower_fun(jaxpr_as_fun(call))(ctx, *args)
-
-
-def _bind(*args):
-    # JAX looks into jaxprs for what has to know the devices before it is lowered.
-    return _attend_p.bind(*args, call=jax.make_jaxpr(_attend)(*args))
-
-
-_attend_p = Primitive("attend")
-_attend_p.def_impl(lambda *args, call: jaxpr_as_fun(call)(*args)[0])
-_attend_p.def_abstract_eval(lambda q, *_, call: q)
+_attend_p = kernels.told_of_devices(Primitive("attend"))
+_attend_p.def_impl(jax.jit(_attend))
+_attend_p.def_abstract_eval(lambda q, *_: q)
+mlir.register_lowering(_attend_p, mlir.lower_fun(_attend, multiple_results=False))
 batching.primitive_batchers[_attend_p] = _batch
 ad.primitive_jvps[_attend_p] = _jvp
-mlir.register_lowering(_attend_p, _lower)

@@ -25,8 +25,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax._src import dispatch
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+from jax.sharding import PartitionSpec
+
+from c3jax.core import mesh as meshes
 
 
 def forward(
@@ -72,8 +76,9 @@ def backward(
 
 
 def _run(direction: str, causal: bool, q, k, *rest):
-    run = _spread if _kernels(causal, q, k) else _local
-    return run(direction, causal)(q, k, *rest)
+    if _kernels(causal, q, k):
+        return _block_p.bind(q, k, *rest, direction=direction, causal=causal)
+    return _local(direction, causal)(q, k, *rest)
 
 
 def _kernels(causal: bool, q: jax.Array, k: jax.Array) -> dict[str, dict]:
@@ -118,38 +123,85 @@ def _local(direction: str, causal: bool) -> Callable:
     return run
 
 
-@functools.cache
-def _spread(direction: str, causal: bool) -> Callable:
-    """`_local` on every device, for the sequences and heads that it holds.
+# XLA does not see into a kernel: left alone, it would gather the arguments of cuDNN's
+# on every device, and it refuses to spread those of Pallas. As a primitive, a block
+# learns when it is lowered which devices there are, and each of them computes its own
+# sequences and heads. (`custom_partitioning` does as much, but not on TPUs: jax#38196.)
 
-    XLA does not see into a kernel: left alone, it gathers the arguments of cuDNN's on
-    every device, and refuses to spread those of Pallas.
+
+def _types(q, k, v, *_, direction, causal):
+    wide = q.update(dtype=jnp.dtype("float32"))
+    if direction == "forward":
+        return wide, wide.update(shape=q.shape[:-1])
+    return wide, k, v
+
+
+def _lower(ctx, *args, direction, causal):
+    run, mesh = _local(direction, causal), _mesh(ctx.module_context.axis_context)
+    if mesh is not None:
+        size, heads = ctx.avals_in[0].shape[:2]
+        divides = size % meshes.batch_size(mesh) == 0
+        axes = (
+            meshes.batch(mesh).spec[0] if divides else None,
+            meshes.parameter(mesh, (heads,), ("kv",)).spec[0],
+        )
+        specs = tuple(PartitionSpec(*axes[: x.ndim]) for x in ctx.avals_in)
+        run = jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec(*axes),
+            check_vma=False,
+        )
+    return mlir.lower_fun(run, multiple_results=True)(ctx, *args)
+
+
+def _mesh(context):
+    """The devices of the program being lowered; None for one, or one's part of it."""
+    if getattr(context, "num_devices", 1) == 1:
+        return None
+    if context.abstract_mesh is None:
+        raise ValueError(
+            "policy.attention='fused' does not know the mesh of a program over "
+            f"{context.num_devices} devices; place its arguments by NamedSharding."
+        )
+    return context.abstract_mesh
+
+
+def told_of_devices(primitive: Primitive) -> Primitive:
+    """A primitive whose lowering gets to know the mesh.
+
+    There is no public way to ask for it. Where this one is gone, one device still works
+    and `_mesh` refuses several.
     """
-    rows, keys, sums = "r h g t d", "r h s d", "r h g t"
-    takes, gives = (rows, keys, keys, "r"), (rows, sums)
-    if direction == "backward":
-        takes, gives = (*takes, rows, sums, rows), (rows, keys, keys)
-    local = _local(direction, causal)
+    asking = getattr(dispatch, "prim_requires_devices_during_lowering", set())
+    asking.add(primitive)
+    return primitive
 
-    def partition(mesh, arguments, results):
-        spec = arguments[0].sharding.spec
-        axes = dict(r=spec[0], h=spec[1])
 
-        def place(names):
-            spec = PartitionSpec(*(axes.get(name) for name in names.split()))
-            return NamedSharding(mesh, spec)
+def _batch(args, dims, *, direction, causal):
+    """For the vmap of a gradient; a vmap of attention has become part of R and T."""
+    size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
 
-        return mesh, local, tuple(map(place, gives)), tuple(map(place, takes))
+    def flat(x, dim):
+        x = x[None] if dim is None else jnp.moveaxis(x, dim, 0)
+        return jnp.broadcast_to(x, (size, *x.shape[1:])).reshape(-1, *x.shape[2:])
 
-    # Under a `jit` of its own, since what is partitioned must close over no array.
-    spread = custom_partitioning(jax.jit(local))
-    spread.def_partition(
-        partition=partition,
-        sharding_rule=f"{', '.join(takes)} -> {', '.join(gives)}",
-        need_replication_factors=("g", "t", "d", "s"),
-    )
-    # Only a vmap of a gradient gets here; a vmap of attention is part of R and T.
-    return jax.custom_batching.sequential_vmap(spread)
+    outs = _block_p.bind(*map(flat, args, dims), direction=direction, causal=causal)
+    return [x.reshape(size, -1, *x.shape[1:]) for x in outs], [0] * len(outs)
+
+
+_block_p = told_of_devices(Primitive("attend_to_block"))
+_block_p.multiple_results = True
+_block_p.def_abstract_eval(_types)
+batching.primitive_batchers[_block_p] = _batch
+mlir.register_lowering(_block_p, _lower)
+
+
+@_block_p.def_impl
+@functools.partial(jax.jit, static_argnames=("direction", "causal"))
+def _impl(*args, direction, causal):
+    return _local(direction, causal)(*args)
 
 
 def _product(spec, *arrays):

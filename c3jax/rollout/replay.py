@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import tree
+from c3jax.rollout import contexts, tree
 
 LOGP_TOLERANCE = 1e-5
 MARGIN = 1e-4
@@ -66,7 +66,7 @@ def compare(record: Mapping, again: Mapping) -> Agreement:
     return Agreement(False, None, gap, f"token {shared} differs")
 
 
-def context_ids(team: tree.Team, line: dict, level: int, context: int) -> list[int]:
+def context_ids(team: contexts.Team, line: dict, level: int, context: int) -> list[int]:
     """What one node reads, rebuilt from a saved tree: all but the opener.
 
     Args:

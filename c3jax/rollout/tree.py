@@ -13,15 +13,6 @@ from c3jax.rollout import contexts, sample, writing
 from c3jax.rollout.contexts import BATCH, Context, Lane, Team
 
 
-context, generate, lift, splice, prefilled = (
-    contexts.read,
-    writing.generate,
-    contexts.lift,
-    contexts.splice,
-    contexts.prefilled,
-)  # TEMPORARY
-
-
 @functools.partial(jax.jit, static_argnums=1)
 def grow(
     params: dict, team: Team, questions: Questions, key: jax.Array

@@ -9,7 +9,7 @@ import numpy as np
 
 from c3jax.core import keys, stats
 from c3jax.reward import math
-from c3jax.rollout import desks, tree
+from c3jax.rollout import contexts, desks
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -27,7 +27,7 @@ class Graded:
     spent: Spent
 
 
-def grade(setup: Setup, team: tree.Team, questions, items: list, turns) -> Graded:
+def grade(setup: Setup, team: contexts.Team, questions, items: list, turns) -> Graded:
     """Scores every answer of a batch of trees against its question's gold answer.
 
     Args:
@@ -55,7 +55,7 @@ def grade(setup: Setup, team: tree.Team, questions, items: list, turns) -> Grade
             messages=sum(turn.length.size for turn in said),
             truncated=sum(int((~turn.ended).sum()) for turn in said),
             generated_tokens=sum(int(turn.length.sum()) for turn in said),
-            prefilled_tokens=tree.prefilled(team, questions, turns),
+            prefilled_tokens=contexts.prefilled(team, questions, turns),
         ),
     )
 

@@ -18,7 +18,7 @@ from c3jax.credit import api
 from c3jax.data import problems, tasks, tokenizer
 from c3jax.policy import decoder
 from c3jax.protocol import graph, prompts
-from c3jax.rollout import sample, tree
+from c3jax.rollout import contexts, sample
 from c3jax.train import update
 
 # What each section of a config may hold, and must.
@@ -62,7 +62,7 @@ class Setup:
     tokenizer: object
     prompts: tuple[prompts.Prompt, ...]
     mesh: jax.sharding.Mesh
-    team: tree.Team
+    team: contexts.Team
     estimator: api.Estimator
     objective: update.Objective
 
@@ -150,7 +150,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         tokenizer=words,
         prompts=compiled,
         mesh=mesh,
-        team=tree.Team(
+        team=contexts.Team(
             shape=shape,
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from c3jax.core.types import Questions, Turn
-from c3jax.rollout import tree
+from c3jax.rollout import contexts, tree
 from c3jax.train import losses
 
 
@@ -104,7 +104,7 @@ def optimiser(
 
 def loss(
     params: dict,
-    team: tree.Team,
+    team: contexts.Team,
     objective: Objective,
     batch: Scored,
     tokens: jax.Array | None = None,
@@ -151,7 +151,7 @@ def loss(
 
 
 def gradient(
-    params: dict, team: tree.Team, objective: Objective, batch: Scored
+    params: dict, team: contexts.Team, objective: Objective, batch: Scored
 ) -> tuple[dict, dict]:
     """The gradient of `loss`, summed over `objective.accumulate` pieces in turn.
 
@@ -249,7 +249,7 @@ def update(
     state: TrainState,
     batch: Scored,
     *,
-    team: tree.Team,
+    team: contexts.Team,
     objective: Objective,
     optimise: optax.GradientTransformation,
 ) -> tuple[TrainState, dict]:
@@ -286,7 +286,7 @@ def imitate(
     questions: Questions,
     turns: tuple[Turn, ...],
     *,
-    team: tree.Team,
+    team: contexts.Team,
     optimise: optax.GradientTransformation,
 ) -> tuple[TrainState, jax.Array]:
     """One supervised step on demonstrated messages; see `compiled`.

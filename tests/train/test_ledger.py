@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Turn
-from c3jax.rollout import tree
+from c3jax.rollout import contexts
 from c3jax.train.ledger import Ledger, Spent
 from tests import support
 
@@ -24,12 +24,12 @@ def test_prefilled_tokens_are_those_of_the_segments_that_are_computed(
 ):
     team = support.team(roles, scripts, branching)
     questions, turns = support.questions(roles=len(roles)), said(team)
-    sizes = dict(enumerate(branching)) | {tree.BATCH: 3}
+    sizes = dict(enumerate(branching)) | {contexts.BATCH: 3}
     params, computed = support.params(), 0
     for level in range(len(roles)):
 
         def lengths(level=level):
-            context = tree.context(params, team, level, questions, turns)
+            context = contexts.read(params, team, level, questions, turns)
             shapes = [segment.k.shape[1:-3] for segment in context.segments]
             assert shapes == [tuple(sizes[a] for a in span) for span in context.spans]
             return tuple(
@@ -38,7 +38,7 @@ def test_prefilled_tokens_are_those_of_the_segments_that_are_computed(
             )
 
         computed += sum(int(length.sum()) for length in jax.jit(lengths)())
-    assert tree.prefilled(team, questions, turns) == computed
+    assert contexts.prefilled(team, questions, turns) == computed
 
 
 def said(team):
@@ -60,7 +60,7 @@ def test_a_silenced_role_prefills_nothing():
     heads = int(questions.lengths[1].sum())
     glue = 4 * 3 * len(support.DUO_SCRIPTS[1].glue[0])
     turns = (empty, said(team)[1])
-    assert tree.prefilled(team, questions, turns) == heads + glue
+    assert contexts.prefilled(team, questions, turns) == heads + glue
 
 
 def test_counts_and_seconds_add_up_by_part():
