@@ -163,7 +163,7 @@ def splice(turn: Turn, glue: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
 def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
     """Context tokens that `grow` ran through the policy, by the lengths that occurred.
 
-    Each counts as often as `context` computes it, once at its own level of the tree.
+    Each counts as often as `read` computes it, once at its own level of the tree.
 
     Args:
         team: static description.
@@ -186,6 +186,7 @@ def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
 
 
 def sizes(team: Team, axes: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    """How many there are along each axis, for `batch` questions."""
     return tuple(
         batch if axis == BATCH else team.protocol.branching[axis] for axis in axes
     )
