@@ -9,7 +9,7 @@ import pytest
 
 from c3jax.core import keys
 from c3jax.policy import decoder
-from c3jax.rollout import contexts, replay, tree
+from c3jax.rollout import contexts, desks, replay, tree
 from c3jax.train import loop, update
 from tests import support
 
@@ -46,6 +46,18 @@ class Case:
     def turns(self):
         grow = functools.partial(tree.grow, team=self.team)
         return jax.eval_shape(grow, self.params, questions=self.questions, key=KEY)
+
+    @functools.cached_property
+    def desks(self):
+        """A room of two desks for the second role."""
+
+        def furnished(params, questions, turns):
+            segments = desks._read(params, self.team, 1, questions, turns, 0)
+            node = keys.nodes(KEY, questions.uid[:1], 1, 2)[0]
+            desk = desks._begin(self.team, 1, segments, 0, node)
+            return desks._furnish(self.team, desk, 2)
+
+        return jax.eval_shape(furnished, self.params, self.questions, self.turns)
 
     @functools.cached_property
     def state(self):
@@ -92,6 +104,16 @@ def _step(fn, case):
 # Name to the program, its arguments, and whether it takes a gradient.
 STEPS = {
     "grow": lambda c: (tree.grow, (c.params, c.team, c.questions, KEY), False),
+    "read for a desk": lambda c: (
+        desks._read,
+        (c.params, c.team, 1, c.questions, c.turns, 0),
+        False,
+    ),
+    "write at desks": lambda c: (
+        desks._advance,
+        (c.params, c.team, c.desks, jnp.ones(2, bool), 0, 1),
+        False,
+    ),
     "replay": lambda c: (
         replay.node,
         (c.params, c.team, 1, jnp.zeros(2 * c.prompt, jnp.int32), 9, KEY),

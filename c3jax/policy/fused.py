@@ -150,7 +150,7 @@ def _jvp(primals, tangents):
 
 
 _attend_p = kernels.told_of_devices(Primitive("attend"))
-_attend_p.def_impl(jax.jit(_attend))
+_attend_p.def_impl(jax.jit(_attend_p.bind))
 _attend_p.def_abstract_eval(lambda q, *_: q)
 mlir.register_lowering(_attend_p, mlir.lower_fun(_attend, multiple_results=False))
 batching.primitive_batchers[_attend_p] = _batch

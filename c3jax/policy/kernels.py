@@ -193,15 +193,10 @@ def _batch(args, dims, *, direction, causal):
 
 _block_p = told_of_devices(Primitive("attend_to_block"))
 _block_p.multiple_results = True
+_block_p.def_impl(jax.jit(_block_p.bind, static_argnames=("direction", "causal")))
 _block_p.def_abstract_eval(_types)
 batching.primitive_batchers[_block_p] = _batch
 mlir.register_lowering(_block_p, _lower)
-
-
-@_block_p.def_impl
-@functools.partial(jax.jit, static_argnames=("direction", "causal"))
-def _impl(*args, direction, causal):
-    return _local(direction, causal)(*args)
 
 
 def _product(spec, *arrays):

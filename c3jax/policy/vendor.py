@@ -1,8 +1,9 @@
 """The attention kernels of cuDNN, for GPUs, and splash attention, for TPUs.
 
 Both have public functions, but none that gives a log-sum-exp in float32 and a gradient
-from the output and log-sum-exp of a softmax over more blocks than one. So this file,
-and no other, calls private functions of JAX: those that 0.10 and 0.12 have in common.
+from the output and log-sum-exp of a softmax over more blocks than one. So the private
+functions of JAX that attention needs are called here, and are those that 0.10 and 0.12
+have in common.
 
 Every `forward` and `backward` here is (causal, ..) to what `kernels.forward` and
 `kernels.backward` return, for 1 <= length <= S.
