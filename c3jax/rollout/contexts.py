@@ -80,8 +80,52 @@ def lift(fn: Callable, axes: tuple[int, ...], lanes: tuple, out=0) -> Callable:
             lanes,
             is_leaf=lambda x: isinstance(x, Lane),
         )
-        fn = jax.vmap(fn, in_axes=in_axes, out_axes=out)
+        deep = len(axes) > _CPU_AXES and axis == axes[0]
+        if deep and jax.default_backend() == "cpu":
+            fn = _in_turn(fn, in_axes, out)
+        else:
+            fn = jax.vmap(fn, in_axes=in_axes, out_axes=out)
     return fn
+
+
+# With one axis more, keys and values have eight, and XLA's matrix products on a CPU
+# end the process (jaxlib 0.10: ynn_emitter.cc, b_rank < YNN_MAX_TENSOR_RANK).
+_CPU_AXES = 4
+
+
+def _in_turn(fn: Callable, in_axes: tuple, out) -> Callable:
+    """What `jax.vmap` computes, one after the other."""
+
+    def spread(prefix, tree):
+        # -1, since a None of the prefix would be taken for one of the arguments.
+        known = jax.tree.map(
+            lambda axis: -1 if axis is None else axis,
+            prefix,
+            is_leaf=lambda x: x is None,
+        )
+        return jax.tree.leaves(jax.tree.broadcast(known, tree))
+
+    def run(*args):
+        leaves, treedef = jax.tree.flatten(args)
+        at = spread(in_axes, args)
+        moved = {
+            index: jnp.moveaxis(leaf, axis, 0)
+            for index, (leaf, axis) in enumerate(zip(leaves, at, strict=True))
+            if axis >= 0
+        }
+
+        def one(part):
+            whole = [part.get(index, leaf) for index, leaf in enumerate(leaves)]
+            return fn(*treedef.unflatten(whole))
+
+        found = jax.lax.map(one, moved)
+        results, shape = jax.tree.flatten(found)
+        places = spread(out, found)
+        return shape.unflatten(
+            jnp.moveaxis(x, 0, axis) for x, axis in zip(results, places, strict=True)
+        )
+
+    return run
 
 
 class Context(NamedTuple):
