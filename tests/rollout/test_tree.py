@@ -88,9 +88,9 @@ def repeated(team, questions, turns):
             jnp.pad(hidden, ((0, size), (0, 0))), start, size
         )
         scores = decoder.logits(params, team.shape, hidden)
-        scores = jax.vmap(sample.shape_logits, (0, None, 0, None))(
-            scores, jnp.arange(scores.shape[-1]), jnp.arange(size), team.sampling
-        )
+        ids = jnp.arange(scores.shape[-1])
+        shape = lambda row, t: sample.shape_logits(row, ids, t, team.sampling)  # noqa: E731
+        scores = jax.vmap(shape)(scores, jnp.arange(size))
         logp = jax.nn.log_softmax(jnp.where(allowed, scores, -jnp.inf))
         return jnp.take_along_axis(logp, tokens[:, None], 1)[:, 0]
 
