@@ -127,6 +127,7 @@ def main() -> None:
         work[f"{name} prefill"] = functools.partial(first, params, heads)
     peaks = bench.peaks({n: (program, work[n]) for n, program in programs.items()})
     tokens = [np.asarray(work[name]().tokens).reshape(count, -1) for name in programs]
+    tried = peers.tune_sampling(others)
     work |= {name: peer.sample for name, peer in others.items()}
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
@@ -158,6 +159,7 @@ def main() -> None:
         f"decode {bench.size(args)}",
         rows,
         same_tokens=all(np.array_equal(tokens[0], each) for each in tokens),
+        tried=tried,
         peers_about=facts,
         limits=limits,
         machine=bench.machine(),

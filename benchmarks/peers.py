@@ -39,8 +39,10 @@ class Case:
         prompts: [rows, P] int32, every prompt once per sibling.
         completion: C, tokens of every message; none ends early.
         sampling: temperature, top_k and top_p.
-        micro: rows of a micro-batch, of which `tune` takes the fastest; they divide the
-            rows.
+        micro: rows of a micro-batch of the update, of which `tune` takes the fastest;
+            they divide the rows.
+        batch: rows sampled at once, of which `tune_sampling` takes the fastest; they
+            divide the rows.
         optimiser: keyword arguments of `update.optimiser`, with a constant lr.
         clip: half-width of the trusted interval of the probability ratio.
     """
@@ -51,6 +53,7 @@ class Case:
     completion: int
     sampling: sample.Sampling
     micro: tuple[int, ...]
+    batch: tuple[int, ...]
     optimiser: dict
     clip: float
 
@@ -61,11 +64,12 @@ class Peer(abc.ABC):
     Attributes:
         case: what it is to do.
         micro: rows of a micro-batch of `score` and `update`.
+        batch: rows that `sample` takes at once.
     """
 
     def __init__(self, case: Case):
         self.case = case
-        self.micro = case.micro[0]
+        self.micro, self.batch = case.micro[0], case.batch[0]
 
     @property
     @abc.abstractmethod
@@ -145,10 +149,16 @@ def case(args, team: contexts.Team, params: dict, prompts: np.ndarray) -> Case:
         prompts=prompts,
         completion=args.completion,
         sampling=team.sampling,
-        micro=tuple(n for n in args.micro if len(prompts) % n == 0),
+        micro=_dividing(args.micro, len(prompts)),
+        batch=_dividing(args.batch, len(prompts)),
         optimiser=OPTIMISER,
         clip=CLIP,
     )
+
+
+def _dividing(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The sizes that divide the rows; all the rows, if none does."""
+    return tuple(size for size in sizes if rows % size == 0) or (rows,)
 
 
 def whole(tokens: np.ndarray, case: Case) -> np.ndarray:
@@ -169,6 +179,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", type=names, default=(), help=f"of {sorted(PEERS)}")
     sizes = dict(type=bench.numbers, default=(2, 4, 8))
     parser.add_argument("--micro", **sizes, help="rows of their micro-batch, to try")
+    sizes = dict(type=bench.numbers, default=(16, 32, 64))
+    parser.add_argument("--batch", **sizes, help="rows they sample at once, to try")
 
 
 def _names(parser: argparse.ArgumentParser, text: str) -> tuple[str, ...]:
@@ -191,8 +203,6 @@ def build(names: tuple[str, ...], case: Case) -> tuple[dict[str, Peer], dict]:
     """
     if names and case.sampling.temperature <= 0:
         sys.exit("--peers: a peer samples only at a --temperature above 0.")
-    if names and not case.micro:
-        sys.exit(f"--micro: none divides the {len(case.prompts)} rows; add 1.")
     found, about = {}, {}
     for name in names:
         module, kind, packages = PEERS[name]
@@ -223,22 +233,43 @@ def tune(peers: dict[str, Peer], tokens: np.ndarray, advantage: np.ndarray) -> d
         By peer, the seconds each size took.
     """
 
-    def work(peer, micro):
-        def update():
-            peer.micro = micro
-            return peer.update(tokens, advantage)
+    def update(peer, size):
+        peer.micro = size
+        return peer.update(tokens, advantage)
 
-        return update
-
-    best, tried = bench.fastest(
-        {
-            name: {micro: work(peer, micro) for micro in peer.case.micro}
-            for name, peer in peers.items()
-        }
-    )
+    sizes = {name: peer.case.micro for name, peer in peers.items()}
+    best, tried = _fastest(peers, sizes, update)
     for name, peer in peers.items():
         peer.micro = best[name]
     return tried
+
+
+def tune_sampling(peers: dict[str, Peer]) -> dict:
+    """Gives each peer the batch that it samples fastest with.
+
+    Returns:
+        By peer, the seconds each size took.
+    """
+
+    def sample(peer, size):
+        peer.batch = size
+        return peer.sample()
+
+    sizes = {name: peer.case.batch for name, peer in peers.items()}
+    best, tried = _fastest(peers, sizes, sample)
+    for name, peer in peers.items():
+        peer.batch = best[name]
+    return tried
+
+
+def _fastest(peers: dict[str, Peer], sizes: dict, work: Callable) -> tuple[dict, dict]:
+    """`bench.fastest` of `work(peer, size)`."""
+    return bench.fastest(
+        {
+            name: {n: functools.partial(work, peer, n) for n in sizes[name]}
+            for name, peer in peers.items()
+        }
+    )
 
 
 def _checked(name: str, peer: Peer) -> float:

@@ -46,19 +46,23 @@ class Torch(peers.Peer):
     def sample(self) -> np.ndarray:
         case = self.case
         with self._mixed:
-            found = self._model.generate(
-                self._prompts,
-                attention_mask=torch.ones_like(self._prompts),
-                do_sample=True,
-                temperature=case.sampling.temperature,
-                top_k=case.sampling.top_k,
-                top_p=case.sampling.top_p,
-                max_new_tokens=case.completion,
-                # There is no end token, so the maximum is the minimum, too.
-                eos_token_id=None,
-                pad_token_id=0,
-            )
-        return peers.whole(found[:, self._prompts.shape[1] :].cpu().numpy(), case)
+            found = [
+                self._model.generate(
+                    prompts,
+                    attention_mask=torch.ones_like(prompts),
+                    do_sample=True,
+                    temperature=case.sampling.temperature,
+                    top_k=case.sampling.top_k,
+                    top_p=case.sampling.top_p,
+                    max_new_tokens=case.completion,
+                    # There is no end token, so the maximum is the minimum, too.
+                    eos_token_id=None,
+                    pad_token_id=0,
+                )
+                for prompts in self._prompts.split(self.batch)
+            ]
+        tokens = torch.cat(found)[:, self._prompts.shape[1] :].cpu().numpy()
+        return peers.whole(tokens, case)
 
     @torch.inference_mode()
     def score(self, tokens: np.ndarray) -> np.ndarray:

@@ -259,6 +259,8 @@ def main() -> None:
     norms = [float(each["grad_norm"]) for each in stats.values()]
     if others:
         answers = tokens["shared"][-1].reshape(-1, args.completion)
+        sampling = peers.tune_sampling(others)
+        tried |= {f"{name} grow": each for name, each in sampling.items()}
         tried |= peers.tune(others, answers, credit(ours, answers)[0].reshape(-1))
     del grown, candidates
     seconds = {name: [] for name in (*chosen, *others)}

@@ -77,16 +77,18 @@ class Tunix(peers.Peer):
 
     def sample(self) -> np.ndarray:
         case = self.case
-        found = self._sampler(
-            input_strings=self._texts,
-            max_generation_steps=case.completion,
-            max_prompt_length=case.prompts.shape[1],
-            temperature=case.sampling.temperature,
-            top_p=case.sampling.top_p,
-            top_k=case.sampling.top_k or None,
-            seed=0,
-        )
-        return peers.whole(np.stack(found.tokens), case)
+        found = []
+        for begin in range(0, len(self._texts), self.batch):
+            found += self._sampler(
+                input_strings=self._texts[begin : begin + self.batch],
+                max_generation_steps=case.completion,
+                max_prompt_length=case.prompts.shape[1],
+                temperature=case.sampling.temperature,
+                top_p=case.sampling.top_p,
+                top_k=case.sampling.top_k or None,
+                seed=begin,
+            ).tokens
+        return peers.whole(np.stack(found), case)
 
     def score(self, tokens: np.ndarray) -> np.ndarray:
         size, found = self.micro, []
