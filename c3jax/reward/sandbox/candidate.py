@@ -19,7 +19,7 @@ def main(program: int, channel, confined) -> None:
         confined: shuts this process in.
     """
     confined()
-    with open(program, "rb") as file:  # noqa: PTH123
+    with open(program, "rb") as file:
         source = file.read()
     module = types.ModuleType("program")
     sys.modules["program"] = module

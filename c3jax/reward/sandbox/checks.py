@@ -2,10 +2,10 @@
 
 A check is an `assert`, or a statement that calls a function of the tests that asserts.
 Checks are looked for in *blocks*: the module, functions the module calls as statements
-(`check(program)`, `test_it()`), functions named `test..` that nobody calls, and the loops
-and branches in them. A check, or a step to one, that raises is recorded and the next is
-made all the same, so a program that stops answering fails every check that is left.
-Elsewhere an `assert` raises, as it does in Python.
+(`check(program)`, `test_it()`), functions named `test..` that nobody calls, and the
+loops and branches in them. A check, or a step to one, that raises is recorded and the
+next is made all the same, so a program that stops answering fails every check that is
+left. Elsewhere an `assert` raises, as it does in Python.
 """
 
 import ast

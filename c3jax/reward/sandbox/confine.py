@@ -1,8 +1,8 @@
 """Layers that shut a process in, none of which needs a privilege.
 
-Landlock (which files), seccomp (which calls of the kernel), resource limits, another user
-or no capabilities, and no way to gain any. Numbers and structures are those of Linux'
-user-space headers; the two machines differ in the numbers of most calls.
+Landlock (which files), seccomp (which calls of the kernel), resource limits, another
+user or no capabilities, and no way to gain any. Numbers and structures are those of
+Linux' user-space headers; the two machines differ in the numbers of most calls.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def _prctl(*args: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Kills this process when the one that forked it ends; set after any change of user."""
+    """Kills this process when its parent ends; a change of user would undo it."""
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
 
@@ -130,7 +130,12 @@ class _Machine:
     """
 
     def __init__(self, audit, capset, seccomp, calls):
-        self.audit, self.capset, self.seccomp, self.calls = audit, capset, seccomp, calls
+        self.audit, self.capset, self.seccomp, self.calls = (
+            audit,
+            capset,
+            seccomp,
+            calls,
+        )
 
 
 def _table(text: str) -> dict[str, int]:

@@ -23,7 +23,7 @@ class Gone(BaseException):
     """
 
     def __init__(self, verdict: str):
-        super().__init__(verdict)
+        super().__init__("the program does not answer any more")
         self.verdict = verdict
 
 
@@ -39,16 +39,15 @@ def main(tests: int, verdicts: int, channel, end: float, confined) -> None:
     """
     channel.settimeout(max(0.1, end - time.monotonic()))
     confined()
-    with open(tests, "rb") as file:  # noqa: PTH123
+    with open(tests, "rb") as file:
         source = file.read()
     recorder = Recorder()
-    problem = None
     try:
         tree = ast.parse(source)
         names = checks.free_names(tree)
         code = compile(checks.instrumented(tree), "<tests>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = f"the tests cannot be run: {error}"[:300]
+        recorder.problem = f"the tests cannot be run: {error}"[:200]
     else:
         program = Program(channel, end)
         space = {"__name__": "tests", "__builtins__": builtins, checks.HOOK: recorder}
@@ -57,8 +56,8 @@ def main(tests: int, verdicts: int, channel, end: float, confined) -> None:
             exec(code, space)
         except BaseException as error:
             recorder.failed(error)
-    found = {"verdicts": recorder.verdicts, "problem": problem}
-    with open(verdicts, "w") as file:  # noqa: PTH123
+    found = {"verdicts": recorder.verdicts, "problem": recorder.problem}
+    with open(verdicts, "w") as file:
         json.dump(found, file)
     os._exit(0)
 
@@ -68,12 +67,13 @@ class Recorder:
 
     Attributes:
         verdicts: of PASS, FAIL, ERROR, TIMEOUT, LOST, "memory" and "forbidden".
+        problem: the first exception, for a person; None if there was none.
     """
 
     everything = BaseException  # under a name that tests cannot redefine
 
     def __init__(self):
-        self.verdicts = []
+        self.verdicts, self.problem = [], None
 
     def checked(self, claim) -> None:
         """Records an assertion, whose claim was computed."""
@@ -81,10 +81,13 @@ class Recorder:
 
     def failed(self, error: BaseException) -> None:
         """Records a check, or a step to one, that raised."""
+        if isinstance(error, AssertionError) and not hasattr(error, "program"):
+            self._add(FAIL)
+            return
+        if self.problem is None:
+            self.problem = f"{type(error).__name__}: {error}"[:200]
         if isinstance(error, Gone):
             self._add(error.verdict)
-        elif isinstance(error, AssertionError) and not hasattr(error, "program"):
-            self._add(FAIL)
         elif isinstance(error, MemoryError):
             self._add("memory")
         elif isinstance(error, PermissionError):

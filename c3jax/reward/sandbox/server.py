@@ -1,7 +1,7 @@
 """The warm server: forks a confined candidate and grader an item, and ends them.
 
-It is started by `host` in a Python of its own with an empty environment. It never reads a
-program or a test, so nothing of one item is in the memory that the next is forked from.
+It is started by `host` in a Python of its own with an empty environment. It never reads
+a program or a test, so nothing of one item is in the memory of the next.
 """
 
 import contextlib
@@ -21,12 +21,13 @@ import time
 from . import candidate, confine, grader
 
 # Modules that programs commonly use: a fork has them at no cost.
-_COMMON = """
-    abc array ast base64 bisect calendar cmath collections copy dataclasses datetime
-    decimal difflib enum fractions functools hashlib heapq io itertools json math numbers
-    operator queue random re statistics string struct textwrap time types typing
-    unicodedata uuid
-""".split()
+_COMMON = (
+    *("abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections"),
+    *("copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions"),
+    *("functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numbers"),
+    *("operator", "queue", "random", "re", "statistics", "string", "struct"),
+    *("textwrap", "time", "types", "typing", "unicodedata", "uuid"),
+)
 _PR_SET_CHILD_SUBREAPER = 36
 # How much longer than its limit an item may take until everything of it is killed.
 GRACE_S = 1.0
@@ -37,8 +38,8 @@ class Offer:
     """What this system lets a process be confined by.
 
     Attributes:
-        layers: of "user", "capabilities", "landlock", "seccomp"; resource limits and the
-            kill at the deadline are there always.
+        layers: of "user", "capabilities", "landlock", "seccomp"; resource limits and
+            the kill at the deadline are there always.
         readable: directories that programs may read.
     """
 

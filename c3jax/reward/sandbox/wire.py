@@ -40,9 +40,9 @@ _MADE = {
     ),
     "time": (
         datetime.time,
-        lambda v: (v.hour, v.minute, v.second, v.microsecond)
-        if v.tzinfo is None
-        else None,
+        lambda v: (
+            (v.hour, v.minute, v.second, v.microsecond) if v.tzinfo is None else None
+        ),
     ),
     "timedelta": (datetime.timedelta, lambda v: (v.days, v.seconds, v.microseconds)),
 }
