@@ -54,7 +54,7 @@ class Result:
 def extract(text: str) -> str | None:
     """The program in a message: its last fenced block that defines something.
 
-    Without a fence it is the text from its first definition, assignment or import on.
+    Without one it is the text from its first definition, assignment or import on.
     Special tokens are dropped.
 
     Returns:
@@ -69,6 +69,7 @@ def extract(text: str) -> str | None:
     if blocks:
         defining = [body for body in blocks if _DEFINES.search(body)]
         return (defining or blocks)[-1]
+    text = _FENCED.sub("", text)
     first = _BEGINS.search(text)
     program = text[first.start() :] if first else text
     return program if program.strip() else None

@@ -50,7 +50,15 @@ def drop_user() -> None:
     Raises:
         OSError: this system maps no such user.
     """
-    number = 1_900_000_000 + os.getpid()
+    become(1_900_000_000 + os.getpid())
+
+
+def become(number: int) -> None:
+    """Changes to a user and group for good.
+
+    Raises:
+        OSError: only root can, and not to any.
+    """
     os.setgroups([])
     os.setresgid(number, number, number)
     os.setresuid(number, number, number)

@@ -43,12 +43,15 @@ class Settings:
         memory_mb: MiB a program may use beside the interpreter.
         bubblewrap: whether the server runs in namespaces of its own, too.
         preload: packages beside the standard library that programs may import.
+        user: number of the user the server becomes, where it starts as root; it must
+            be able to read the standard library, or programs have only what is loaded.
     """
 
     timeout_s: float = 5.0
     memory_mb: int = 512
     bubblewrap: bool = False
     preload: tuple[str, ...] = ("numpy",)
+    user: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,11 @@ class Server:
                     "(Debian's package bubblewrap), or do without."
                 )
             command = [*_BUBBLEWRAP, *command]
-        options = {"preload": settings.preload, "paths": _paths(settings.preload)}
+        options = {
+            "preload": settings.preload,
+            "paths": _paths(settings.preload),
+            "user": settings.user,
+        }
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(

@@ -54,6 +54,8 @@ def main(control: int = 0) -> None:
     for name in [*_COMMON, *options["preload"]]:
         importlib.import_module(name)
     os.environ.clear()
+    if options["user"] is not None:
+        confine.become(options["user"])
     channel = socket.socket(fileno=os.dup(control))
     _silence()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
