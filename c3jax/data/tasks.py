@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import grain
 
-from c3jax.data import problems
+from c3jax.data import problems, programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,13 +15,22 @@ class Task:
     Attributes:
         split: name -> a random-access sequence of items with `uid`, `text`, `answer`.
         demonstrate: (item, seed) -> a `problems.Demonstration`; None where nobody can.
+        careless: how often demonstrations go wrong, the third argument.
+        reward: who scores an answer, "math" or "code".
     """
 
     split: Callable[[str], Sequence]
     demonstrate: Callable | None = None
+    careless: type | None = None
+    reward: str = "math"
 
 
-TASKS = {"problems": Task(problems.Problems, problems.demonstrate)}
+TASKS = {
+    "problems": Task(problems.Problems, problems.demonstrate, problems.Carelessness),
+    "programs": Task(
+        programs.Programs, programs.demonstrate, programs.Carelessness, reward="code"
+    ),
+}
 
 
 def order(source: Sequence, seed: int) -> Sequence:

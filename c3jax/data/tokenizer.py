@@ -21,7 +21,10 @@ _TEMPLATE = (
 # What an embedded tokenizer knows: what questions are told in, and what roles are told.
 EMBEDDED = {
     "words": (problems.vocabulary, "write the sum . work it out . reasoner actor :"),
-    "program_words": (programs.vocabulary, "write the steps program . reasoner actor :"),
+    "program_words": (
+        programs.vocabulary,
+        "write the steps program . reasoner actor :",
+    ),
 }
 
 

@@ -4,6 +4,7 @@ The program runs confined, and never sees its tests; see `c3jax.reward.sandbox`.
 """
 
 import atexit
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -11,6 +12,7 @@ import functools
 import os
 import re
 import signal
+import threading
 from collections.abc import Sequence
 
 from c3jax.reward import pool
@@ -27,6 +29,7 @@ _BEGINS = re.compile(
     r"|@\w|[A-Za-z_]\w*\s*=[^=])",
     re.MULTILINE,
 )
+_MOST_KNOWN = 20_000  # results kept
 # What a user writes to have programs run where system calls cannot be filtered.
 UNCONFINED = "run untrusted programs without seccomp"
 
@@ -111,6 +114,8 @@ class Scorer:
                 f"{list(self.layers)}. Use a Linux kernel with seccomp on x86-64 or "
                 f"aarch64, or accept the risk in so many words: {UNCONFINED!r}."
             )
+        self._lock = threading.Lock()
+        self._known: collections.OrderedDict = collections.OrderedDict()
         self._pool = pool.Pool(
             functools.partial(host.Server, settings),
             workers or len(os.sched_getaffinity(0)),
@@ -120,12 +125,21 @@ class Scorer:
     def submit(self, text: str, tests: str) -> concurrent.futures.Future:
         """The future of a `Result`; it never raises what a program did.
 
+        A program that was scored on the same tests is not run again.
+
         Args:
             text: a message with a program in it.
             tests: executable text; see `c3jax.reward.sandbox.checks`.
         """
-        scored = concurrent.futures.Future()
         program = extract(text)
+        item = host.Item(program or "", tests)
+        with self._lock:
+            if item in self._known:
+                self._known.move_to_end(item)
+                return self._known[item]
+            scored = self._known[item] = concurrent.futures.Future()
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
         if program is None:
             scored.set_result(Result((), "there is no program"))
             return scored
@@ -141,7 +155,7 @@ class Scorer:
             else:
                 scored.set_exception(error)
 
-        asked = self._pool.submit(host.Item(program, tests))
+        asked = self._pool.submit(item)
         asked.add_done_callback(settle)
         return scored
 

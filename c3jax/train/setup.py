@@ -15,7 +15,7 @@ from c3jax.core import config as checks
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
-from c3jax.data import problems, tasks, tokenizer
+from c3jax.data import tasks, tokenizer
 from c3jax.policy import decoder
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
@@ -27,13 +27,15 @@ SECTIONS = {
     "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
     "data": ("task", "tokenizer", "prompt_tokens"),
     "protocol": ("name", "budget", "branching"),
+    "reward": ("workers", "timeout_s", "memory_mb", "bubblewrap", "accept"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
     ),
     "train": (
-        *("steps", "batch_size", "minibatches", "accumulate", "buckets", "epochs"),
+        *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
+        "epochs",
         *("clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
@@ -129,6 +131,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         None if given is None else tuple(given),
     )
     _check_numbers(config)
+    _check_careless(config, task)
+    _check_questions(config, task)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
     words = tokenizer.load(config.data.tokenizer)
@@ -168,23 +172,19 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         ),
     )
     setup.abstract_params()
-    if config.warm_start.steps and task.demonstrate is None:
-        raise ValueError(
-            f"warm_start.steps={config.warm_start.steps}: data.task="
-            f"{config.data.task!r} has no demonstrations; set it to 0."
-        )
     return setup
 
 
 def _check_numbers(config) -> None:
     positive = {
         "train": (
-            *("steps", "batch_size", "minibatches", "accumulate", "epochs"),
+            *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
             *("clip", "lr", "checkpoint_every"),
         ),
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
         "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
+        "reward": ("timeout_s", "memory_mb"),
         "sampling": ("temperature", "top_p"),
     }
     for section, names in positive.items():
@@ -195,6 +195,7 @@ def _check_numbers(config) -> None:
         "train": ("warmup", "kl", "weight_decay", "buckets"),
         "warm_start": ("steps", "warmup"),
         "evaluate": ("trees",),
+        "reward": ("workers",),
         "sampling": ("top_k", "min_tokens", "at_once"),
     }
     for section, names in counts.items():
@@ -208,19 +209,6 @@ def _check_numbers(config) -> None:
             f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
             "whole vocabulary for every token; set sampling.top_k, say to 20."
         )
-    checks.only_keys(
-        config.warm_start.careless,
-        [f.name for f in dataclasses.fields(problems.Carelessness)],
-        "warm_start.careless",
-    )
-    for name, value in config.warm_start.careless.items():
-        field = f"warm_start.careless.{name}"
-        checks.require(0 <= value <= 1, field, value, "a probability")
-    test = problems.SPLITS["test"]
-    asked = config.evaluate.questions
-    checks.require(
-        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
-    )
     k, n = tuple(config.evaluate.k), config.evaluate.samples
     checks.require(
         all(isinstance(each, int) and 1 <= each <= n for each in k),
@@ -230,14 +218,47 @@ def _check_numbers(config) -> None:
     )
 
 
+def _check_careless(config, task: tasks.Task) -> None:
+    if not config.warm_start.steps:
+        return
+    if task.demonstrate is None:
+        raise ValueError(
+            f"warm_start.steps={config.warm_start.steps}: data.task="
+            f"{config.data.task!r} has no demonstrations; set it to 0."
+        )
+    given, known = config.warm_start.careless, dataclasses.fields(task.careless)
+    checks.only_keys(given, [f.name for f in known], "warm_start.careless")
+    for name, value in given.items():
+        field = f"warm_start.careless.{name}"
+        checks.require(0 <= value <= 1, field, value, "a probability")
+
+
+def _check_questions(config, task: tasks.Task) -> None:
+    there, asked = len(task.split("test")), config.evaluate.questions
+    checks.require(
+        2 <= asked <= there, "evaluate.questions", asked, f"between 2 and {there}"
+    )
+
+
 def _check_batches(config, parts: int) -> None:
     """Every batch of questions is a whole number a device, a piece of one too."""
     c = config.train
-    step = c.minibatches * c.accumulate * parts
+    each = max(1, c.groups // c.minibatches)
+    if c.groups > 1 and (
+        c.groups % c.minibatches or (c.accumulate > each and c.accumulate % each)
+    ):
+        raise ValueError(
+            f"train.groups={c.groups} does not go with train.minibatches="
+            f"{c.minibatches} of train.accumulate={c.accumulate} pieces: a minibatch "
+            "is some whole groups, and a group some whole pieces. Try train.groups="
+            f"{c.minibatches * c.accumulate}."
+        )
+    step = max(c.groups, c.minibatches * c.accumulate) * parts
     if c.batch_size % step:
         raise ValueError(
-            f"train.batch_size={c.batch_size} does not split into train.minibatches="
-            f"{c.minibatches} of train.accumulate={c.accumulate} pieces over mesh.data "
+            f"train.batch_size={c.batch_size} does not split into train.groups="
+            f"{c.groups}, train.minibatches={c.minibatches} of train.accumulate="
+            f"{c.accumulate} pieces over mesh.data "
             f"* mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
             f"{-(-c.batch_size // step) * step}."
         )

@@ -162,7 +162,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         state = jax.device_put(state, places)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
     ordered = tasks.order(setup.task.split("train"), setup.config.seed)
-    careless = problems.Carelessness(**c.careless)
+    careless = setup.task.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
     for step in range(begin, c.steps):

@@ -50,7 +50,7 @@ def test_the_program_is_found_in_a_message(text, program):
             "fail pass",
         ),
         (
-            "def same(a, b):\n    assert a == b\nfor i in (0, 1):\n    same(f(i), 1)",
+            "def is_(a, b):\n    assert a == b\nfor i in (0, 1):\n    is_(f(i), 1)",
             "fail pass",
         ),
         ("def test_it():\n    assert f(1) == 1\n    assert f(1) == 2", "pass fail"),
