@@ -5,7 +5,7 @@
 DIR holds `mbpp_train.jsonl.gz` and others with the fields "id", "reference", "tests".
 Each reference is scored as it is, with every function returning None, and with the
 first whole number in a function, or else the first comparison, off by one. A mutant
-that passes all its tests is run on them without a sandbox, too: "weak tests" counts those
+that passes all is run on the tests without a sandbox, too: "weak tests" counts those
 that pass there as well. References that take long are named and left out of the rate.
 """
 
