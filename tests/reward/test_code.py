@@ -125,6 +125,13 @@ assert Node(1) == Node(1)
     assert scorer.submit(program, tests).result().verdicts == ("pass",) * 3 + ("fail",)
 
 
+@pytest.mark.parametrize("error", ["StopIteration", "StopAsyncIteration"])
+def test_a_program_cannot_end_a_loop_of_the_tests(scorer, error):
+    program = f"def f(x): raise {error}"
+    tests = "assert all(map(f, [1, 2]))\nassert list(map(f, [1])) == []"
+    assert scorer.submit(program, tests).result().verdicts == ("error",) * 2
+
+
 def test_a_program_may_be_called_like_a_builtin(scorer):
     program = "def sum(a, b): return a * b"
     assert scorer.submit(program, "assert sum(2, 5) == 10").result().passed_fraction

@@ -161,9 +161,10 @@ class Program:
 
 
 def _error(name, said) -> Exception:
-    """An exception of the program; none that would end the tests."""
+    """An exception of the program; none that would end the tests, or a loop in them."""
     kind = getattr(builtins, name, Exception) if isinstance(name, str) else Exception
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+    is_error = isinstance(kind, type) and issubclass(kind, Exception)
+    if not is_error or issubclass(kind, (StopIteration, StopAsyncIteration)):
         kind = Exception
     try:
         error = kind(said)

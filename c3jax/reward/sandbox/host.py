@@ -27,7 +27,7 @@ server.main()
 """
 _BUBBLEWRAP = (
     *("bwrap", "--unshare-all", "--die-with-parent", "--new-session"),
-    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
 )
 _START_S = 30.0
 # Every program starts with the same hashes of strings, so that a reward repeats.

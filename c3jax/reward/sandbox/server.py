@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import sysconfig
 import time
 
 from . import candidate, confine, grader
@@ -80,7 +79,8 @@ def offer(packages: list[str]) -> Offer:
     Args:
         packages: directories that programs may read beside the standard library.
     """
-    readable = [*_standard_library(), *packages]
+    there = [*_standard_library(), *packages]
+    readable = [path for path in there if os.path.isdir(path)]  # noqa: PTH112
     layers = []
     if os.geteuid() == 0:
         # A user of its own is of use only if it can still read the standard library.
@@ -99,9 +99,8 @@ def offer(packages: list[str]) -> Offer:
 
 
 def _standard_library() -> list[str]:
-    paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    paths |= {path for path in sys.path if path.endswith("lib-dynload")}
-    return sorted(path for path in paths if os.path.isdir(path))  # noqa: PTH112
+    home = os.path.dirname(os.__file__)  # noqa: PTH120
+    return [home, *(path for path in sys.path if path.endswith("lib-dynload"))]
 
 
 def _works(*steps) -> bool:
