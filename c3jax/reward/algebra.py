@@ -46,7 +46,7 @@ def answer(request: dict) -> bool:
         return matching.same(
             request["gold"], request["said"], rules, sys.modules[__name__]
         )
-    except RecursionError:  # a formula that is nested too deep to be an answer
+    except Exception:  # SymPy raises anything on a formula that nobody would write
         return False
 
 

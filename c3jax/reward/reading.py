@@ -50,7 +50,7 @@ _REWRITES = [
         (r"(?<=\d)(?:\{,\}|,?\s*\\!,?|\\,)(?:\s|\\!)*(?=\d{3}(?!\d))", ""),
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", ""),
         (r"\\!|\\displaystyle(?![a-zA-Z])|\\phantom\{[^{}]*\}", ""),
-        (r"\\[,;:> ]|\\q?quad(?![a-zA-Z])|~|\s+", " "),
+        (r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~|\s+", " "),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (_TEXT, r"\\text{"),
         (r"(?:\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z]))", "°"),
@@ -114,7 +114,7 @@ class Quantity(NamedTuple):
 _EXPONENT = r"(?:\s*\^\s*\{?\s*([23])\s*\}?)?"
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _TEXT_UNIT = re.compile(r"(.*\S)\s*\\text\{([^{}]*)\}" + _EXPONENT, re.DOTALL)
-_WORDS_UNIT = re.compile(r"([^a-zA-Z]*\d[\s%})]*)((?:[a-zA-Z]{3,}\.?[\s-]*)+)")
+_WORDS_UNIT = re.compile(r"([^a-zA-Z]*\d[\s%})]*)([a-zA-Z]{3,}(?:[\s-]+[a-zA-Z]{3,})*\.?)")
 
 
 @functools.lru_cache(4096)
