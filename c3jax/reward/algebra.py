@@ -1,7 +1,7 @@
 """Expressions as an algebra system sees them: what the verifier's workers do.
 
 math-verify reads LaTeX into SymPy without evaluating it. Two expressions are equal if
-they have the same value at forty digits, at random points where they have unknowns;
+they have the same value at eighty digits, at random points where they have unknowns;
 `forms` sees that the one which was said is as finished as the gold one.
 """
 
@@ -31,8 +31,9 @@ _CONFIG = [
         ),
     )
 ]
-_DIGITS, _POINTS = 40, 4
-_EQUAL, _ZERO = sympy.Float("1e-30", _DIGITS), sympy.Float("1e-40", _DIGITS)
+_DIGITS, _POINTS = 80, 4
+# Far below what a decimal of 40 digits, the longest that is read, can be off.
+_EQUAL = sympy.Float("1e-60", _DIGITS)
 
 
 def answer(request: dict) -> bool:
@@ -70,7 +71,7 @@ def relations(gold: str, said: str) -> bool:
     if wanted is None or came is None or wanted[0] != came[0]:
         return False
     pairs = _samples(wanted[1], came[1])
-    if not pairs or any(abs(v) < _ZERO for pair in pairs for v in pair):
+    if not pairs or any(abs(v) < _EQUAL for pair in pairs for v in pair):
         return False
     ratios = [g / s for g, s in pairs]
     if wanted[0] != "=" and not (ratios[0].is_real and ratios[0] > 0):
@@ -107,11 +108,11 @@ def _coordinate(name: sympy.Symbol, point: int) -> sympy.Expr:
     if name.name == "i":  # the reader takes it for an unknown
         return sympy.I
     ticks = zlib.crc32(f"{name.name} {point}".encode()) % 4001 - 2000
-    return sympy.Float(2 * ticks + 1, 60) / 1999
+    return sympy.Float(2 * ticks + 1, 100) / 1999
 
 
 def _number(tree: sympy.Expr) -> sympy.Expr | None:
-    """Forty digits of a closed expression; None where it has no finite value."""
+    """Eighty digits of a closed expression; None where it has no finite value."""
     value = sympy.N(tree.doit(), _DIGITS)
     known = value.is_number and value.is_finite and not value.has(sympy.nan, sympy.zoo)
     return value if known and not value.atoms(sympy.Function) else None
@@ -119,7 +120,9 @@ def _number(tree: sympy.Expr) -> sympy.Expr | None:
 
 def _near(gold: sympy.Expr, said: sympy.Expr, tolerance: float) -> bool:
     off, size = abs(gold - said), max(abs(gold), abs(said))
-    return bool(off <= max(_EQUAL * size, _ZERO, tolerance * abs(gold)))
+    if gold == 0 or said == 0:  # the other may be what a cancellation leaves
+        return bool(size <= _EQUAL)
+    return bool(off <= max(_EQUAL * size, tolerance * abs(gold)))
 
 
 def _exact(decimal: re.Match) -> str:

@@ -1,12 +1,11 @@
 """What an expression leaves to do: the guard against copying the question's expression.
 
-Whoever writes 2 + 3 in the box has not worked out 5. An answer may leave no step that
-the gold answer does not leave, by kind and as often: where the gold answer is 2^{98},
-4^{49} will do. Fractions, roots that do not come out, and multiples of both are numbers
-like any other: 6/4, \\frac{1}{\\sqrt 2} and \\sqrt{12} are finished.
+Whoever writes 2 + 3 in the box has not worked out 5. An answer may leave no kind of
+step that the gold answer does not leave: where the gold answer is 2^{98}, 4^{49} will
+do. Fractions, roots that do not come out, and multiples of both are numbers like any
+other: 6/4, \\frac{1}{\\sqrt 2} and \\sqrt{12} are finished.
 """
 
-import collections
 import re
 
 import sympy
@@ -31,12 +30,13 @@ def is_finished(
     return not _is_factored(gold) or _is_factored(said)
 
 
-def _steps(tree: sympy.Expr, text: str) -> collections.Counter:
-    """The steps that an expression leaves, by kind."""
-    steps = collections.Counter()
+def _steps(tree: sympy.Expr, text: str) -> set[str]:
+    """The kinds of steps that an expression leaves."""
+    steps = set()
     for found in _DIVISION.findall(text):
         top, bottom = (int(n) for n in found if n)
-        steps["division"] += bottom > 0 and top % bottom == 0 and top > 0
+        if bottom > 0 and top > 0 and top % bottom == 0:
+            steps.add("division")
     within = {}  # whether a node is part of a longer sum or product
     for node in sympy.preorder_traversal(tree):
         if not isinstance(node, sympy.Basic):
@@ -45,8 +45,7 @@ def _steps(tree: sympy.Expr, text: str) -> collections.Counter:
             within[arg] = type(node)
         if isinstance(node, sympy.Add | sympy.Mul) and within.get(node) is type(node):
             continue
-        for kind in _left(node):
-            steps[kind] += 1
+        steps.update(_left(node))
     return steps
 
 

@@ -114,7 +114,9 @@ class Quantity(NamedTuple):
 _EXPONENT = r"(?:\s*\^\s*\{?\s*([23])\s*\}?)?"
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _TEXT_UNIT = re.compile(r"(.*\S)\s*\\text\{([^{}]*)\}" + _EXPONENT, re.DOTALL)
-_WORDS_UNIT = re.compile(r"([^a-zA-Z]*\d[\s%})]*)([a-zA-Z]{3,}(?:[\s-]+[a-zA-Z]{3,})*\.?)")
+_WORDS_UNIT = re.compile(
+    r"([^a-zA-Z]*\d[\s%})]*)([a-zA-Z]{3,}(?:[\s-]+[a-zA-Z]{3,})*\.?)"
+)
 
 
 @functools.lru_cache(4096)
