@@ -145,7 +145,7 @@ def _equivalents(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
         yield "list", ", ".join(parts)
         yield "list", r"\{" + ",".join(parts) + r"\}"
     terms = re.split(r"(?<=[^\^({\s])\s*(?=[+-])", gold)
-    if len(terms) > 1 and _PLAIN.sub("", gold) == "":
+    if len(terms) > 1 and "text" not in gold and _PLAIN.sub("", gold) == "":
         turned = [t if t[0] in "+-" else "+" + t for t in terms[::-1]]
         yield "terms", " ".join(turned).removeprefix("+").strip()
     if re.fullmatch(r"[\[(].*,.*[\])]", gold) and "cup" not in gold:
