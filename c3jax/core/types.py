@@ -39,6 +39,25 @@ class Role:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a dataset's own protocol allows in an answer, beyond equality.
+
+    Attributes:
+        tolerance: relative difference that two numbers may have.
+        percent: whether a percentage may be given with or without its sign.
+        chinese: whether numerals and units may be written in Chinese.
+    """
+
+    tolerance: float = 0.0
+    percent: bool = False
+    chinese: bool = False
+
+
+# Nothing is allowed: where a dataset says nothing.
+EXACT = Rules()
+
+
+@dataclasses.dataclass(frozen=True)
 class Script:
     """How a role's context is spelled in token ids around the messages it reads.
 

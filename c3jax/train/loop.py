@@ -14,7 +14,7 @@ import optax
 from c3jax.core import files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Evidence, Questions, Turn
-from c3jax.data import buckets, tasks
+from c3jax.data import buckets, pipeline
 from c3jax.rollout import desks, tree
 from c3jax.train import (
     checkpoint,
@@ -89,11 +89,12 @@ def run(
             return
         state, record, reference = begun
         update_step = compiled_update(setup)
-        source = tasks.order(setup.task.split("train"), c.seed)
+        source = pipeline.order(setup.task.split("train"), c.seed)
+        batches = pipeline.Batches(source, c.train.batch_size)
         log, watch = metrics.Log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
-            items = tasks.batch(source, record.next_index, c.train.batch_size)
+            items = batches[record.next_index]
             grown = grow(setup, state, step, items, watch)
 
             if _is_due(setup, step) and record.evaluated < step:

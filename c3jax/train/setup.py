@@ -25,7 +25,10 @@ from c3jax.train import update
 SECTIONS = {
     "mesh": meshes.AXES,
     "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
-    "data": ("task", "tokenizer", "prompt_tokens"),
+    "data": (
+        *("task", "train", "weights", "test", "directory", "source", "fields"),
+        *("overlap", "tokenizer", "prompt_tokens"),
+    ),
     "protocol": ("name", "budget", "branching"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
@@ -48,7 +51,7 @@ class Setup:
 
     Attributes:
         config: what the user asked for, locked.
-        task: the source of questions.
+        task: the questions, and who grades their answers.
         tokenizer: of `transformers`.
         prompts: per role, what it reads.
         mesh: the devices.
@@ -117,7 +120,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     checks.only_keys(config, [*SECTIONS, "seed", "name", "teams"], "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
-    task = checks.pick(tasks.TASKS, config.data.task, "data.task")
+    checks.pick(tasks.TASKS, config.data.task, "data.task")
     estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
@@ -131,6 +134,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
+    task = _questions(config)
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
     checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
@@ -176,6 +180,30 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     return setup
 
 
+def _questions(config) -> tasks.Task:
+    """The questions, prepared where they were not, and what is in them told."""
+    c = config.data
+    checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
+    checks.only_keys(c.overlap, tasks.OVERLAP, "data.overlap")
+    task = tasks.load(
+        c.task,
+        train=c.train,
+        weights=c.weights,
+        test=c.test,
+        directory=c.directory,
+        source=c.source,
+        fields=c.fields,
+        near=c.overlap,
+    )
+    if task.report:
+        print(task.report, flush=True)
+    test, asked = len(task.split("test")), config.evaluate.questions
+    checks.require(
+        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
+    )
+    return task
+
+
 def _check_numbers(config) -> None:
     positive = {
         "train": (
@@ -216,11 +244,6 @@ def _check_numbers(config) -> None:
     for name, value in config.warm_start.careless.items():
         field = f"warm_start.careless.{name}"
         checks.require(0 <= value <= 1, field, value, "a probability")
-    test = problems.SPLITS["test"]
-    asked = config.evaluate.questions
-    checks.require(
-        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
-    )
     k, n = tuple(config.evaluate.k), config.evaluate.samples
     checks.require(
         all(isinstance(each, int) and 1 <= each <= n for each in k),
