@@ -1,6 +1,7 @@
-import dataclasses
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +9,7 @@ from c3jax.core import files
 from c3jax.core.types import EXACT, Rules
 from c3jax.data import prepare
 from c3jax.data.builders import fetch, formats, origins, prepared
+from tests import support
 from tests.data import layout
 
 # Per dataset and split, the text of the first question and its answer.
@@ -163,7 +165,7 @@ def test_prepared_rows_of_programs_show_a_test_unless_they_are_begun():
 
 def test_the_metadata_holds_licence_and_citation(tmp_path):
     opened("gsm8k", "train", tmp_path)
-    place = tmp_path / "data" / "gsm8k" / prepared.VERSION
+    place = tmp_path / "data" / "gsm8k" / origins.VERSION
     info = json.loads((place / "dataset_info.json").read_text())
     assert "Cobbe" in info["citation"] and "MIT" in json.dumps(info)
     assert info["fileFormat"] == "array_record"
@@ -206,7 +208,7 @@ def test_a_file_that_changed_since_it_was_recorded_is_refused(tmp_path):
     with pytest.raises(ValueError, match="from other files than those in data.source"):
         prepared.prepare(dataset, tmp_path / "data", source)
     home = tmp_path / "data" / "gsm8k"
-    files.remove(home / prepared.VERSION)
+    files.remove(home / origins.VERSION)
     with pytest.raises(ValueError, match=r"train.jsonl has the SHA-256 .*recorded"):
         prepared.prepare(dataset, tmp_path / "data", source)
 
@@ -219,7 +221,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path):
 
 def test_prepared_data_that_was_touched_is_refused(tmp_path):
     found = opened("gsm8k", "train", tmp_path)
-    place = tmp_path / "data" / "gsm8k" / prepared.VERSION
+    place = tmp_path / "data" / "gsm8k" / origins.VERSION
     records = next(place.glob("*train*"))
     damaged = bytearray(records.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -264,8 +266,26 @@ def test_without_a_network_the_error_says_what_to_do_by_hand(tmp_path):
 def test_a_directory_that_lacks_a_file_is_refused(tmp_path):
     source = layout.files("logiqa", tmp_path / "source")
     (source / "Eval.txt").unlink()
-    with pytest.raises(ValueError, match=r"lacks \['Eval.txt'\].*logiqa_test.jsonl.gz"):
+    wanted = r"does not hold logiqa: put .*'Eval.txt'.*https://.*logiqa_test.jsonl.gz"
+    with pytest.raises(ValueError, match=wanted):
         prepared.prepare(layout.dataset("logiqa"), tmp_path / "data", source)
+
+
+def test_a_directory_may_hold_several_datasets(tmp_path):
+    layout.files("gsm8k", tmp_path / "source")
+    layout.files("math", tmp_path / "source")
+    for name in ("gsm8k", "math"):
+        found = prepared.split(
+            layout.dataset(name), "train", tmp_path / "data", tmp_path / "source"
+        )
+        assert found[0].id.startswith(name)
+
+
+def test_a_split_without_a_row_is_refused(tmp_path):
+    source = layout.files("gsm8k", tmp_path)
+    (source / "test.jsonl").write_text("")
+    with pytest.raises(ValueError, match="gsm8k/test has no rows"):
+        prepared.prepare(layout.dataset("gsm8k"), tmp_path / "data", source)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +337,7 @@ def test_the_command_prepares_lists_and_refuses(tmp_path, capsys, monkeypatch):
     prepare.main(["--list"])
     listed = capsys.readouterr().out
     assert all(name in listed for name in origins.DATASETS)
-    with pytest.raises(SystemExit, match="c3jax: .*lacks"):
+    with pytest.raises(SystemExit, match="c3jax: .*does not hold"):
         prepare.main(
             ["--dataset=math", f"--source={tmp_path}", f"--data_dir={tmp_path}"]
         )
@@ -341,11 +361,15 @@ def test_the_files_of_one_revision_are_asked_for():
 
 
 def test_two_splits_may_be_one_file(tmp_path):
-    dataset = layout.dataset("mbpp")
-    assert {file.name for file in dataset.files} == {"mbpp.jsonl"}
-    found = prepared.prepare(
-        dataclasses.replace(dataset), tmp_path, layout.files("mbpp", tmp_path / "s")
+    source = layout.files("mbpp", tmp_path)
+    found = prepared.prepare(layout.dataset("mbpp"), tmp_path / "data", source)
+    assert list(found) == ["prompt", "test", "validation", "train"]
+    assert all(len(records) == 1 for records in found.values())
+
+
+def test_importing_the_table_is_quick():
+    code = "import c3jax.data.tasks, sys; print('tensorflow_datasets' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True
     )
-    assert {name: len(split) for name, split in found.items()} == {
-        name: 1 for name in formats.MBPP_SPLITS
-    }
+    assert done.stdout.strip() == "False", done.stderr

@@ -14,6 +14,8 @@ from c3jax.core.types import EXACT, Rules
 from c3jax.data import rows
 from c3jax.data.builders import formats
 
+# Of the records that are made of the files; another one is prepared anew.
+VERSION = "1.0.0"
 _GITHUB = "https://raw.githubusercontent.com"
 _LFS = "https://media.githubusercontent.com/media"
 _HUB = "https://huggingface.co/datasets"

@@ -16,7 +16,6 @@ from c3jax.core import files
 from c3jax.data import rows
 from c3jax.data.builders import fetch, formats, origins
 
-VERSION = "1.0.0"
 FIELDS = ("id", "question", "answer", "entry_point", "subject", "level")
 _COUNTS = "counts.json"
 
@@ -107,7 +106,7 @@ def prepare(
     """
     home = directory / dataset.name
     with files.in_turn(home):
-        if (home / VERSION).exists():
+        if (home / origins.VERSION).exists():
             _check(dataset, home, source)
         else:
             _write(dataset, home, source)
@@ -135,22 +134,24 @@ def _write(dataset, home, source) -> None:
     files.seal(place)
     fetch.record(home, sums)
     # Its name comes last: what was killed on the way is prepared again.
-    place.rename(home / VERSION)
+    place.rename(home / origins.VERSION)
     shutil.rmtree(unfinished)
 
 
 def _given(dataset: origins.Dataset, source: pathlib.Path) -> list[pathlib.Path]:
     """The files of a directory: those of the origin, or else rows of every split."""
-    own = [source / file.name for file in dataset.files]
-    prepared = [source / f"{dataset.name}_{name}.jsonl.gz" for name in dataset.splits]
-    for paths in (own, prepared):
-        if all(path.is_file() for path in paths):
-            return paths
-    missing = [path.name for path in own if not path.is_file()]
+    own = [file.name for file in dataset.files]
+    made = [f"{dataset.name}_{name}.jsonl.gz" for name in dataset.splits]
+    # Several datasets call a file train.jsonl.
+    for place in (source / dataset.name, source):
+        for names in (own, made):
+            paths = [place / name for name in names]
+            if all(path.is_file() for path in paths):
+                return paths
     raise ValueError(
-        f"data.source={str(source)!r} lacks {missing} of {dataset.name}; put there "
-        f"{[path.name for path in own]}, as {dataset.homepage} has them, or rows as "
-        f"{[path.name for path in prepared]}."
+        f"data.source={str(source)!r} does not hold {dataset.name}: put {own} there or "
+        f"into {source / dataset.name}, from {[file.url for file in dataset.files]}, "
+        f"or rows as {made}."
     )
 
 
@@ -176,6 +177,8 @@ def _count(dataset, name: str, found: int, strict: bool) -> None:
     published = dataset.counts[name]
     if found == published:
         return
+    if not found:
+        raise ValueError(f"{dataset.name}/{name} has no rows in the files given.")
     told = f"{dataset.name}/{name} has {found} rows, where {published} are published"
     if strict:
         raise ValueError(
@@ -187,7 +190,7 @@ def _count(dataset, name: str, found: int, strict: bool) -> None:
 
 def _check(dataset, home, source) -> None:
     """Refuses prepared data that was changed, or made of other files than given."""
-    place = home / VERSION
+    place = home / origins.VERSION
     if broken := files.broken(place):
         raise ValueError(
             f"{place} is not as it was prepared: {broken} changed. Delete {place}, and "
@@ -207,7 +210,7 @@ def _check(dataset, home, source) -> None:
 def _open(dataset: origins.Dataset, home: pathlib.Path) -> dict[str, Sequence]:
     from c3jax.data.builders import tfds
 
-    place = home / VERSION
+    place = home / origins.VERSION
     counts = json.loads((place / _COUNTS).read_text())
     found = tfds.read(place)
     for name, count in counts.items():

@@ -11,7 +11,7 @@ from c3jax.data.builders import origins
 class Questions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Texts by name, in the order of their files."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(origins.VERSION)
 
     def __init__(
         self,
