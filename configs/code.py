@@ -46,7 +46,20 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # One size may be -1: it takes the devices the others leave.
     c.mesh = dict(data=-1, fsdp=1, tensor=1)
     c.policy = POLICIES[model]
-    c.data = dict(task="programs", tokenizer="program_words", prompt_tokens=36)
+    c.data = dict(
+        task="programs",  # generated; or mbpp
+        train=(),  # "dataset/split" or files of your own; (): the task's own
+        weights=(),  # how often each is drawn from; (): every question equally often
+        test="",  # like one of train; "": the task's own
+        directory="",  # where prepared datasets are kept; "": ~/.cache/c3jax/data
+        source="",  # a directory with the datasets' files; "": they are downloaded
+        # What your own files call these; "": there is none.
+        fields=dict(question="question", answer="answer", id="", entry_point=""),
+        # Training questions of the test split: drop, keep or refuse.
+        overlap=dict(action="drop", ngram=13, share=0.8),
+        tokenizer="program_words",
+        prompt_tokens=36,
+    )
 
     # A team is any acyclic graph of roles; protocol.name picks one of these.
     plan = dict(instruction="write the steps .", max_tokens=7)

@@ -55,6 +55,21 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def in_turn(directory: pathlib.Path) -> Iterator[None]:
+    """Makes the directory and waits until no other process is in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def sha256(path: pathlib.Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def seal(directory: pathlib.Path) -> None:
     """Writes the checksum of every file of a directory beside them."""
     write(directory / SUMS, "".join(_sums(directory)))
@@ -76,7 +91,5 @@ def _sums(directory: pathlib.Path) -> list[str]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name != SUMS:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            lines.append(f"{digest}  {name}\n")
+            lines.append(f"{sha256(path)}  {name}\n")
     return lines

@@ -82,6 +82,10 @@ class Rules:
     lowest_terms: bool = False
 
 
+# Nothing is allowed: where a dataset says nothing.
+EXACT = Rules()
+
+
 @struct.dataclass
 class Questions:
     """B questions as each role's head.

@@ -12,8 +12,11 @@ import dataclasses
 import itertools
 import random
 import zlib
+from typing import ClassVar
 
 import numpy as np
+
+from c3jax.core.types import EXACT, Rules
 
 LARGEST = 99
 NAMES = ("ana", "ben", "eva", "ian", "kim", "leo", "mia", "sam", "tom", "zoe")
@@ -61,6 +64,13 @@ class Problem:
     answer: str
     start: int
     events: tuple[Event, ...]
+    entry_point: ClassVar[str] = ""
+    rules: ClassVar[Rules] = EXACT
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        return f"problems/{self.uid}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,9 @@ import itertools
 import random
 import zlib
 from collections.abc import Callable
+from typing import ClassVar
 
+from c3jax.core.types import EXACT, Rules
 from c3jax.data.problems import Demonstration
 
 NUMBERS = range(2, 10)
@@ -143,6 +145,13 @@ class Question:
     text: str
     answer: str
     recipe: Recipe
+    entry_point: ClassVar[str] = "f"
+    rules: ClassVar[Rules] = EXACT
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        return f"programs/{self.uid}"
 
 
 @dataclasses.dataclass(frozen=True)

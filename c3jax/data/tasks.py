@@ -1,47 +1,217 @@
-"""The table of tasks: where questions come from, and who shows how to answer them."""
+"""The table of tasks: where questions come from, who grades them, who shows how."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 
-import grain
+from c3jax.core import config as checks
+from c3jax.core.types import EXACT, Rules
+from c3jax.data import overlap, pipeline, problems, programs, rows
+from c3jax.data.builders import origins, prepared
 
-from c3jax.data import problems, programs
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """Questions that are made, and somebody who shows how to answer them.
+
+    Attributes:
+        split: name -> a random-access sequence of items.
+        demonstrate: (item, rng, carelessness) -> a `problems.Demonstration`.
+        careless: how often demonstrations go wrong.
+    """
+
+    split: Callable[[str], Sequence]
+    demonstrate: Callable
+    careless: type
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """An entry of the table.
+
+    Attributes:
+        train: "dataset/split" to train on.
+        test: "dataset/split" to be measured on.
+        reward: who grades an answer, "math" or "code".
+        rules: what is allowed in an answer to a question of the user's own.
+        generator: of the questions; None where they are read.
+    """
+
+    train: str
+    test: str
+    reward: str = "math"
+    rules: Rules = EXACT
+    generator: Generator | None = None
+
+
+def _kind(train: str, test: str) -> Kind:
+    """A task whose own questions are graded like those of its test split."""
+    dataset = origins.DATASETS[test.partition("/")[0]]
+    return Kind(train, test, dataset.reward, dataset.rules)
+
+
+TASKS = {
+    "problems": Kind(
+        "problems/train",
+        "problems/test",
+        generator=Generator(
+            problems.Problems, problems.demonstrate, problems.Carelessness
+        ),
+    ),
+    "programs": Kind(
+        "programs/train",
+        "programs/test",
+        reward="code",
+        generator=Generator(
+            programs.Programs, programs.demonstrate, programs.Carelessness
+        ),
+    ),
+    "math": _kind("math/train", "math500/test"),
+    "gsm8k": _kind("gsm8k/train", "gsm8k/test"),
+    "cmath": _kind("cmath/validation", "cmath/test"),
+    "logiqa": _kind("logiqa/train", "logiqa/test"),
+    "mbpp": _kind("mbpp/train", "mbpp/test"),
+}
+# What becomes of training questions that are in the test split.
+ACTIONS = ("drop", "keep", "refuse")
+# Keys of the sections `data.fields` and `data.overlap`.
+FIELDS = ("question", "answer", "id", "entry_point")
+OVERLAP = ("action", "ngram", "share")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A source of questions.
+    """Questions, checked and ready.
 
     Attributes:
-        split: name -> a random-access sequence of items with `uid`, `text`, `answer`.
-        demonstrate: (item, seed) -> a `problems.Demonstration`; None where nobody can.
-        careless: how often demonstrations go wrong, the third argument.
-        reward: who scores an answer, "math" or "code".
+        splits: "train" and "test" -> a random-access sequence of items, each with
+            `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
+        reward: who grades an answer, "math" or "code".
+        generator: of the questions, who demonstrates answers; None where they are read.
+        report: what is in the splits and what was left out, in words.
     """
 
-    split: Callable[[str], Sequence]
-    demonstrate: Callable | None = None
-    careless: type | None = None
-    reward: str = "math"
+    splits: Mapping[str, Sequence]
+    reward: str
+    generator: Generator | None = None
+    report: str = ""
+
+    def split(self, name: str) -> Sequence:
+        """The questions of "train" or of "test"."""
+        return self.splits[name]
 
 
-TASKS = {
-    "problems": Task(problems.Problems, problems.demonstrate, problems.Carelessness),
-    "programs": Task(
-        programs.Programs, programs.demonstrate, programs.Carelessness, reward="code"
-    ),
-}
+def load(
+    task: str,
+    *,
+    train: Sequence[str] = (),
+    weights: Sequence[float] = (),
+    test: str = "",
+    directory: str = "",
+    source: str = "",
+    fields: Mapping[str, str],
+    near: Mapping,
+) -> Task:
+    """The questions that the section `data` of a config asks for.
 
+    A split is "dataset/split" of `origins.DATASETS`, or a file of the user's own.
 
-def order(source: Sequence, seed: int) -> Sequence:
-    """An endless sequence over a source, shuffled anew each time it is through.
+    Args:
+        task: of `TASKS`.
+        train: splits to train on; () for the task's own.
+        weights: how often each is drawn from; () for every question equally often.
+        test: the split to be measured on; "" for the task's own.
+        directory: where prepared datasets are kept; "" for the usual place.
+        source: a directory with the files of the datasets; "" to download them.
+        fields: what the fields of the user's own files are called; see `rows.own`.
+        near: `action` of `ACTIONS`, and `ngram` and `share` of `overlap.find`.
 
-    Item i is a function of (source, seed, i) alone, so a run's place in the data is one
-    number.
+    Raises:
+        ValueError: what came, what was wanted, what to change.
     """
-    return grain.MapDataset.source(source).shuffle(seed=seed).repeat()
+    kind = checks.pick(TASKS, task, "data.task")
+    _check(task, train, weights, test, source, near)
+    if kind.generator is not None:
+        splits = {name: kind.generator.split(name) for name in ("train", "test")}
+        return Task(splits, kind.reward, kind.generator)
+    place = pathlib.Path(directory) if directory else prepared.default_directory()
+    given = pathlib.Path(source) if source else None
+
+    def opened(name: str, field: str, first: int) -> Sequence:
+        if name.endswith(rows.ENDINGS):
+            return rows.own(pathlib.Path(name), fields, kind.rules, first)
+        dataset, split = prepared.find(name, field)
+        if dataset.reward != kind.reward:
+            raise ValueError(
+                f"{field}={name!r} is graded as {dataset.reward}, data.task={task!r} "
+                f"as {kind.reward}; a run grades all its answers alike."
+            )
+        return prepared.split(dataset, split, place, given, first)
+
+    tested = opened(test or kind.test, "data.test", 0)
+    texts = [item.text for item in tested]
+    parts, told, first = [], [], 0
+    for name in train or (kind.train,):
+        part = opened(name, "data.train", first)
+        first += len(part)
+        kept, found = _kept(part, texts, near)
+        if not len(kept):
+            raise ValueError(f"data.train={name!r}: all of it is in data.test.")
+        parts.append(kept)
+        told.append(f"{name} {len(part):,} questions{_told(found, near['action'])}")
+    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(texts):,}"
+    splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
+    return Task(splits, kind.reward, report=report)
 
 
-def batch(ordered: Sequence, begin: int, size: int) -> list:
-    """`size` questions from a place in the data on."""
-    return [ordered[index] for index in range(begin, begin + size)]
+def _kept(part: Sequence, texts: list[str], near: Mapping):
+    """A part of the training questions without those of the test, and the latter."""
+    found = overlap.find(
+        (item.text for item in part), texts, near["ngram"], near["share"]
+    )
+    if near["action"] == "refuse" and found.places:
+        first = part[min(found.places)]
+        raise ValueError(
+            f"data.overlap.action='refuse': {len(found.places)} training questions are "
+            f"in the test split ({found}), the first of them {first.id!r}. Say 'drop' "
+            "to leave them out."
+        )
+    if near["action"] == "drop" and found.places:
+        places = [place for place in range(len(part)) if place not in found.places]
+        part = pipeline.Selected(part, places)
+    return part, found
+
+
+def _told(found: overlap.Overlap, action: str) -> str:
+    if not found.places:
+        return ", none of them in the test split"
+    done = "left out" if action == "drop" else "kept"
+    return f", {len(found.places)} of them in the test split ({found}) and {done}"
+
+
+def _check(task, train, weights, test, source, near) -> None:
+    """Refuses values that no question has to be read for."""
+    if TASKS[task].generator is not None and (train or weights or test or source):
+        raise ValueError(
+            f"data.task={task!r} generates its questions: data.train, data.weights, "
+            f"data.test and data.source must be empty. Pick one of {sorted(TASKS)} for "
+            "questions of others, or your own."
+        )
+    if isinstance(train, str):
+        raise ValueError(f"data.train={train!r}: it must be a tuple, ({train!r},).")
+    checks.require(
+        not weights or (len(weights) == len(train) and min(weights) > 0),
+        "data.weights",
+        tuple(weights),
+        f"one number above 0 for each of data.train={tuple(train)}",
+    )
+    checks.require(
+        near["action"] in ACTIONS,
+        "data.overlap.action",
+        near["action"],
+        f"one of {ACTIONS}",
+    )
+    checks.require(near["ngram"] >= 0, "data.overlap.ngram", near["ngram"], "0 or more")
+    checks.require(
+        0 < near["share"] <= 1, "data.overlap.share", near["share"], "above 0, up to 1"
+    )

@@ -122,7 +122,9 @@ class Scorer:
             limit_s=settings.timeout_s + server.GRACE_S + 1,
         )
 
-    def submit(self, text: str, tests: str) -> concurrent.futures.Future:
+    def submit(
+        self, text: str, tests: str, entry_point: str = ""
+    ) -> concurrent.futures.Future:
         """The future of a `Result`; it never raises what a program did.
 
         A program that was scored on the same tests is not run again.
@@ -130,9 +132,11 @@ class Scorer:
         Args:
             text: a message with a program in it.
             tests: executable text; see `c3jax.reward.sandbox.checks`.
+            entry_point: what the program must define, needed only where tests call it
+                by a builtin's name; "" for the names that tests leave open.
         """
         program = extract(text)
-        item = host.Item(program or "", tests)
+        item = host.Item(program or "", tests, entry_point)
         with self._lock:
             if item in self._known:
                 self._known.move_to_end(item)

@@ -111,22 +111,22 @@ class Verdict:
 class Verifier:
     """Judges what needs an algebra system, in processes of its own.
 
-    What was judged is remembered, and what is being judged is not judged twice.
+    They start with the first answer that does. What was judged is remembered, and what
+    is being judged is not judged twice.
     """
 
     def __init__(
         self, workers: int | None = None, limit_s: float = 5.0, remembered: int = 16384
     ):
-        """Starts the workers in the background.
+        """Starts nothing yet.
 
         Args:
             workers: processes; None for one a core, eight at most.
             limit_s: wall-clock seconds for one answer.
             remembered: judgements that are kept, those used last.
         """
-        workers = workers or min(8, os.cpu_count() or 1)
-        start = functools.partial(process.Process, "c3jax.reward.algebra")
-        self._pool = pool.Pool(start, workers, limit_s)
+        self._workers = workers or min(8, os.cpu_count() or 1)
+        self._limit_s, self._pool = limit_s, None
         self._known, self._remembered = collections.OrderedDict(), remembered
         self._lock = threading.Lock()
 
@@ -139,6 +139,9 @@ class Verifier:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
+            if self._pool is None:
+                start = functools.partial(process.Process, "c3jax.reward.algebra")
+                self._pool = pool.Pool(start, self._workers, self._limit_s)
             request = {"gold": gold, "said": said, "rules": dataclasses.asdict(rules)}
             future = self._known[key] = self._pool.submit(request)
             if len(self._known) > self._remembered:
@@ -154,7 +157,8 @@ class Verifier:
 
     def close(self) -> None:
         """Kills the workers; what was not judged by then counts as died."""
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
 
 
 _sharing = threading.Lock()

@@ -12,7 +12,7 @@ import optax
 
 from c3jax.core import files, metrics
 from c3jax.core import mesh as meshes
-from c3jax.data import buckets, tasks
+from c3jax.data import buckets, pipeline
 from c3jax.train import (
     checkpoint,
     evaluate,
@@ -91,11 +91,12 @@ def run(
             return
         state, record, reference = begun
         update_step = compiled_update(setup)
-        source = tasks.order(setup.task.split("train"), c.seed)
+        source = pipeline.order(setup.task.split("train"), c.seed)
+        batches = pipeline.Batches(source, c.train.batch_size)
         log, watch = metrics.Log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
-            items = tasks.batch(source, record.next_index, c.train.batch_size)
+            items = batches[record.next_index]
             grown = growth.grow(setup, state, step, items, scorer, watch)
 
             if _is_due(setup, step) and record.evaluated < step:

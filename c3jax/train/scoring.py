@@ -47,20 +47,25 @@ class Scorer(Protocol):
 
 
 class Maths:
-    """The last box against the gold answer."""
+    """The answer of a text against the gold answer; see `reward.math`."""
 
     def __init__(self, config: ml_collections.ConfigDict):
-        del config
+        self._verifier = math.Verifier(config.workers or None, config.timeout_s)
 
     def submit(self, texts, items):
-        grades = [
-            Grade(math.score(text, item.answer), math.extract(text) is None)
+        waiting = [
+            math.submit([text], [item.answer], item.rules, self._verifier)
             for text, item in zip(texts, items, strict=True)
         ]
-        return lambda: grades
+
+        def grades():
+            verdicts = (pending.result()[0] for pending in waiting)
+            return [Grade(v.reward, v.malformed, v.timeout) for v in verdicts]
+
+        return grades
 
     def close(self):
-        pass
+        self._verifier.close()
 
 
 class Programs:
@@ -78,7 +83,7 @@ class Programs:
 
     def submit(self, texts, items):
         futures = [
-            self._scorer.submit(text, item.answer)
+            self._scorer.submit(text, item.answer, item.entry_point)
             for text, item in zip(texts, items, strict=True)
         ]
         return lambda: [_grade(future.result()) for future in futures]

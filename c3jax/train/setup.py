@@ -25,7 +25,10 @@ from c3jax.train import update
 SECTIONS = {
     "mesh": meshes.AXES,
     "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
-    "data": ("task", "tokenizer", "prompt_tokens"),
+    "data": (
+        *("task", "train", "weights", "test", "directory", "source", "fields"),
+        *("overlap", "tokenizer", "prompt_tokens"),
+    ),
     "protocol": ("name", "budget", "branching"),
     "reward": ("workers", "timeout_s", "memory_mb", "bubblewrap", "accept"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
@@ -50,7 +53,7 @@ class Setup:
 
     Attributes:
         config: what the user asked for, locked.
-        task: the source of questions.
+        task: the questions, and who grades their answers.
         tokenizer: of `transformers`.
         prompts: per role, what it reads.
         mesh: the devices.
@@ -119,7 +122,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     checks.only_keys(config, [*SECTIONS, "seed", "name", "teams"], "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
-    task = checks.pick(tasks.TASKS, config.data.task, "data.task")
+    checks.pick(tasks.TASKS, config.data.task, "data.task")
     estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
@@ -131,10 +134,10 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         None if given is None else tuple(given),
     )
     _check_numbers(config)
-    _check_careless(config, task)
-    _check_questions(config, task)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
+    task = _questions(config)
+    _check_careless(config, task)
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
     checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
@@ -173,6 +176,30 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     )
     setup.abstract_params()
     return setup
+
+
+def _questions(config) -> tasks.Task:
+    """The questions, prepared where they were not, and what is in them told."""
+    c = config.data
+    checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
+    checks.only_keys(c.overlap, tasks.OVERLAP, "data.overlap")
+    task = tasks.load(
+        c.task,
+        train=c.train,
+        weights=c.weights,
+        test=c.test,
+        directory=c.directory,
+        source=c.source,
+        fields=c.fields,
+        near=c.overlap,
+    )
+    if task.report:
+        print(task.report, flush=True)
+    test, asked = len(task.split("test")), config.evaluate.questions
+    checks.require(
+        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
+    )
+    return task
 
 
 def _check_numbers(config) -> None:
@@ -221,23 +248,17 @@ def _check_numbers(config) -> None:
 def _check_careless(config, task: tasks.Task) -> None:
     if not config.warm_start.steps:
         return
-    if task.demonstrate is None:
+    if task.generator is None:
         raise ValueError(
             f"warm_start.steps={config.warm_start.steps}: data.task="
             f"{config.data.task!r} has no demonstrations; set it to 0."
         )
-    given, known = config.warm_start.careless, dataclasses.fields(task.careless)
-    checks.only_keys(given, [f.name for f in known], "warm_start.careless")
+    known = [field.name for field in dataclasses.fields(task.generator.careless)]
+    given = config.warm_start.careless
+    checks.only_keys(given, known, "warm_start.careless")
     for name, value in given.items():
         field = f"warm_start.careless.{name}"
         checks.require(0 <= value <= 1, field, value, "a probability")
-
-
-def _check_questions(config, task: tasks.Task) -> None:
-    there, asked = len(task.split("test")), config.evaluate.questions
-    checks.require(
-        2 <= asked <= there, "evaluate.questions", asked, f"between 2 and {there}"
-    )
 
 
 def _check_batches(config, parts: int) -> None:

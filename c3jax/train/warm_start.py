@@ -19,7 +19,7 @@ import optax
 from c3jax.core import environment, files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
-from c3jax.data import problems, tasks
+from c3jax.data import pipeline, problems
 from c3jax.policy import decoder
 from c3jax.rollout import sample
 from c3jax.train import checkpoint, update
@@ -161,17 +161,18 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         state = jax.device_put(state, places)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
-    ordered = tasks.order(setup.task.split("train"), setup.config.seed)
-    careless = setup.task.careless(**c.careless)
+    ordered = pipeline.order(setup.task.split("train"), setup.config.seed)
+    batches = pipeline.Batches(ordered, c.batch_size)
+    careless = setup.task.generator.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
     for step in range(begin, c.steps):
-        items = tasks.batch(ordered, step * c.batch_size, c.batch_size)
+        items = batches[step * c.batch_size]
         rngs = [
             random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
         ]
         shown = [
-            setup.task.demonstrate(item, rng, careless)
+            setup.task.generator.demonstrate(item, rng, careless)
             for item, rng in zip(items, rngs, strict=True)
         ]
         turns = demonstrated(setup, shown)

@@ -1,6 +1,8 @@
 import errno
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -73,3 +75,19 @@ def test_a_directory_has_one_writer_until_it_is_killed(tmp_path):
         other.wait()
     with files.locked(tmp_path):
         pass
+
+
+def test_one_waits_for_the_other_and_they_take_turns(tmp_path):
+    said = []
+
+    def wait():
+        with files.in_turn(tmp_path / "made"):
+            said.append("second")
+
+    with files.in_turn(tmp_path / "made"):
+        other = threading.Thread(target=wait)
+        other.start()
+        time.sleep(0.1)
+        said.append("first")
+    other.join()
+    assert said == ["first", "second"]

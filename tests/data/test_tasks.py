@@ -1,22 +1,122 @@
+import dataclasses
+
+import pytest
+
+from c3jax.core.types import EXACT, Rules
 from c3jax.data import problems, tasks
+from c3jax.data.builders import origins
+from tests.data import layout
+from tests.data.test_overlap import LONG
+
+FIELDS = dict(question="question", answer="answer", id="", entry_point="")
+NEAR = dict(action="drop", ngram=13, share=0.8)
 
 
-def test_the_order_of_questions_is_a_function_of_the_seed_alone():
-    source = range(50)
-    one, again = tasks.order(source, 3), tasks.order(source, 3)
-    assert tasks.batch(one, 56, 8) == tasks.batch(again, 56, 8)
-    assert tasks.batch(one, 56, 8)[4:] == tasks.batch(one, 60, 4)
-    assert tasks.batch(one, 0, 8) != tasks.batch(tasks.order(source, 4), 0, 8)
+@pytest.fixture
+def mine(tmp_path):
+    """Files of our own: one training question is a test question, one is near it."""
+    near = LONG.replace("A baker", "Some baker")
+    train = [LONG + "!", "What is 1+1?", near, "What is 2+2?"]
+    test = ["What is 3+3?", LONG]
+
+    def file(name, texts):
+        found = [{"question": text, "answer": str(n)} for n, text in enumerate(texts)]
+        return str(layout.jsonl(tmp_path / name, found))
+
+    return {"train": (file("train.jsonl", train),), "test": file("test.jsonl", test)}
 
 
-def test_an_epoch_holds_every_question_once_and_the_next_is_shuffled_anew():
-    ordered = tasks.order(range(50), 0)
-    first, second = tasks.batch(ordered, 0, 50), tasks.batch(ordered, 50, 50)
-    assert sorted(first) == sorted(second) == list(range(50))
-    assert first != second
+def load(task="math", **options):
+    return tasks.load(task, **{"fields": FIELDS, "near": NEAR, **options})
 
 
 def test_the_embedded_task_has_demonstrations():
-    task = tasks.TASKS["problems"]
+    task = load("problems")
     assert task.split("train")[3] == problems.Problems("train")[3]
     assert task.demonstrate is problems.demonstrate
+    item = task.split("test")[5]
+    assert (item.id, item.entry_point, item.rules) == ("problems/5", "", EXACT)
+
+
+def test_a_task_says_who_grades_it():
+    assert {name: kind.reward for name, kind in tasks.TASKS.items()} == {
+        **dict.fromkeys(("problems", "math", "gsm8k", "cmath", "logiqa"), "math"),
+        "mbpp": "code",
+    }
+    assert tasks.TASKS["cmath"].rules == Rules(chinese=True)
+
+
+def test_training_questions_of_the_test_split_are_dropped_and_told(mine):
+    task = load(**mine)
+    train = task.split("train")
+    assert [item.text for item in train] == ["What is 1+1?", "What is 2+2?"]
+    assert [item.uid for item in train] == [1, 3]  # as if none was missing
+    assert len(task.split("test")) == 2
+    assert "4 questions, 2 of them in the test split" in task.report
+    assert "(1 word for word, 1 nearly) and left out" in task.report
+
+
+def test_they_can_be_kept_or_refused(mine):
+    kept = load(**mine, near={**NEAR, "action": "keep"})
+    assert len(kept.split("train")) == 4
+    assert "2 of them in the test split (1 word for word, 1 nearly) and kept" in (
+        kept.report
+    )
+    with pytest.raises(ValueError, match="action='refuse': 2 .*'train.jsonl/1'"):
+        load(**mine, near={**NEAR, "action": "refuse"})
+    exact = load(**mine, near={**NEAR, "ngram": 0})
+    assert len(exact.split("train")) == 3
+
+
+def test_parts_of_a_mixture_have_addresses_of_their_own(mine):
+    task = load(train=mine["train"] * 2, weights=(1, 2), test=mine["test"])
+    assert [item.uid for item in task.split("train")] == [1, 3, 5, 7]
+    assert task.split("train").weights == (1, 2)
+
+
+def test_own_questions_are_graded_like_the_tasks(mine):
+    assert load("cmath", **mine).split("test")[0].rules == Rules(chinese=True)
+    assert load("mbpp", **mine).reward == "code"
+
+
+def test_a_public_dataset_is_prepared_at_first_use(tmp_path, monkeypatch, mine):
+    source = layout.files("gsm8k", tmp_path)
+    table = {**origins.DATASETS, "gsm8k": layout.dataset("gsm8k")}
+    monkeypatch.setattr(origins, "DATASETS", table)
+    places = dict(directory=str(tmp_path / "data"), source=str(source))
+    task = load("gsm8k", **places)
+    assert [item.answer for item in task.split("train")] == ["1200", "3"]
+    assert task.split("test")[0].id == "gsm8k/test/0"
+    mixed = load("gsm8k", train=("gsm8k/train", *mine["train"]), **places)
+    assert [item.uid for item in mixed.split("train")] == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("maths", {}, "data.task='maths' is not known; did you mean 'math'"),
+        ("problems", {"test": "math500/test"}, "data.task='problems' generates"),
+        ("math", {"train": "math/train"}, r"must be a tuple, \('math/train',\)"),
+        ("math", {"weights": (1,)}, "data.weights=.1,.: it must be one number"),
+        ("math", {"train": ("a", "b"), "weights": (1, 0)}, "data.weights=.1, 0."),
+        ("math", {"test": "math/dev"}, "data.test='math/dev': split='dev'"),
+        ("math", {"test": "mbpp/test"}, "'mbpp/test' is graded as code"),
+        ("math", {"near": {**NEAR, "action": "skip"}}, "data.overlap.action='skip'"),
+        ("math", {"near": {**NEAR, "ngram": -1}}, "data.overlap.ngram=-1"),
+        ("math", {"near": {**NEAR, "share": 0}}, "data.overlap.share=0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(task, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(task, **options)
+
+
+def test_a_training_split_that_is_the_test_split_is_refused(mine):
+    with pytest.raises(ValueError, match="all of it is in data.test"):
+        load(train=(mine["test"],), test=mine["test"])
+
+
+def test_every_item_is_frozen(mine):
+    item = load(**mine).split("test")[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        item.text = "other"

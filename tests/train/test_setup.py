@@ -10,6 +10,8 @@ from tests import support
         ({"credit__name": "c4"}, "credit.name='c4' is not known; did you mean 'c3'"),
         ({"protocol__name": "trio"}, r"protocol.name='trio'.*'duo', 'solo'"),
         ({"data__task": "gsm"}, "data.task='gsm' is not known"),
+        ({"data__test": "math500/test"}, "data.task='problems' generates"),
+        ({"data__fields__label": "x"}, "data.fields.label is read by nobody"),
         ({"data__tokenizer": "/none"}, "data.tokenizer='/none'"),
         ({"protocol__branching": (8, 1)}, r"protocol.branching.*Try \(4, 2\)"),
         ({"protocol__branching": (2, 2)}, "protocol.budget=8; make the two agree"),

@@ -18,11 +18,15 @@ _STEPS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Expr, ast.Ra
 _NESTED = (ast.If, ast.For, ast.While, ast.With)
 
 
-def free_names(tree: ast.Module) -> list[str]:
+def free_names(tree: ast.Module, entry_point: str = "") -> list[str]:
     """Names that tests use and neither define nor find among builtins: the program's.
 
     Where there is none, it is the builtin that the first assertion calls, as of a
     program that defines `sum`.
+
+    Args:
+        tree: the tests.
+        entry_point: a name that is the program's in any case; "" for none.
     """
     bound, used = set(), {}
     for node in ast.walk(tree):
@@ -40,7 +44,8 @@ def free_names(tree: ast.Module) -> list[str]:
             case ast.Name():
                 bound.add(node.id)
     unbound = [name for name in used if name not in bound]
-    return [name for name in unbound if name not in _KNOWN] or _called_first(tree)
+    free = [name for name in unbound if name not in _KNOWN or name == entry_point]
+    return free or _called_first(tree)
 
 
 def _called_first(tree) -> list[str]:

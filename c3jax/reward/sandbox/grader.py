@@ -27,7 +27,9 @@ class Gone(BaseException):
         self.verdict = verdict
 
 
-def main(tests: int, verdicts: int, channel, end: float, confined) -> None:
+def main(
+    tests: int, verdicts: int, channel, end: float, confined, entry_point: str
+) -> None:
     """Runs the tests and writes what they found, as JSON.
 
     Args:
@@ -36,6 +38,7 @@ def main(tests: int, verdicts: int, channel, end: float, confined) -> None:
         channel: to the program.
         end: of the program's time, on the monotonic clock.
         confined: shuts this process in.
+        entry_point: a name of the program beside those that tests leave open; or "".
     """
     channel.settimeout(max(0.1, end - time.monotonic()))
     confined()
@@ -44,7 +47,7 @@ def main(tests: int, verdicts: int, channel, end: float, confined) -> None:
     recorder = Recorder()
     try:
         tree = ast.parse(source)
-        names = checks.free_names(tree)
+        names = checks.free_names(tree, entry_point)
         code = compile(checks.instrumented(tree), "<tests>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         recorder.problem = f"the tests cannot be run: {error}"[:200]

@@ -56,10 +56,17 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A program and the tests it must not see, both as source text."""
+    """A program and the tests it must not see, both as source text.
+
+    Attributes:
+        program: what is run.
+        tests: what calls it.
+        entry_point: a name tests mean the program by; "" for those they leave open.
+    """
 
     program: str
     tests: str
+    entry_point: str = ""
 
 
 class Server:
@@ -128,6 +135,7 @@ class Server:
         head = {
             "timeout_s": self._settings.timeout_s,
             "memory_mb": self._settings.memory_mb,
+            "entry_point": item.entry_point,
         }
         try:
             socket.send_fds(self._control, [json.dumps(head).encode()], descriptors)

@@ -133,7 +133,7 @@ def _serve(head: dict, descriptors: list[int], control, found: Offer) -> dict | 
     def grade():
         for each in (program, theirs.fileno()):
             os.close(each)
-        grader.main(tests, verdicts, ours, end, confined)
+        grader.main(tests, verdicts, ours, end, confined, head["entry_point"])
 
     def answer():
         for each in (tests, verdicts, ours.fileno()):

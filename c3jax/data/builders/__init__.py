@@ -1,0 +1,1 @@
+"""Public datasets, prepared once by TFDS for random access, without TensorFlow."""

@@ -1,0 +1,116 @@
+"""Files of a dataset on this machine: found or downloaded, and always the same ones.
+
+Every file has a checksum to agree with: the table's, or else the one that a lock file
+recorded when it was first seen.
+"""
+
+import http.client
+import json
+import pathlib
+import urllib.request
+from collections.abc import Mapping
+
+from c3jax.core import files, metrics
+from c3jax.data.builders import origins
+
+LOCK = "lock.json"
+_CHUNK, _PATIENCE = 1 << 16, 60
+
+
+def download(dataset: origins.Dataset, home: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a dataset as their origin publishes them, downloaded where needed.
+
+    Args:
+        dataset: of the table.
+        home: the dataset's directory; files are kept below it.
+
+    Raises:
+        ValueError: a file cannot be fetched; the message says what to do by hand.
+    """
+    directory = home / "downloads"
+    directory.mkdir(parents=True, exist_ok=True)
+    found = []
+    for file in dataset.files:
+        path = directory / file.name
+        if not path.exists():
+            _fetch(dataset, file, path)
+        found.append(path)
+    return found
+
+
+def check(
+    dataset: origins.Dataset, home: pathlib.Path, paths: list[pathlib.Path]
+) -> dict[str, str]:
+    """Compares files with the checksums that are published, or else recorded.
+
+    Args:
+        dataset: of the table.
+        home: the dataset's directory, where the lock file is.
+        paths: of files of the origin, or of rows prepared from it.
+
+    Returns:
+        Name -> SHA-256 of each, to `record` once the dataset is prepared.
+
+    Raises:
+        ValueError: a file is not what it was.
+    """
+    pinned = {file.name: file.sha256 for file in dataset.files}
+    locked, sums = recorded(home), {}
+    for path in paths:
+        found = sums[path.name] = files.sha256(path)
+        published = pinned.get(path.name)
+        known = published or locked.get(path.name)
+        if known and found != known:
+            who = "its origin has" if published else f"{home / LOCK} recorded"
+            way = "" if published else f"; if the change is meant, delete {home}"
+            raise ValueError(
+                f"{path} has the SHA-256 {found}, but {who} {known}. It was changed, "
+                f"or not downloaded to its end: delete it and get it again{way}."
+            )
+    return sums
+
+
+def record(home: pathlib.Path, sums: Mapping[str, str]) -> None:
+    """Writes down what a dataset was made of."""
+    files.write(home / LOCK, json.dumps(sums, indent=2, sort_keys=True) + "\n")
+
+
+def recorded(home: pathlib.Path) -> dict[str, str]:
+    """Name -> SHA-256 of what a dataset was made of; {} if it never was."""
+    lock = home / LOCK
+    return json.loads(lock.read_text()) if lock.exists() else {}
+
+
+def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        with (
+            urllib.request.urlopen(file.url, timeout=_PATIENCE) as response,
+            unfinished.open("wb") as out,
+        ):
+            size = int(response.headers.get("Content-Length") or 0)
+            progress = metrics.Progress(
+                f"{dataset.name}: {file.name}, kB", size // 1000
+            )
+            done = 0
+            while chunk := response.read(_CHUNK):
+                out.write(chunk)
+                done += len(chunk)
+                progress.show(done // 1000)
+        if size and done < size:
+            raise ConnectionError(f"the connection ended after {done} of {size} bytes")
+    except (http.client.HTTPException, OSError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise ValueError(by_hand(dataset, file, path.parent, error)) from None
+    unfinished.replace(path)
+
+
+def by_hand(dataset, file, directory, error) -> str:
+    """What to do without a network."""
+    wanted = "".join(f"\n    {f.url}\n        as {f.name}" for f in dataset.files)
+    return (
+        f"{dataset.name} is not prepared yet, and {file.url} cannot be fetched: "
+        f"{error}. On a machine with a network fetch{wanted}\n  and put it into "
+        f"{directory}, or into any directory DIR and say data.source=DIR "
+        "(--source=DIR for c3jax.data.prepare)."
+    )

@@ -1,0 +1,127 @@
+"""Which training questions are in the test split, word for word or nearly so.
+
+Exact: two texts are the same letters and digits, of any script, once NFKC, lower case
+and the loss of everything else have made typesetting equal.
+
+Near: n-grams, n = 13 as is usual, of tokens. A token is a run of letters and digits, or
+one character where a script does not part its words, so that one n serves English and
+Chinese. A training question is near a test question if it holds at least `share` of its
+n-grams, and both hold the same numbers. The numbers keep apart what is alike and yet
+another problem: "divisors of 196" and "divisors of 360" share every other word, and
+training on one does not give away the other. What is reworded with other numbers, or
+with numbers as words, is not found, and neither is a question of fewer than n tokens
+unless it is the same.
+"""
+
+import collections
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+# Han, kana, Thai, Lao, Khmer and Burmese do not part words by spaces.
+_UNPARTED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_TOKEN = re.compile(rf"[{_UNPARTED}\U00020000-\U0003ffff]|[^\W_{_UNPARTED}]+")
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """What two lists of texts have in common.
+
+    Attributes:
+        exact: (place in one, place in the other) of texts that are the same.
+        near: the same, with the share, of those that are nearly so.
+    """
+
+    exact: tuple[tuple[int, int], ...] = ()
+    near: tuple[tuple[int, int, float], ...] = ()
+
+    @property
+    def places(self) -> frozenset[int]:
+        """Places in the first list, of both kinds."""
+        return frozenset(found[0] for found in (*self.exact, *self.near))
+
+    def __str__(self) -> str:
+        return f"{len(self.exact)} word for word, {len(self.near)} nearly"
+
+
+def find(
+    train: Iterable[str], test: Sequence[str], n: int = 13, share: float = 0.8
+) -> Overlap:
+    """Finds texts of one list in another.
+
+    Args:
+        train: texts.
+        test: texts they must not hold.
+        n: tokens of an n-gram; 0 to look for texts that are the same only.
+        share: of the n-grams of a test text that a near one holds.
+
+    Returns:
+        Each text of `train` with the first, or the nearest, of `test`, in order.
+    """
+    same = {}
+    for place, text in enumerate(test):
+        same.setdefault(letters(text), place)
+    index = _Index(test, n) if n else None
+    exact, near = [], []
+    for place, text in enumerate(train):
+        if (found := same.get(letters(text))) is not None:
+            exact.append((place, found))
+        elif index and (best := index.nearest(text)) and best[1] >= share:
+            near.append((place, *best))
+    return Overlap(tuple(exact), tuple(near))
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a text, normalised."""
+    return "".join(filter(str.isalnum, _normal(text)))
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a text, normalised."""
+    return _TOKEN.findall(_normal(text))
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def _grams(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
+    return set(zip(*(words[start:] for start in range(n)), strict=False))
+
+
+def _numbers(text: str) -> list[str]:
+    return sorted(_NUMBER.findall(_normal(text)))
+
+
+class _Index:
+    """The n-grams of some texts, each with the texts that it occurs in."""
+
+    def __init__(self, texts: Sequence[str], n: int):
+        self._n = n
+        self._sizes, self._numbers = [], []
+        self._places = collections.defaultdict(list)
+        for place, text in enumerate(texts):
+            grams = _grams(tokens(text), n)
+            self._sizes.append(len(grams))
+            self._numbers.append(_numbers(text))
+            for gram in grams:
+                self._places[gram].append(place)
+
+    def nearest(self, text: str) -> tuple[int, float] | None:
+        """The text with the same numbers of which most n-grams are held; its share."""
+        held = collections.Counter(self._held(text))
+        if not held:
+            return None
+        numbers = _numbers(text)
+        shares = {
+            place: count / self._sizes[place]
+            for place, count in held.items()
+            if self._numbers[place] == numbers
+        }
+        return max(shares.items(), key=lambda found: found[1], default=None)
+
+    def _held(self, text: str) -> Iterator[int]:
+        for gram in _grams(tokens(text), self._n):
+            yield from self._places.get(gram, ())

@@ -1,0 +1,97 @@
+"""Questions in a seeded order that any place of can be gone on from.
+
+Item i of an order is a function of (sources, weights, seed, i) alone. A run's place in
+the data is therefore one number, and hosts that read every n-th item share one order.
+"""
+
+import bisect
+import concurrent.futures
+import itertools
+from collections.abc import Sequence
+
+import grain
+
+
+class Selected(Sequence):
+    """Some items of a sequence, as a sequence."""
+
+    def __init__(self, source: Sequence, places: Sequence[int]):
+        self._source, self._places = source, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int):
+        return self._source[self._places[index]]
+
+
+class Mixture(Sequence):
+    """Several sequences, one after the other; `order` draws from them by weight.
+
+    Attributes:
+        parts: the sequences.
+        weights: how often each is drawn from; () for every item equally often.
+    """
+
+    def __init__(self, parts: Sequence[Sequence], weights: Sequence[float] = ()):
+        self.parts, self.weights = tuple(parts), tuple(weights)
+        self._ends = list(itertools.accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int):
+        if not 0 <= index < len(self):
+            raise IndexError(f"the mixture has {len(self)} items, not {index}.")
+        which = bisect.bisect_right(self._ends, index)
+        return self.parts[which][index - (self._ends[which] - len(self.parts[which]))]
+
+
+def order(source: Sequence, seed: int, rank: int = 0, hosts: int = 1) -> Sequence:
+    """An endless sequence over a source, shuffled anew each time it is through.
+
+    Of a mixture with weights, each part is: of any stretch, each has its share to
+    within an item, and a small part is through more often than a large one.
+
+    Args:
+        source: what to draw from.
+        seed: of the order.
+        rank: of the host that reads it.
+        hosts: how many read it together, each the items rank, rank + hosts, ..
+    """
+    weighted = isinstance(source, Mixture) and source.weights
+    parts = [
+        grain.MapDataset.source(part).shuffle(seed=seed).repeat()
+        for part in (source.parts if weighted else (source,))
+    ]
+    whole = grain.MapDataset.mix(parts, source.weights) if weighted else parts[0]
+    return whole if hosts == 1 else whole[rank::hosts]
+
+
+class Batches:
+    """Consecutive items of an order by the place of the first; the next are read ahead.
+
+    Reading ahead changes nothing but the time it takes.
+    """
+
+    def __init__(self, ordered: Sequence, size: int):
+        """Reads from an order.
+
+        Args:
+            ordered: an order.
+            size: items of a batch.
+        """
+        self._ordered, self._size = ordered, size
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._ahead = {}
+
+    def __getitem__(self, begin: int) -> list:
+        """The items from a place on."""
+        ahead = self._ahead.pop(begin, None)
+        found = self._read(begin) if ahead is None else ahead.result()
+        after = begin + self._size
+        self._ahead = {after: self._thread.submit(self._read, after)}
+        return found
+
+    def _read(self, begin: int) -> list:
+        return [self._ordered[place] for place in range(begin, begin + self._size)]
