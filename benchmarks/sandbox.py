@@ -129,12 +129,12 @@ def main() -> None:
 
 def _rows(patient, usual, name, some, args) -> list[dict]:
     """One row for the references, one for each kind of mutant."""
-    programs, tests = ([row[key] for row in some] for key in ("reference", "tests"))
-    results, seconds = _timed(patient, programs, tests)
+    results, seconds = _timed(patient, some)
     slow = [r["id"] for r, s in zip(some, seconds, strict=True) if s > args.slow]
     brisk = [row for row in some if row["id"] not in slow]
     begin = time.perf_counter()
-    usual.scores([r["reference"] for r in brisk], [r["tests"] for r in brisk])
+    for future in [_submitted(usual, row, row["reference"]) for row in brisk]:
+        future.result()
     rate = len(brisk) / (time.perf_counter() - begin)
     full = [row["id"] for row, x in zip(some, results, strict=True) if _is_right(x)]
     failing = [row["id"] for row in some if row["id"] not in full]
@@ -145,8 +145,8 @@ def _rows(patient, usual, name, some, args) -> list[dict]:
     changed = [(row, mutants(row["reference"])) for row in brisk]
     for kind in ("returns None", "off by one"):
         these = [(row, made[kind]) for row, made in changed if kind in made]
-        scored = usual.scores([m for _, m in these], [r["tests"] for r, _ in these])
-        pairs = zip(these, scored, strict=True)
+        futures = [_submitted(usual, *pair) for pair in these]
+        pairs = zip(these, (future.result() for future in futures), strict=True)
         alive = [(row, mutant) for (row, mutant), x in pairs if _is_right(x)]
         weak = [r["id"] for r, m in alive if passes_unconfined(m, r["tests"])]
         wrong = [row["id"] for row, _ in alive if row["id"] not in weak]
@@ -171,9 +171,13 @@ def _is_right(result: code.Result) -> bool:
     return result.passed_fraction == 1
 
 
-def _timed(scorer, programs, tests):
-    """Results, and the seconds between one result and the next."""
-    futures = [scorer.submit(*pair) for pair in zip(programs, tests, strict=True)]
+def _submitted(scorer, row, program):
+    return scorer.submit(program, row["tests"], row["entry_point"])
+
+
+def _timed(scorer, some):
+    """Results of references, and the seconds between one result and the next."""
+    futures = [_submitted(scorer, row, row["reference"]) for row in some]
     results, seconds, since = [], [], time.perf_counter()
     for future in futures:
         results.append(future.result())

@@ -125,6 +125,17 @@ assert Node(1) == Node(1)
     assert scorer.submit(program, tests).result().verdicts == ("pass",) * 3 + ("fail",)
 
 
+def test_a_name_that_is_local_somewhere_is_still_the_programs(scorer):
+    tests = """
+def reference(x):
+    f = x
+    return f
+assert f(1) == reference(1)
+assert [f for f in (1,)] == [f(1)]
+"""
+    assert scorer.submit("def f(x): return x", tests).result().passed_fraction == 1
+
+
 @pytest.mark.parametrize("error", ["StopIteration", "StopAsyncIteration"])
 def test_a_program_cannot_end_a_loop_of_the_tests(scorer, error):
     program = f"def f(x): raise {error}"
@@ -135,6 +146,8 @@ def test_a_program_cannot_end_a_loop_of_the_tests(scorer, error):
 def test_a_program_may_be_called_like_a_builtin(scorer):
     program = "def sum(a, b): return a * b"
     assert scorer.submit(program, "assert sum(2, 5) == 10").result().passed_fraction
+    found = scorer.submit(program, "assert sum(len([1]), 5) == 5", "sum").result()
+    assert found.passed_fraction == 1
     # Not where the tests need the builtin for themselves.
     tests = "assert sum(f(x) for x in (1, 2)) == 3"
     program = "def f(x): return 0\ndef sum(x): return 3"

@@ -10,6 +10,7 @@ left. Elsewhere an `assert` raises, as it does in Python.
 
 import ast
 import builtins
+import symtable
 
 # What a check is recorded with: `checked(claim)` and `failed(error)`.
 HOOK = "__tests__"
@@ -18,34 +19,31 @@ _STEPS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Expr, ast.Ra
 _NESTED = (ast.If, ast.For, ast.While, ast.With)
 
 
-def free_names(tree: ast.Module, entry_point: str = "") -> list[str]:
+def free_names(source: str, entry_point: str = "") -> list[str]:
     """Names that tests use and neither define nor find among builtins: the program's.
 
     Where there is none, it is the builtin that the first assertion calls, as of a
     program that defines `sum`.
 
     Args:
-        tree: the tests.
+        source: of the tests.
         entry_point: a name that is the program's in any case; "" for none.
+
+    Raises:
+        SyntaxError: they are not Python.
     """
-    bound, used = set(), {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                bound.add(node.name)
-            case ast.Import() | ast.ImportFrom():
-                bound |= {(a.asname or a.name).split(".")[0] for a in node.names}
-            case ast.arg():
-                bound.add(node.arg)
-            case ast.ExceptHandler(name=str()):
-                bound.add(node.name)
-            case ast.Name(ctx=ast.Load()):
-                used[node.id] = None
-            case ast.Name():
-                bound.add(node.id)
+    module = symtable.symtable(source, "<tests>", "exec")
+    tables, used = [module], {}
+    for table in tables:
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (table is module or symbol.is_global()):
+                used[symbol.get_name()] = None
+    bound = {s.get_name() for s in module.get_symbols() if s.is_assigned()}
+    bound |= {s.get_name() for s in module.get_symbols() if s.is_imported()}
     unbound = [name for name in used if name not in bound]
     free = [name for name in unbound if name not in _KNOWN or name == entry_point]
-    return free or _called_first(tree)
+    return free or _called_first(ast.parse(source))
 
 
 def _called_first(tree) -> list[str]:

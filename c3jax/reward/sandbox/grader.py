@@ -42,13 +42,12 @@ def main(
     """
     channel.settimeout(max(0.1, end - time.monotonic()))
     confined()
-    with open(tests, "rb") as file:
+    with open(tests, encoding="utf-8") as file:
         source = file.read()
     recorder = Recorder()
     try:
-        tree = ast.parse(source)
-        names = checks.free_names(tree, entry_point)
-        code = compile(checks.instrumented(tree), "<tests>", "exec")
+        names = checks.free_names(source, entry_point)
+        code = compile(checks.instrumented(ast.parse(source)), "<tests>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         recorder.problem = f"the tests cannot be run: {error}"[:200]
     else:
