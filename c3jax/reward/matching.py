@@ -134,12 +134,10 @@ def _equal_numbers(gold: reading.Number, said: reading.Number, rules) -> bool:
         return False
     if rules.lowest_terms and gold.reduced and not said.reduced:
         return False
-    off = abs(gold.value - said.value)
+    values = [said.value]
     if rules.percent and gold.percent != said.percent:
-        # The sign is there on one side only: 64 for 64% too.
-        scale = 100 if gold.percent else 1
-        other = abs(scale * gold.value - (1 if gold.percent else 100) * said.value)
-        off = min(off, other / scale)
+        values.append(said.value / 100 if gold.percent else said.value * 100)
+    off = min(abs(gold.value - value) for value in values)
     return off <= rules.tolerance * abs(gold.value)
 
 
@@ -155,7 +153,7 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
         return _word(gold) == _word(said)
     if _letters(gold) != _letters(said):
         return False
-    if _is_unfinished(gold, said) or _is_costly(said):
+    if _is_unfinished(gold, said) or _is_costly(gold, said):
         return False
     return _needed(algebra).equal(gold, said, rules)
 
@@ -167,7 +165,7 @@ def _needed(algebra: Algebra | None) -> Algebra:
 
 
 # 2215_6: digits in another base are compared as digits.
-_BASE = re.compile(r"[\dA-F]\s*_\s*\{?\s*(?:\d|\\text)")
+_BASE = re.compile(r"(?:\d[\dA-F]*|[A-F][\dA-F]+)\}?\s*_\s*\{?\s*(?:\d|\\text)")
 _COMMAND = re.compile(r"\\[a-zA-Z]+|\\.")
 
 
@@ -209,12 +207,14 @@ def _is_unfinished(gold: str, said: str) -> bool:
     return bool(set(_UNDONE.findall(said)) - set(_UNDONE.findall(gold)))
 
 
-def _is_costly(text: str) -> bool:
-    """Whether an expression might take an age to evaluate."""
-    powers = [int(a or b) for a, b in _POWER.findall(text)]
+def _is_costly(gold: str, said: str) -> bool:
+    """Whether an expression that is not shaped like the gold one may take an age."""
+    powers = [int(a or b) for a, b in _POWER.findall(said)]
     if powers and max(powers) > _MAX_POWER:
         return True
-    return bool(_LONG_NUMBER.search(text) or _TOWER.search(text))
+    if _TOWER.search(said) and not _TOWER.search(gold):
+        return True
+    return bool(_LONG_NUMBER.search(said))
 
 
 def _equations(gold: "Shape", said: "Shape", rules, algebra) -> bool:
@@ -244,7 +244,7 @@ def _equations(gold: "Shape", said: "Shape", rules, algebra) -> bool:
         # An unknown may be called anything, but 7 + 1 = 7 is wrong.
         or (number and re.search(r"[a-zA-Z]", _COMMAND.sub("", other)))
         or (
-            not _is_costly(other)
+            not _is_costly(value, other)
             and _needed(algebra).equal(value, other, rules, finished=False)
         )
         for other in others
