@@ -138,7 +138,7 @@ def shuffled(data: dict, verifier: math.Verifier) -> list[dict]:
                 begin,
                 verdicts=verdicts,
                 equal=[p for p in true if p not in wrong],
-                true=wrong,
+                paid=wrong,
             )
         )
     return found
@@ -281,12 +281,7 @@ def main() -> None:
     cmath = {name: found for name, found in data.items() if "CMATH" in name}
     chinese = generated(cmath, variants.chinese, 1000, rng)
     wrong = generated(data, variants.near_misses, args.near_misses, rng)
-    undone = generated(
-        data,
-        lambda g, r: (("undone", said) for said in variants.unfinished(g, r)),
-        1000,
-        rng,
-    )
+    undone = generated(data, variants.unfinished, 1000, rng)
     begin = time.perf_counter()
     verifier = math.Verifier(args.workers)
     try:

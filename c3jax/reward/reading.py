@@ -240,7 +240,8 @@ def number(text: str) -> Number | None:
     """
     if mixed := _MIXED.fullmatch(text.strip()):
         text = rf"{mixed[1]}\frac{{{mixed[2]}}}{{{mixed[3]}}}{mixed[4]}"
-    found = _NUMBER.fullmatch(squeezed(text))
+    text = re.sub(r"([+-])\((.*)\)", r"\1\2", squeezed(text))
+    found = _NUMBER.fullmatch(text)
     if not found:
         return None
     part = found.groupdict()
@@ -268,4 +269,4 @@ def number(text: str) -> Number | None:
         finished = finished and top > 0 and bottom > 0
         value += int(part["whole"])
     reduced = abs(value.denominator) == abs(bottom)
-    return Number(sign * value * scale, percent, finished or top == 0, reduced)
+    return Number(sign * value * scale, percent, finished, reduced)
