@@ -31,7 +31,8 @@ _TOKEN = re.compile(
     r"\\begin\{\w+\}|\\end\{\w+\}|\\[a-zA-Z]+|\\\\|\\.|[^\\]", re.DOTALL
 )
 _MATRIX = re.compile(
-    r"\(?\s*\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}\s*\)?",
+    r"[(\[]?\s*\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)"
+    r"\\end\{\1\}\s*[)\]]?",
     re.DOTALL,
 )
 
@@ -50,6 +51,9 @@ def shape(text: str) -> Shape:
         if len(parts) > 1:
             if kind == "relation":
                 return _interval(text) or Shape(kind, (text,), text)
+            # x < 1 or x > 2, and its "or" is a comma by now.
+            if kind == "list" and all(_interval(part) for part in parts):
+                kind = "union"
             return Shape(kind, tuple(parts), text)
     if inside := _inside(text):
         left, middle, right = inside

@@ -112,6 +112,7 @@ RIGHT = [
     (r"\cos 13^\circ", r"\sin 77^\circ"),
     (r"\log_2 3", r"\frac{\ln 3}{\ln 2}"),
     ("3 + 4i", "4i + 3"),
+    ("3 + 4i", r"3 + 4\mathrm{i}"),
     # Unknowns.
     ("x^2+3x+2", "3x + x^2 + 2"),
     ("(x+1)(x+2)", "(2+x)(1+x)"),
@@ -133,6 +134,9 @@ RIGHT = [
     ("[2, 3)", r"x \in [2, 3)"),
     (r"(-\infty, 2]", r"x \leq 2"),
     (r"x > 5", r"(5, \infty)"),
+    (r"(-\infty,1) \cup (2,\infty)", r"x < 1 \text{ or } x > 2"),
+    (r"2\sqrt{113}", r"2\sqrt{113} \approx 21.26"),
+    ("3, -3", r"x = \pm 3"),
     (r"(-\infty,1) \cup (2,3)", r"(2,3)\cup(-\infty,1)"),
     (
         r"\begin{pmatrix} 1/2 \\ 3 \end{pmatrix}",
