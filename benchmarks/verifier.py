@@ -6,7 +6,7 @@ DIR holds `math_train`, `math_test`, `gsm8k_train`, `gsm8k_test`, `cmath_validat
 `cmath_test`, each `.jsonl.gz` with the field "answer". Every gold answer is judged in a
 box against itself and against another question's; `variants` makes other spellings,
 near misses and expressions that were not worked out; hostile answers must neither hang
-nor crash. Seeds are fixed.
+nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
 """
 
 import argparse
@@ -17,9 +17,11 @@ import pathlib
 import random
 import time
 
+import math_verify
+
 from benchmarks import bench, evaluator, variants
 from c3jax.core import types
-from c3jax.reward import math
+from c3jax.reward import matching, math
 
 SETS = {
     "MATH train": ("math_train", types.Rules()),
@@ -173,6 +175,15 @@ def judged(side, target, pairs, rules, verifier, rng, wanted: bool) -> dict:
     )
 
 
+def alone(side: str, target: str, pairs: list[tuple], rng: random.Random) -> dict:
+    """The same by math-verify alone, as its documentation calls it."""
+    begin, right = time.perf_counter(), []
+    for _, gold, said in pairs:
+        sides = [rf"\boxed{{{gold}}}", variants.around(said, rng)]
+        right.append(math_verify.verify(*map(math_verify.parse, sides)))
+    return _row(f"{side}, math-verify alone", right, target, begin)
+
+
 def generated(data: dict, make, count: int, rng: random.Random) -> list[tuple]:
     """(class, gold, box) of as many classes as evenly as the gold answers allow."""
     classes = collections.defaultdict(list)
@@ -238,8 +249,22 @@ def throughput(data: dict, right: list[tuple], wrong: list[tuple], workers) -> d
         took = time.perf_counter() - begin
     finally:
         verifier.close()
+    asked = sum(_needs_algebra(*pair) for pair in pairs if pair[1] is not None)
     row = _row("ordinary answers", [v.correct for v in verdicts], ">= 200/s", begin)
-    return {**row, "answers/s": len(pairs) / took, "first answer after": started}
+    return {
+        **row,
+        "answers/s": len(pairs) / took,
+        "by algebra": asked,
+        "first answer after": started,
+    }
+
+
+def _needs_algebra(gold: str, said: str) -> bool:
+    try:
+        matching.same(gold, said, types.Rules())
+    except matching.Undecided:
+        return True
+    return False
 
 
 def _boxed(pairs) -> tuple[list[str], list[str]]:
@@ -268,6 +293,7 @@ def main() -> None:
     parser.add_argument("--equivalents", type=int, default=2000)
     parser.add_argument("--near-misses", type=int, default=4000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--peer", action="store_true")
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")
     args = parser.parse_args()
     files = {name: args.data / f"{file}.jsonl.gz" for name, (file, _) in SETS.items()}
@@ -283,6 +309,8 @@ def main() -> None:
     wrong = generated(data, variants.near_misses, args.near_misses, rng)
     undone = generated(data, variants.unfinished, 1000, rng)
     begin = time.perf_counter()
+    # First, while no answer was seen before.
+    speed = throughput(data, right, wrong, args.workers)
     verifier = math.Verifier(args.workers)
     try:
         rows = [
@@ -296,10 +324,16 @@ def main() -> None:
             judged("near misses", "<= 0.05% true", wrong, rules, verifier, rng, False),
             judged("not worked out", "none true", undone, rules, verifier, rng, False),
             hostile(verifier),
+            speed,
         ]
     finally:
         verifier.close()
-    rows.append(throughput(data, right, wrong, args.workers))
+    if args.peer:
+        rows += [
+            alone("other spellings", ">= 98% true", right, rng),
+            alone("near misses", "<= 0.05% true", wrong, rng),
+            alone("not worked out", "none true", undone, rng),
+        ]
     args.data = args.data.name
     lists = {
         row["side"]: {
