@@ -274,24 +274,44 @@ def _near_misses(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
             yield "brackets", f"{'[' if left == '(' else '('}{a},{b}{right}"
 
 
-def unfinished(gold: str, rng: random.Random) -> Iterator[str]:
-    """Expressions of the right value that leave the question's work undone."""
-    if not _INTEGER.fullmatch(gold.strip()) or abs(int(gold)) > 10**9:
-        return
-    n, k = int(gold), rng.randint(2, 9)
-    yield f"{n - k} + {k}"
-    yield rf"{n + k} - {k}"
-    yield rf"\frac{{{n * k}}}{{{k}}}"
-    yield f"{n * k}/{k}"
-    yield rf"{k} \cdot {latex(Fraction(n, k))}"
-    if n > 0:
-        yield rf"\sqrt{{{n * n}}}"
-        yield rf"2^{{\log_2 {n}}}"
-    if n > 3 and n % 2 == 0:
-        yield rf"2 \times {n // 2}"
-        yield rf"\binom{{{n}}}{{1}}"
-    yield f"{n} + 1 = {n}"
-    yield f"[{n}, {n}]"
-    yield rf"\{{{n}, {n}\}}"
-    if n:
-        yield rf"{n}\%"
+def unfinished(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Expressions that leave the question's work undone, or claim more than a number.
+
+    Yields:
+        The class, and what a box might hold. What the evaluator reads has the value of
+        the gold answer.
+    """
+    gold = gold.strip()
+    for said in _undone(gold, rng.randint(2, 9)):
+        if evaluator.is_equal(gold, said) is not False:
+            yield "not worked out", said
+    if _INTEGER.fullmatch(gold) and gold != "0":
+        yield "not a number", f"{gold} + 1 = {gold}"
+        yield "not a number", f"[{gold}, {gold}]"
+        yield "not a number", rf"\{{{gold}, {gold}\}}"
+        yield "not a number", rf"{gold}\%"
+
+
+def _undone(gold: str, k: int) -> Iterator[str]:
+    if found := _FRACTION.fullmatch(gold):
+        sign, top, bottom = found[1], int(found[2]), int(found[3])
+        rest = "+" if sign else "-"
+        yield rf"{sign}{top} \cdot \frac{{1}}{{{bottom}}}"
+        yield rf"{sign}\frac{{{top + k}}}{{{bottom}}} {rest} \frac{{{k}}}{{{bottom}}}"
+    if (found := _SURD.fullmatch(gold)) and found[2]:
+        sign, times, n = found[1], int(found[2]), int(found[3])
+        yield rf"{sign}\sqrt{{{times}}} \cdot \sqrt{{{times * n}}}"
+        yield rf"{sign}\sqrt{{{times}^2 \cdot {n}}}"
+        yield f"{gold} + {k} - {k}"
+    if _INTEGER.fullmatch(gold) and abs(n := int(gold)) < 10**9:
+        yield f"{n - k} + {k}"
+        yield f"{n + k} - {k}"
+        yield rf"\frac{{{n * k}}}{{{k}}}"
+        yield f"{n * k}/{k}"
+        yield rf"{k} \cdot {latex(Fraction(n, k))}"
+        if n > 0:
+            yield rf"\sqrt{{{n * n}}}"
+            yield rf"2^{{\log_2 {n}}}"
+        if n > 3 and n % 2 == 0:
+            yield rf"2 \times {n // 2}"
+            yield rf"\binom{{{n}}}{{1}}"

@@ -6,20 +6,23 @@ DIR holds `math_train`, `math_test`, `gsm8k_train`, `gsm8k_test`, `cmath_validat
 `cmath_test`, each `.jsonl.gz` with the field "answer". Every gold answer is judged in a
 box against itself and against another question's; `variants` makes other spellings,
 near misses and expressions that were not worked out; hostile answers must neither hang
-nor crash. Seeds are fixed.
+nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
 """
 
 import argparse
 import collections
 import gzip
+import itertools
 import json
 import pathlib
 import random
 import time
 
+import math_verify
+
 from benchmarks import bench, evaluator, variants
 from c3jax.core import types
-from c3jax.reward import math
+from c3jax.reward import matching, math
 
 SETS = {
     "MATH train": ("math_train", types.Rules()),
@@ -138,7 +141,7 @@ def shuffled(data: dict, verifier: math.Verifier) -> list[dict]:
                 begin,
                 verdicts=verdicts,
                 equal=[p for p in true if p not in wrong],
-                true=wrong,
+                paid=wrong,
             )
         )
     return found
@@ -171,6 +174,15 @@ def judged(side, target, pairs, rules, verifier, rng, wanted: bool) -> dict:
         missed_classes=collections.Counter(kind for kind, _, _ in missed),
         missed=missed,
     )
+
+
+def alone(side: str, target: str, pairs: list[tuple], rng: random.Random) -> dict:
+    """The same by math-verify alone, as its documentation calls it."""
+    begin, right = time.perf_counter(), []
+    for _, gold, said in pairs:
+        sides = [rf"\boxed{{{gold}}}", variants.around(said, rng)]
+        right.append(math_verify.verify(*map(math_verify.parse, sides)))
+    return _row(f"{side}, math-verify alone", right, target, begin)
 
 
 def generated(data: dict, make, count: int, rng: random.Random) -> list[tuple]:
@@ -208,8 +220,8 @@ def hostile(verifier: math.Verifier) -> dict:
     return {**row, "slowest": slowest, "timeouts": timeouts, "died": died}
 
 
-def throughput(data: dict, right: list[tuple], wrong: list[tuple], workers) -> dict:
-    """Answers a second, nothing remembered: ordinary answers to MATH questions.
+def ordinary(data: dict, right: list[tuple], wrong: list[tuple]) -> list[tuple]:
+    """4,000 answers to MATH questions as a policy may give them: gold answer, box.
 
     Of each twenty, nine are right, half of them in another spelling than the gold
     answer; nine are another question's answer or a near miss; two have no box.
@@ -227,19 +239,39 @@ def throughput(data: dict, right: list[tuple], wrong: list[tuple], workers) -> d
         else:
             pairs.append((gold, None))
     rng.shuffle(pairs)
+    return pairs
+
+
+def undecided(data: dict) -> list[tuple]:
+    """1,000 pairs of answers to MATH questions that all need an algebra system."""
+    rng, answers = random.Random(2), data["MATH train"][0]
+    pairs = ((rng.choice(answers), rng.choice(answers)) for _ in iter(int, 1))
+    return list(itertools.islice((p for p in pairs if _needs_algebra(*p)), 1000))
+
+
+def throughput(side: str, target: str, pairs: list[tuple], workers: int) -> dict:
+    """Answers a second from when the workers are ready, nothing remembered."""
     texts = ["Hm." if said is None else rf"So \boxed{{{said}}}." for _, said in pairs]
     begin = time.perf_counter()
     verifier = math.Verifier(workers, remembered=0)
     try:
-        math.grade([r"\boxed{\sqrt{8}}"], [r"2\sqrt{2}"], verifier=verifier)
+        math.grade([r"\boxed{\sqrt{8}}"] * 9, [r"2\sqrt{2}"] * 9, verifier=verifier)
         started = time.perf_counter() - begin
         begin = time.perf_counter()
         verdicts = math.grade(texts, [gold for gold, _ in pairs], verifier=verifier)
-        took = time.perf_counter() - begin
+        row = _row(side, [v.correct for v in verdicts], target, begin)
     finally:
         verifier.close()
-    row = _row("ordinary answers", [v.correct for v in verdicts], ">= 200/s", begin)
-    return {**row, "answers/s": len(pairs) / took, "first answer after": started}
+    asked = sum(_needs_algebra(*pair) for pair in pairs if pair[1] is not None)
+    return {**row, "by algebra": asked, "ready after": started}
+
+
+def _needs_algebra(gold: str, said: str) -> bool:
+    try:
+        matching.same(gold, said, types.Rules())
+    except matching.Undecided:
+        return True
+    return False
 
 
 def _boxed(pairs) -> tuple[list[str], list[str]]:
@@ -268,6 +300,7 @@ def main() -> None:
     parser.add_argument("--equivalents", type=int, default=2000)
     parser.add_argument("--near-misses", type=int, default=4000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--peer", action="store_true")
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")
     args = parser.parse_args()
     files = {name: args.data / f"{file}.jsonl.gz" for name, (file, _) in SETS.items()}
@@ -281,13 +314,12 @@ def main() -> None:
     cmath = {name: found for name, found in data.items() if "CMATH" in name}
     chinese = generated(cmath, variants.chinese, 1000, rng)
     wrong = generated(data, variants.near_misses, args.near_misses, rng)
-    undone = generated(
-        data,
-        lambda g, r: (("undone", said) for said in variants.unfinished(g, r)),
-        1000,
-        rng,
-    )
+    undone = generated(data, variants.unfinished, 1000, rng)
     begin = time.perf_counter()
+    # First, while no answer was seen before.
+    usual = ordinary(data, right, wrong)
+    speed = throughput("ordinary answers", ">= 200/s", usual, args.workers)
+    hard = throughput("by algebra only", "-", undecided(data), args.workers)
     verifier = math.Verifier(args.workers)
     try:
         rows = [
@@ -301,10 +333,17 @@ def main() -> None:
             judged("near misses", "<= 0.05% true", wrong, rules, verifier, rng, False),
             judged("not worked out", "none true", undone, rules, verifier, rng, False),
             hostile(verifier),
+            speed,
+            hard,
         ]
     finally:
         verifier.close()
-    rows.append(throughput(data, right, wrong, args.workers))
+    if args.peer:
+        rows += [
+            alone("other spellings", ">= 98% true", right, rng),
+            alone("near misses", "<= 0.05% true", wrong, rng),
+            alone("not worked out", "none true", undone, rng),
+        ]
     args.data = args.data.name
     lists = {
         row["side"]: {

@@ -5,15 +5,17 @@ from fractions import Fraction
 
 _DIGIT = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _UNITS = [("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 10)]
-_NUMERAL = "[" + "".join([*_DIGIT, *dict(_UNITS)]) + "]"
+# 千克 is a kilogram and 千米 a kilometre, not a thousand of something.
+_NUMERAL = rf"(?!千[克米瓦])[{''.join([*_DIGIT, *dict(_UNITS)])}]"
+_NUMERALS = rf"(?:{_NUMERAL})+"
 # What is counted is any word that is no numeral itself.
 _COUNTED = rf"(?:\\text\{{)?(?:(?!{_NUMERAL})[\u4e00-\u9fff])*\}}?"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
-    rf"百分之(?P<percent>{_NUMERAL}+(?:点{_NUMERAL}+)?|[\d.]+)"
-    rf"|(?:(?P<whole>{_NUMERAL}+)又)?(?P<bottom>{_NUMERAL}+)分之(?P<top>{_NUMERAL}+)"
-    rf"|(?P<number>{_NUMERAL}+(?:点{_NUMERAL}+)?)"
+    rf"百分之(?P<percent>{_NUMERALS}(?:点{_NUMERALS})?|[\d.]+)"
+    rf"|(?:(?P<whole>{_NUMERALS})又)?(?P<bottom>{_NUMERALS})分之(?P<top>{_NUMERALS})"
+    rf"|(?P<number>{_NUMERALS}(?:点{_NUMERALS})?)"
     rf"|(?P<arabic>[\d,]+(?:\.\d+)?)\s*(?P<myriad>[万亿])"
     rf"|(?P<mixed>\d+)又(?P<latin>(?:\\frac)?\S+?)"
     r"|(?P<plain>[^\u4e00-\u9fff]+?)"

@@ -102,10 +102,11 @@ def _left_by_power(base: sympy.Expr, exponent: sympy.Expr) -> list[str]:
             return ["power"]
         if base.is_Add:  # sqrt(7 + 4 sqrt(3)) is 2 + sqrt(3)
             return ["root of a sum"]
+        if not exponent.is_Rational:
+            return ["power"]
         value = sympy.Pow(_value(base), _value(exponent))
         return ["power"] * (
-            not value.is_Pow
-            and not (value.is_Mul and exponent.is_Rational and not exponent.is_Integer)
+            not value.is_Pow and not (value.is_Mul and not exponent.is_Integer)
         )
     if exponent.is_Integer and not base.is_Symbol:
         if base.is_Add:

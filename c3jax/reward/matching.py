@@ -1,15 +1,14 @@
 """Whether two answers are the same: their shapes first, then what they hold.
 
-Tuples, intervals, sets, lists, unions and matrices are told apart by how they are
-written, which an algebra system does not keep, and compared part by part. Numbers are
-compared as exact fractions. Only what is left goes to an algebra system.
+Tuples, intervals, sets, lists, unions and matrices are compared part by part, numbers
+as exact fractions. Only what is left goes to an algebra system.
 """
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from c3jax.reward import chinese, reading
+from c3jax.reward import chinese, reading, shapes
 
 # Longest answer that is looked into; beyond it only letter by letter.
 MAX_LENGTH = 500
@@ -57,13 +56,16 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     gold, said = reading.tidy(gold), reading.tidy(said)
     if rules.chinese:
         gold, said = chinese.arabic(gold), chinese.arabic(said)
-    if _depth(said) > _MAX_DEPTH:
+    if shapes.depth(said) > _MAX_DEPTH:
         return False
     return _same(gold, said, rules, algebra)
 
 
+_UNORDERED = ("atom", "list", "set", "union")
+
+
 def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
-    gold, said = _unwrapped(gold), _unwrapped(said)
+    gold, said = shapes.unwrapped(gold), shapes.unwrapped(said)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
     wanted, came = reading.quantity(gold), reading.quantity(said)
@@ -72,7 +74,7 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
         if reading.conflict(wanted.unit, came.unit):
             return False
         return _equal_numbers(*numbers, rules)
-    wanted, came = _shape(gold), _shape(said)
+    wanted, came = shapes.shape(gold), shapes.shape(said)
     if "equation" in (wanted.kind, came.kind):
         return _equations(wanted, came, rules, algebra)
     if wanted.kind in _UNORDERED and came.kind in _UNORDERED:
@@ -134,12 +136,10 @@ def _equal_numbers(gold: reading.Number, said: reading.Number, rules) -> bool:
         return False
     if rules.lowest_terms and gold.reduced and not said.reduced:
         return False
-    off = abs(gold.value - said.value)
+    values = [said.value]
     if rules.percent and gold.percent != said.percent:
-        # The sign is there on one side only: 64 for 64% too.
-        scale = 100 if gold.percent else 1
-        other = abs(scale * gold.value - (1 if gold.percent else 100) * said.value)
-        off = min(off, other / scale)
+        values.append(said.value / 100 if gold.percent else said.value * 100)
+    off = min(abs(gold.value - value) for value in values)
     return off <= rules.tolerance * abs(gold.value)
 
 
@@ -148,14 +148,19 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     wanted, came = reading.quantity(gold), reading.quantity(said)
     if reading.conflict(wanted.unit, came.unit):
         return False
-    gold, said = _unwrapped(wanted.value), _unwrapped(came.value)
+    gold, said = shapes.unwrapped(wanted.value), shapes.unwrapped(came.value)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
     if _is_word(gold) or _is_word(said) or _BASE.search(gold) or _BASE.search(said):
         return _word(gold) == _word(said)
     if _letters(gold) != _letters(said):
         return False
-    if _is_unfinished(gold, said) or _is_costly(said):
+    # A number is wanted, and there is something left to do.
+    if reading.number(gold) and not rules.tolerance:
+        return False
+    if set(_UNDONE.findall(said)) - set(_UNDONE.findall(gold)):
+        return False
+    if _is_costly(gold, said):
         return False
     return _needed(algebra).equal(gold, said, rules)
 
@@ -167,7 +172,7 @@ def _needed(algebra: Algebra | None) -> Algebra:
 
 
 # 2215_6: digits in another base are compared as digits.
-_BASE = re.compile(r"[\dA-F]\s*_\s*\{?\s*(?:\d|\\text)")
+_BASE = re.compile(r"(?:\d[\dA-F]*|[A-F][\dA-F]+)\}?\s*_\s*\{?\s*(?:\d|\\text)")
 _COMMAND = re.compile(r"\\[a-zA-Z]+|\\.")
 
 
@@ -189,7 +194,6 @@ def _letters(text: str) -> set[str]:
     return set(re.findall("[a-zA-Z]", _COMMAND.sub(" ", text)))
 
 
-_ARITHMETIC = re.compile(r"(?:[\d\s+\-*/^!().{}]|\\frac|\\cdot|\\times|\\div|\\sqrt)*")
 _UNDONE = re.compile(
     r"\\(?:[dt]?binom|choose|gcd|lcm|det|max|min|b?mod|pmod|int|oint|sum|prod|lim"
     r"|approx|dots|ldots|cdots)(?![a-zA-Z])"
@@ -199,25 +203,17 @@ _POWER = re.compile(r"\^\s*\{?\s*[+-]?\s*(\d+)|(\d+)\s*!")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*(?:\^|!)|\w\s*\^|\(+[^()]*\^)|!\s*!|\)\s*!")
 
 
-def _is_unfinished(gold: str, said: str) -> bool:
-    """Whether there is something left to do that the gold answer does not leave.
-
-    As far as one sees from the letters; `algebra` looks at the rest.
-    """
-    if reading.number(gold) and _ARITHMETIC.fullmatch(said):
-        return True
-    return bool(set(_UNDONE.findall(said)) - set(_UNDONE.findall(gold)))
-
-
-def _is_costly(text: str) -> bool:
-    """Whether an expression might take an age to evaluate."""
-    powers = [int(a or b) for a, b in _POWER.findall(text)]
+def _is_costly(gold: str, said: str) -> bool:
+    """Whether an expression that is not shaped like the gold one may take an age."""
+    powers = [int(a or b) for a, b in _POWER.findall(said)]
     if powers and max(powers) > _MAX_POWER:
         return True
-    return bool(_LONG_NUMBER.search(text) or _TOWER.search(text))
+    if _TOWER.search(said) and not _TOWER.search(gold):
+        return True
+    return bool(_LONG_NUMBER.search(said))
 
 
-def _equations(gold: "Shape", said: "Shape", rules, algebra) -> bool:
+def _equations(gold: shapes.Shape, said: shapes.Shape, rules, algebra) -> bool:
     """Compares where at least one side is an equation.
 
     `x = 5` is a 5 with a name: the name may be missing. On the other side of an answer
@@ -244,7 +240,7 @@ def _equations(gold: "Shape", said: "Shape", rules, algebra) -> bool:
         # An unknown may be called anything, but 7 + 1 = 7 is wrong.
         or (number and re.search(r"[a-zA-Z]", _COMMAND.sub("", other)))
         or (
-            not _is_costly(other)
+            not _is_costly(value, other)
             and _needed(algebra).equal(value, other, rules, finished=False)
         )
         for other in others
@@ -256,148 +252,3 @@ _NAME = re.compile(
     r"\\?(?:text\{[^{}]*\}|angle|overline|triangle|[a-zA-Z])?[a-zA-Z{}]*'*"
     r"(?:_\{?\w+\}?)?(?:\^\{?-1\}?)?(?:\(\w(?:,\w)*\))?"
 )
-
-
-class Shape(NamedTuple):
-    """How an answer is put together.
-
-    Attributes:
-        kind: "atom"; "list", "set", "union", whose order is free; "matrix 3 3", two
-            rows of three; "ratio"; the brackets around the parts, "()" or "[)";
-            "equation", "relation".
-        parts: in order; the whole text of an atom.
-        text: the whole.
-        name: the unknown of an inequality that was read as an interval.
-    """
-
-    kind: str
-    parts: tuple[str, ...]
-    text: str
-    name: str = ""
-
-
-_UNORDERED = ("atom", "list", "set", "union")
-_CLOSING = {")": "(", "]": "[", r"\}": r"\{", r"\rangle": r"\langle"}
-_TOKEN = re.compile(
-    r"\\begin\{\w+\}|\\end\{\w+\}|\\[a-zA-Z]+|\\\\|\\.|[^\\]", re.DOTALL
-)
-_MATRIX = re.compile(
-    r"\(?\s*\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}\s*\)?",
-    re.DOTALL,
-)
-
-
-def _shape(text: str) -> Shape:
-    """Reads how a tidy answer is put together."""
-    text = text.strip()
-    if (matrix := _MATRIX.fullmatch(text)) and "begin" not in matrix[2]:
-        rows = [row for row in matrix[2].split(r"\\") if row.strip()]
-        cells = [row.split("&") for row in rows]
-        around = matrix[1] if matrix[1] in ("vmatrix", "Vmatrix") else "matrix"
-        size = " ".join(str(len(row)) for row in cells)
-        return Shape(f"{around} {size}", tuple(c for row in cells for c in row), text)
-    for separators, kind in _SEPARATED:
-        parts = _split(text, separators)
-        if len(parts) > 1:
-            if kind == "relation":
-                return _interval(text) or Shape(kind, (text,), text)
-            return Shape(kind, tuple(parts), text)
-    if inside := _inside(text):
-        left, middle, right = inside
-        parts = _split(middle, (";" if ";" in middle else ",",))
-        kind = "set" if left == r"\{" else left + right
-        return Shape(kind, tuple(parts) if middle.strip() else (), text)
-    if text.count(r"\pm") == 1 and r"\mp" not in text:
-        both = (text.replace(r"\pm", sign) for sign in "+-")
-        return Shape(
-            "list", tuple(part.strip().removeprefix("+") for part in both), text
-        )
-    return Shape("atom", (text,), text)
-
-
-# The first that separates the whole text says what it is.
-_SEPARATED = (
-    ((";",), "list"),
-    ((",",), "list"),
-    ((r"\cup",), "union"),
-    (("=",), "equation"),
-    (("<", ">", r"\le", r"\ge", r"\ne"), "relation"),
-    ((":",), "ratio"),
-)
-
-
-def _split(text: str, separators: Sequence[str]) -> list[str]:
-    """Cuts a text at separators that stand in no bracket."""
-    parts, depth = [""], 0
-    for token in _TOKEN.findall(text):
-        if token in ("(", "[", "{", r"\{", r"\langle") or token.startswith(r"\begin"):
-            depth += 1
-        elif token in (")", "]", "}", r"\}", r"\rangle") or token.startswith(r"\end"):
-            depth -= 1
-        elif depth == 0 and token in separators:
-            parts.append("")
-            continue
-        parts[-1] += token
-    return parts
-
-
-def _inside(text: str) -> tuple[str, str, str] | None:
-    """Opening bracket, contents and closing bracket, if they go around the whole."""
-    tokens = _TOKEN.findall(text)
-    if len(tokens) < 2 or tokens[0] not in _CLOSING.values():
-        return None
-    depth = 0
-    for i, token in enumerate(tokens):
-        depth += (token in _CLOSING.values()) - (token in _CLOSING)
-        if depth == 0 and i + 1 < len(tokens):
-            return None
-    if depth or tokens[-1] not in _CLOSING:
-        return None
-    return tokens[0], "".join(tokens[1:-1]), tokens[-1]
-
-
-def _unwrapped(text: str) -> str:
-    """A text without brackets that hold one thing only: (4x - 7)."""
-    text = text.strip()
-    while (inside := _inside(text)) and inside[0] == "(" and inside[2] == ")":
-        if len(_split(inside[1], (",", ";"))) > 1 or not inside[1].strip():
-            break
-        text = inside[1].strip()
-    if whole := re.fullmatch(r"\\text\{([^{}]*)\}|\{([^{}]*)\}", text):
-        text = (whole[1] or whole[2] or "").strip()
-    return text
-
-
-_ORDER = re.compile(r"(<|>|\\le(?![a-z])|\\ge(?![a-z]))")
-_FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
-
-
-def _interval(text: str) -> Shape | None:
-    """An inequality of one letter as the interval it is: 2 < x \\le 3 is (2, 3]."""
-    parts = [part.strip() for part in _ORDER.split(text)]
-    if len(parts) == 3 and re.fullmatch("[a-zA-Z]", parts[2]):
-        parts = [parts[2], _FLIPPED[parts[1]], parts[0]]
-    if len(parts) == 3 and re.fullmatch("[a-zA-Z]", parts[0]):
-        name, sign, bound = parts
-        if sign in ("<", r"\le"):
-            kind, ends = "(" + ")]"[sign == r"\le"], (r"-\infty", bound)
-        else:
-            kind, ends = "(["[sign == r"\ge"] + ")", (bound, r"\infty")
-        return Shape(kind, ends, text, name)
-    if len(parts) == 5 and re.fullmatch("[a-zA-Z]", parts[2]):
-        low, first, name, second, high = parts
-        if first in (">", r"\ge"):
-            low, first, second, high = high, _FLIPPED[second], _FLIPPED[first], low
-        if first in ("<", r"\le") and second in ("<", r"\le"):
-            kind = "(["[first == r"\le"] + ")]"[second == r"\le"]
-            return Shape(kind, (low, high), text, name)
-    return None
-
-
-def _depth(text: str) -> int:
-    """How deep the brackets of a text are nested."""
-    depth = deepest = 0
-    for c in text:
-        depth += (c in "([{") - (c in ")]}")
-        deepest = max(deepest, depth)
-    return deepest

@@ -52,6 +52,7 @@ _REWRITES = [
         (r"\\!|\\displaystyle(?![a-zA-Z])|\\phantom\{[^{}]*\}", ""),
         (r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~|\s+", " "),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\(?:mathrm|text|operatorname)\s*\{\s*([ie])\s*\}", r"\1"),
         (_TEXT, r"\\text{"),
         (r"(?:\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z]))", "°"),
         (r"\\%|\\text\{\s*percent\s*\}|(?<![a-zA-Z])percent(?![a-zA-Z])", "%"),
@@ -76,6 +77,8 @@ _REWRITES = [
         (r"\\varnothing(?![a-zA-Z])", r"\\emptyset"),
         (r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])", r"\\infty"),
         (r"^\s*(?:=|\\approx(?![a-zA-Z])|[a-zA-Z]\s*\\in(?![a-zA-Z]))", ""),
+        # What is only about the answer follows the answer.
+        (r"(?<=\S)\s*\\approx(?![a-zA-Z]).*$", ""),
         (r"[\s.,;:]+$", ""),
     ]
 ]
@@ -240,7 +243,8 @@ def number(text: str) -> Number | None:
     """
     if mixed := _MIXED.fullmatch(text.strip()):
         text = rf"{mixed[1]}\frac{{{mixed[2]}}}{{{mixed[3]}}}{mixed[4]}"
-    found = _NUMBER.fullmatch(squeezed(text))
+    text = re.sub(r"([+-])\((.*)\)", r"\1\2", squeezed(text))
+    found = _NUMBER.fullmatch(text)
     if not found:
         return None
     part = found.groupdict()
@@ -268,4 +272,4 @@ def number(text: str) -> Number | None:
         finished = finished and top > 0 and bottom > 0
         value += int(part["whole"])
     reduced = abs(value.denominator) == abs(bottom)
-    return Number(sign * value * scale, percent, finished or top == 0, reduced)
+    return Number(sign * value * scale, percent, finished, reduced)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import os
 import pathlib
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from c3jax.core import types
 from c3jax.reward import pool, process
 from tests import support
 
@@ -83,11 +85,14 @@ def test_memory_is_bounded(workers):
 def test_workers_import_neither_jax_nor_the_package_that_would(workers):
     modules = workers.submit({"do": "modules"}).result()
     assert "jax" not in modules and "c3jax.credit" not in modules
-    with pool.Pool(
-        functools.partial(process.Process, "c3jax.reward.algebra"), workers=1
-    ) as one:
-        request = {"gold": "x", "said": "x+1-1", "rules": {"chinese": False}}
+    start = functools.partial(process.Process, "c3jax.reward.algebra")
+    with pool.Pool(start, workers=1) as one:
+        rules = dataclasses.asdict(types.Rules())
+        request = {"gold": "x^2", "said": "y", "rules": rules}
         assert one.submit(request).result() is False
+        assert one.submit({**request, "said": "1x^2"}).result() is True
+        (worker,) = one._workers
+        assert "jaxlib" not in pathlib.Path(f"/proc/{worker.pid}/maps").read_text()
 
 
 def test_a_worker_is_replaced_after_so_many_requests():
