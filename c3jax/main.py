@@ -96,14 +96,15 @@ def _train() -> int:
 def _evaluate() -> int:
     """Measures the newest checkpoint and writes what it found; returns 0."""
     from c3jax.core import files
-    from c3jax.train import checkpoint, evaluate, loop, setup
+    from c3jax.train import checkpoint, evaluate, loop, scoring, setup
 
     config, directory = _experiment()
     _cache()
     resolved = setup.resolve(config)
     with checkpoint.Store(directory / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(resolved))
-    found = evaluate.measure(state.params, resolved)
+    with scoring.started(resolved) as scorer:
+        found = evaluate.measure(state.params, resolved, scorer)
     step = int(state.step)
     path = directory / f"evaluation-{step}.json"
     files.write(path, json.dumps({"step": step, **found.fields()}, indent=2) + "\n")

@@ -81,6 +81,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         at_once=0,  # messages written at a time; 0: all of a step
     )
 
+    c.reward = dict(
+        workers=0,  # processes that score; 0: one a core
+        timeout_s=5.0,  # for one answer
+        memory_mb=512,  # for one program
+        bubblewrap=False,  # around programs, beside what the kernel offers
+        accept="",  # a risk, in the words of the error that names it
+    )
+
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
         steps=1500,
@@ -94,6 +102,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.train = dict(
         steps=240,
         batch_size=24,  # questions
+        groups=1,  # parts of a batch that are scored while the next is written
         epochs=1,
         minibatches=1,
         accumulate=1,  # pieces a gradient is summed over, to save memory

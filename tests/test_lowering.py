@@ -10,7 +10,7 @@ import pytest
 from c3jax.core import keys
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, desks, replay, tree
-from c3jax.train import loop, update
+from c3jax.train import growth, update
 from tests import support
 
 OPTIMISE = update.optimiser(
@@ -125,7 +125,7 @@ STEPS = {
         FORWARD,
     ),
     "logp": lambda c: (
-        loop._all_logp,
+        growth.all_logp,
         (c.params, c.team, c.questions, c.turns),
         FORWARD,
     ),

@@ -14,6 +14,7 @@ import c3jax
 _PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
     *("numpy", "grain", "transformers"),
+    *("math-verify", "latex2sympy2-extended", "sympy"),
 )
 
 

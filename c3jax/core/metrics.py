@@ -111,21 +111,28 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
 
 
 class Stopwatch:
-    """Wall-clock seconds by phase, since they were last taken."""
+    """Wall-clock seconds by phase, since they were last taken.
+
+    A phase inside another counts for itself alone.
+    """
 
     def __init__(self) -> None:
         self._since = time.monotonic()
         self._seconds: dict[str, float] = {}
+        self._inside = 0.0
 
     @contextlib.contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         """Counts what is inside; work on a device counts where it is waited for."""
         begin = time.monotonic()
+        before, self._inside = self._inside, 0.0
         try:
             yield
         finally:
             spent = time.monotonic() - begin
-            self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+            own = spent - self._inside
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + own
+            self._inside = before + spent
 
     def take(self) -> dict[str, float]:
         """The seconds of each phase and of "other"; the next reading starts anew."""

@@ -39,25 +39,6 @@ class Role:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
-    """What a dataset's own protocol allows in an answer, beyond equality.
-
-    Attributes:
-        tolerance: relative difference that two numbers may have.
-        percent: whether a percentage may be given with or without its sign.
-        chinese: whether numerals and units may be written in Chinese.
-    """
-
-    tolerance: float = 0.0
-    percent: bool = False
-    chinese: bool = False
-
-
-# Nothing is allowed: where a dataset says nothing.
-EXACT = Rules()
-
-
-@dataclasses.dataclass(frozen=True)
 class Script:
     """How a role's context is spelled in token ids around the messages it reads.
 
@@ -74,6 +55,35 @@ class Script:
     reads: tuple[int, ...]
     glue: tuple[tuple[int, ...], ...]
     opener: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a dataset lets an answer be, beside what is equal to its gold answer.
+
+    Attributes:
+        tolerance: how far a number may be from the gold one, as a fraction of it. 0 is
+            exact: 0.333 is not 1/3.
+        percent: whether a percent sign may be left out or added, 64 for 64%. Equal
+            values pass anyhow: 0.64 is 64%.
+        chinese: whether numerals and units may be Chinese: 一百二十, 三分之二, 3小时.
+        fallback: where the answer is looked for, the first place that has one wins:
+            "boxed", the last closed box; "hash", the last line that begins with ####;
+            "answer_is", what follows the last "answer is" or "答案是"; "last_number",
+            the last number of the text.
+        lowest_terms: whether a fraction must be in lowest terms if the gold one is, so
+            that 84/144 is not 7/12.
+    """
+
+    tolerance: float = 0.0
+    percent: bool = False
+    chinese: bool = False
+    fallback: tuple[str, ...] = ("boxed",)
+    lowest_terms: bool = False
+
+
+# Nothing is allowed: where a dataset says nothing.
+EXACT = Rules()
 
 
 @struct.dataclass

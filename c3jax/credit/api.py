@@ -20,11 +20,14 @@ class Estimator:
         siblings: whether it compares siblings of one context at every level, so that
             every role needs two alternatives; otherwise it compares whole episodes.
         memory: makes what it remembers between steps; () for most.
+        per_question: whether the credit of a question depends on no other, so that it
+            can be had before the others are scored; then it remembers nothing.
     """
 
     fn: Callable
     siblings: bool
     memory: Callable[[], object] = tuple
+    per_question: bool = True
 
 
 def _memoryless(fn):

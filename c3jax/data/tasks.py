@@ -6,8 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from c3jax.core import config as checks
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import overlap, pipeline, problems, rows
+from c3jax.data import overlap, pipeline, problems, programs, rows
 from c3jax.data.builders import origins, prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """Questions that are made, and somebody who shows how to answer them.
+
+    Attributes:
+        split: name -> a random-access sequence of items.
+        demonstrate: (item, rng, carelessness) -> a `problems.Demonstration`.
+        careless: how often demonstrations go wrong.
+    """
+
+    split: Callable[[str], Sequence]
+    demonstrate: Callable
+    careless: type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +34,14 @@ class Kind:
         test: "dataset/split" to be measured on.
         reward: who grades an answer, "math" or "code".
         rules: what is allowed in an answer to a question of the user's own.
+        generator: of the questions; None where they are read.
     """
 
     train: str
     test: str
     reward: str = "math"
     rules: Rules = EXACT
+    generator: Generator | None = None
 
 
 def _kind(train: str, test: str) -> Kind:
@@ -34,7 +51,21 @@ def _kind(train: str, test: str) -> Kind:
 
 
 TASKS = {
-    "problems": Kind("problems/train", "problems/test"),  # generated
+    "problems": Kind(
+        "problems/train",
+        "problems/test",
+        generator=Generator(
+            problems.Problems, problems.demonstrate, problems.Carelessness
+        ),
+    ),
+    "programs": Kind(
+        "programs/train",
+        "programs/test",
+        reward="code",
+        generator=Generator(
+            programs.Programs, programs.demonstrate, programs.Carelessness
+        ),
+    ),
     "math": _kind("math/train", "math500/test"),
     "gsm8k": _kind("gsm8k/train", "gsm8k/test"),
     "cmath": _kind("cmath/validation", "cmath/test"),
@@ -56,14 +87,13 @@ class Task:
         splits: "train" and "test" -> a random-access sequence of items, each with
             `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
         reward: who grades an answer, "math" or "code".
-        demonstrate: (item, rng, carelessness) -> a `problems.Demonstration`; None where
-            nobody can.
+        generator: of the questions, who demonstrates answers; None where they are read.
         report: what is in the splits and what was left out, in words.
     """
 
     splits: Mapping[str, Sequence]
     reward: str
-    demonstrate: Callable | None = None
+    generator: Generator | None = None
     report: str = ""
 
     def split(self, name: str) -> Sequence:
@@ -101,9 +131,9 @@ def load(
     """
     kind = checks.pick(TASKS, task, "data.task")
     _check(task, train, weights, test, source, near)
-    if task == "problems":
-        splits = {name: problems.Problems(name) for name in ("train", "test")}
-        return Task(splits, kind.reward, problems.demonstrate)
+    if kind.generator is not None:
+        splits = {name: kind.generator.split(name) for name in ("train", "test")}
+        return Task(splits, kind.reward, kind.generator)
     place = pathlib.Path(directory) if directory else prepared.default_directory()
     given = pathlib.Path(source) if source else None
 
@@ -174,9 +204,9 @@ def _told(found: overlap.Overlap, action: str) -> str:
 
 def _check(task, train, weights, test, source, near) -> None:
     """Refuses values that no question has to be read for."""
-    if task == "problems" and (train or weights or test or source):
+    if TASKS[task].generator is not None and (train or weights or test or source):
         raise ValueError(
-            "data.task='problems' generates its questions: data.train, data.weights, "
+            f"data.task={task!r} generates its questions: data.train, data.weights, "
             f"data.test and data.source must be empty. Pick one of {sorted(TASKS)} for "
             "questions of others, or your own."
         )

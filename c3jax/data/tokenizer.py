@@ -1,13 +1,13 @@
 """Tokenizers, all behind the interface of `transformers`.
 
-The embedded one, `words`, is kept in the repository: one token a word and one a number,
-since arithmetic over digit tokens takes a small model far longer to learn.
+The embedded ones are kept in the repository: one token a word and one a number, since
+arithmetic over digit tokens takes a small model far longer to learn.
 """
 
 import pathlib
 from collections.abc import Iterable
 
-from c3jax.data import problems
+from c3jax.data import problems, programs
 
 _HERE = pathlib.Path(__file__).parent
 SPECIAL = ("<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>")
@@ -18,19 +18,29 @@ _TEMPLATE = (
 )
 
 
+# What an embedded tokenizer knows: what questions are told in, and what roles are told.
+EMBEDDED = {
+    "words": (problems.vocabulary, "write the sum . work it out . reasoner actor :"),
+    "program_words": (
+        programs.vocabulary,
+        "write the steps program . reasoner actor :",
+    ),
+}
+
+
 def load(name: str):
-    """The tokenizer called `name`: "words", or a directory holding one.
+    """The tokenizer called `name`: one of `EMBEDDED`, or a directory holding one.
 
     Raises:
         ValueError: no such tokenizer, or one without an end token or chat template.
     """
     import transformers  # Slow to import, and only runs need it.
 
-    path = _HERE / name if name == "words" else pathlib.Path(name)
+    path = _HERE / name if name in EMBEDDED else pathlib.Path(name)
     if not (path / "tokenizer.json").exists():
         raise ValueError(
-            f"data.tokenizer={name!r}: there is no {path / 'tokenizer.json'}; give "
-            "'words' or a directory with a tokenizer."
+            f"data.tokenizer={name!r}: there is no {path / 'tokenizer.json'}; give one "
+            f"of {sorted(EMBEDDED)} or a directory with a tokenizer."
         )
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
     if tokenizer.eos_token_id is None or not tokenizer.chat_template:
@@ -41,23 +51,11 @@ def load(name: str):
     return tokenizer
 
 
-def embedded_words() -> list[str]:
-    """The vocabulary of "words": what problems are told in, and what roles are told."""
-    spoken = problems.vocabulary()
-    told = [
-        "write",
-        "the",
-        "sum",
-        ".",
-        "work",
-        "it",
-        "out",
-        ".",
-        "reasoner",
-        "actor",
-        ":",
-    ]
-    return spoken + sorted(set(told) - set(spoken))
+def embedded_words(name: str) -> list[str]:
+    """The vocabulary of an embedded tokenizer."""
+    vocabulary, told = EMBEDDED[name]
+    spoken = vocabulary()
+    return spoken + sorted({*told.split()} - {*spoken})
 
 
 def word_level(words: Iterable[str]):

@@ -1,26 +1,264 @@
-"""Terminal reward of a mathematical answer: the last box against the gold answer."""
+"""Terminal reward of a mathematical answer: what the text says against the gold answer.
 
-_OPEN = r"\boxed{"
+An answer is right if it has the value of the gold one, exactly, in the same brackets,
+and leaves nothing to work out that the gold answer does not leave. Text and fractions
+settle most answers at once; the others go to worker processes that may be killed.
+"""
+
+import atexit
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import os
+import re
+import threading
+from collections.abc import Sequence
+
+from c3jax.core import config, types
+from c3jax.reward import matching, pool, process
+
+# Characters at the end of a text that are looked at.
+_CONSIDERED = 4000
+_BRACE = re.compile(r"(?P<box>\\{1,2}boxed\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.S)
+_HASH = re.compile(r"^####[ \t]*(.*)$", re.M)
+_ANSWER_IS = re.compile(r"(?:answer|答案)\s*(?:is|是|为|[:：])[:：]?\s*([^\n]+)", re.I)
+_LAST_NUMBER = re.compile(r"(?<![\w)}.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?|\d+")
 
 
-def extract(text: str) -> str | None:
-    """The contents of the last `\\boxed{}` with balanced braces, stripped.
+def extract(text: str, fallback: Sequence[str] = ("boxed",)) -> str | None:
+    """The answer of a text, stripped: the last `\\boxed{}` with balanced braces.
+
+    Args:
+        text: of which the last 4,000 characters count.
+        fallback: where to look, in this order; see `core.types.Rules`.
 
     Returns:
-        None where there is no such box: the answer is malformed.
+        None where there is no answer: the text is malformed.
+
+    Raises:
+        ValueError: no such place to look.
     """
-    start = text.rfind(_OPEN)
-    while start >= 0:
-        depth = 1
-        for end in range(start + len(_OPEN), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                return text[start + len(_OPEN) : end].strip()
-        # An unclosed box hides no earlier, closed one.
-        start = text.rfind(_OPEN, 0, start)
+    text = text[-_CONSIDERED:]
+    for name in fallback:
+        if found := config.pick(FALLBACKS, name, "fallback")(text):
+            return found
     return None
 
 
-def score(text: str, answer: str) -> float:
-    """1.0 if the last box of `text` holds exactly `answer`, otherwise 0.0."""
-    return float(extract(text) == answer.strip())
+def _boxed(text: str) -> str:
+    """The contents of the box that begins last, of those that are closed."""
+    opened, found = [], (-1, -1)
+    for brace in _BRACE.finditer(text):
+        if brace["close"] and opened:
+            begin, is_box = opened.pop()
+            if is_box:
+                found = max(found, (begin, brace.start()))
+        elif brace["box"] or brace["open"]:
+            opened.append((brace.end(), bool(brace["box"])))
+    return text[slice(*found)].strip() if found[0] >= 0 else ""
+
+
+def _hash(text: str) -> str:
+    return _last(_HASH, text)
+
+
+def _answer_is(text: str) -> str:
+    """What follows the last "answer is", up to the end of the sentence."""
+    said = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
+    return said.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
+
+
+def _last_number(text: str) -> str:
+    return _last(_LAST_NUMBER, text)
+
+
+def _last(pattern: re.Pattern, text: str) -> str:
+    found = pattern.findall(text)
+    return found[-1].strip() if found else ""
+
+
+FALLBACKS = {
+    "boxed": _boxed,
+    "hash": _hash,
+    "answer_is": _answer_is,
+    "last_number": _last_number,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What became of one answer; at most one of the four is true.
+
+    Attributes:
+        correct: it is the gold answer.
+        malformed: the text has no answer.
+        timeout: judging it took too long; it counts as wrong.
+        died: judging it ended a worker twice; it counts as wrong.
+    """
+
+    correct: bool = False
+    malformed: bool = False
+    timeout: bool = False
+    died: bool = False
+
+    @property
+    def reward(self) -> float:
+        """1.0 or 0.0."""
+        return float(self.correct)
+
+
+class Verifier:
+    """Judges what needs an algebra system, in processes of its own.
+
+    They start with the first answer that does. What was judged is remembered, and what
+    is being judged is not judged twice.
+    """
+
+    def __init__(
+        self, workers: int | None = None, limit_s: float = 5.0, remembered: int = 16384
+    ):
+        """Starts nothing yet.
+
+        Args:
+            workers: processes; None for one a core, eight at most.
+            limit_s: wall-clock seconds for one answer.
+            remembered: judgements that are kept, those used last.
+        """
+        self._workers = workers or min(8, os.cpu_count() or 1)
+        self._limit_s, self._pool = limit_s, None
+        self._known, self._remembered = collections.OrderedDict(), remembered
+        self._lock = threading.Lock()
+
+    def submit(
+        self, gold: str, said: str, rules: types.Rules
+    ) -> concurrent.futures.Future:
+        """Whether an answer is the gold one, as a future; see `matching.same`."""
+        key = (gold, said, rules)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+            if self._pool is None:
+                start = functools.partial(process.Process, "c3jax.reward.algebra")
+                self._pool = pool.Pool(start, self._workers, self._limit_s)
+            request = {"gold": gold, "said": said, "rules": dataclasses.asdict(rules)}
+            future = self._known[key] = self._pool.submit(request)
+            if len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        future.add_done_callback(functools.partial(self._forget_failed, key))
+        return future
+
+    def _forget_failed(self, key: tuple, future: concurrent.futures.Future) -> None:
+        """A timeout says as much of the machine as of the answer."""
+        if future.exception() is not None:
+            with self._lock:
+                self._known.pop(key, None)
+
+    def close(self) -> None:
+        """Kills the workers; what was not judged by then counts as died."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+_sharing = threading.Lock()
+
+
+def shared() -> Verifier:
+    """The verifier of this process, started by whoever asks for it first."""
+    with _sharing:
+        return _shared()
+
+
+@functools.cache
+def _shared() -> Verifier:
+    verifier = Verifier()
+    atexit.register(verifier.close)
+    return verifier
+
+
+class Pending:
+    """Verdicts that are on their way."""
+
+    def __init__(self, found: list[Verdict | concurrent.futures.Future]):
+        self._found = found
+
+    def result(self) -> list[Verdict]:
+        """Waits for all of them.
+
+        Returns:
+            One a text, in order.
+        """
+        return [f if isinstance(f, Verdict) else _verdict(f) for f in self._found]
+
+
+def submit(
+    texts: Sequence[str],
+    answers: Sequence[str],
+    rules: types.Rules = types.Rules(),  # noqa: B008, it is frozen
+    verifier: Verifier | None = None,
+) -> Pending:
+    """Begins to judge texts; from any thread.
+
+    Args:
+        texts: what was said.
+        answers: the gold answer to each.
+        rules: what else may be right.
+        verifier: None for `shared()`, which starts only if an answer needs it.
+
+    Raises:
+        ValueError: not as many answers as texts.
+    """
+    if len(texts) != len(answers):
+        raise ValueError(
+            f"{len(texts)} texts and {len(answers)} answers: give one answer a text."
+        )
+    pairs = zip(texts, answers, strict=True)
+    return Pending([_begin(text, gold, rules, verifier) for text, gold in pairs])
+
+
+def _begin(text, gold, rules, verifier) -> Verdict | concurrent.futures.Future:
+    said = extract(text, rules.fallback)
+    if said is None:
+        return Verdict(malformed=True)
+    try:
+        return Verdict(correct=matching.same(gold, said, rules))
+    except matching.Undecided:
+        return (verifier or shared()).submit(gold, said, rules)
+
+
+def _verdict(future: concurrent.futures.Future) -> Verdict:
+    try:
+        return Verdict(correct=future.result())
+    except pool.Overrun:
+        return Verdict(timeout=True)
+    except pool.Died:
+        return Verdict(died=True)
+
+
+def grade(
+    texts: Sequence[str],
+    answers: Sequence[str],
+    rules: types.Rules = types.Rules(),  # noqa: B008
+    verifier: Verifier | None = None,
+) -> list[Verdict]:
+    """What became of each text; see `submit`."""
+    return submit(texts, answers, rules, verifier).result()
+
+
+def scores(
+    texts: Sequence[str],
+    answers: Sequence[str],
+    rules: types.Rules = types.Rules(),  # noqa: B008
+) -> list[float]:
+    """1.0 for each text that gives its answer, otherwise 0.0; see `submit`."""
+    return [verdict.reward for verdict in grade(texts, answers, rules)]
+
+
+def score(text: str, answer: str, rules: types.Rules = types.Rules()) -> float:  # noqa: B008
+    """1.0 if a text gives the answer, otherwise 0.0; see `submit`.
+
+    >>> score(r"so it is \\boxed{\\frac{3}{4}}", "0.75")
+    1.0
+    """
+    return scores([text], [answer], rules)[0]

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from c3jax.core import keys, stats
-from c3jax.reward import math
 from c3jax.rollout import contexts, desks
+from c3jax.train import scoring
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -27,8 +27,15 @@ class Graded:
     spent: Spent
 
 
-def grade(setup: Setup, team: contexts.Team, questions, items: list, turns) -> Graded:
-    """Scores every answer of a batch of trees against its question's gold answer.
+def submit(
+    setup: Setup,
+    team: contexts.Team,
+    questions,
+    items: list,
+    turns,
+    scorer: scoring.Scorer,
+) -> Callable[[], Graded]:
+    """Hands over every answer of a batch of trees to be scored.
 
     Args:
         setup: of the run.
@@ -36,28 +43,37 @@ def grade(setup: Setup, team: contexts.Team, questions, items: list, turns) -> G
         questions: heads of B questions, on the devices or not.
         items: the same questions.
         turns: one a role.
+        scorer: of the run.
+
+    Returns:
+        What to call for the rewards; it waits for them.
     """
     turns, questions = jax.device_get((turns, questions))
     texts = setup.texts(turns[-1])
     each = len(texts) // len(items)
-    gold = [item.answer for item in items for _ in range(each)]
-    reward = [
-        math.score(text, answer) for text, answer in zip(texts, gold, strict=True)
-    ]
+    grades = scorer.submit(texts, [item for item in items for _ in range(each)])
     said = [turn for level, turn in enumerate(turns) if level not in team.silenced]
-    return Graded(
-        reward=np.array(reward, np.float32).reshape(
-            len(items), *team.protocol.branching
-        ),
-        spent=Spent(
-            evaluator_calls=len(reward),
-            malformed=sum(math.extract(text) is None for text in texts),
-            messages=sum(turn.length.size for turn in said),
-            truncated=sum(int((~turn.ended).sum()) for turn in said),
-            generated_tokens=sum(int(turn.length.sum()) for turn in said),
-            prefilled_tokens=contexts.prefilled(team, questions, turns),
-        ),
+    spent = Spent(
+        evaluator_calls=len(texts),
+        messages=sum(turn.length.size for turn in said),
+        truncated=sum(int((~turn.ended).sum()) for turn in said),
+        generated_tokens=sum(int(turn.length.sum()) for turn in said),
+        prefilled_tokens=contexts.prefilled(team, questions, turns),
     )
+
+    def graded():
+        found = grades()
+        reward = np.array([grade.reward for grade in found], np.float32)
+        return Graded(
+            reward=reward.reshape(len(items), *team.protocol.branching),
+            spent=dataclasses.replace(
+                spent,
+                malformed=sum(grade.malformed for grade in found),
+                timed_out=sum(grade.timed_out for grade in found),
+            ),
+        )
+
+    return graded
 
 
 class Evaluation(NamedTuple):
@@ -93,13 +109,17 @@ def shown(name: str) -> str:
 
 
 def measure(
-    params: dict, setup: Setup, stop: Callable[[], bool] = lambda: False
+    params: dict,
+    setup: Setup,
+    scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
     """Greedy accuracy and pass@k on the test questions.
 
     Args:
         params: the policy.
         setup: of the run.
+        scorer: from `scoring.started`.
         stop: asked between batches.
 
     Returns:
@@ -119,12 +139,14 @@ def measure(
             teams[f"without {role.name}"] = sampled.replace(silenced=(level,))
     solved, spent = {}, Spent()
     for name, team in teams.items():
-        rewards = []
-        for graded in _graded(params, setup, team):
-            rewards.append(graded.reward.reshape(graded.reward.shape[0], -1))
-            spent += graded.spent
+        rewards, waiting = [], []
+        for pending in _graded(params, setup, team, scorer):
+            waiting.append(pending)
             if stop():
                 return None
+        for graded in (pending() for pending in waiting):
+            rewards.append(graded.reward.reshape(graded.reward.shape[0], -1))
+            spent += graded.spent
         solved[name] = np.concatenate(rewards) == 1  # [questions, episodes]
     correct = solved.pop("sampled").sum(1)
     for k in sorted({1, *c.k}):
@@ -133,8 +155,8 @@ def measure(
     return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
 
 
-def _graded(params, setup, team):
-    """The test questions as graded trees, a batch at a time."""
+def _graded(params, setup, team, scorer):
+    """The test questions as trees that are being scored, a batch at a time."""
     c = setup.config.evaluate
     test, key = setup.task.split("test"), keys.stream(setup.config.seed, "evaluate")
     for begin in range(0, c.questions, c.batch_size):
@@ -147,4 +169,4 @@ def _graded(params, setup, team):
             lambda leaf: leaf[: len(items)],  # noqa: B023
             jax.device_get((questions, turns)),
         )
-        yield grade(setup, team, questions, items, turns)
+        yield submit(setup, team, questions, items, turns, scorer)

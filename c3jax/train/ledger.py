@@ -11,6 +11,7 @@ class Spent:
     Attributes:
         evaluator_calls: answers scored.
         malformed: those of them without an answer that can be read.
+        timed_out: those of them that a verifier gave up at its time limit.
         messages: messages sampled, of all roles.
         truncated: those of them cut at their limit.
         generated_tokens: sampled tokens, end tokens included.
@@ -21,6 +22,7 @@ class Spent:
 
     evaluator_calls: int = 0
     malformed: int = 0
+    timed_out: int = 0
     messages: int = 0
     truncated: int = 0
     generated_tokens: int = 0
@@ -39,6 +41,7 @@ class Spent:
             **{name: getattr(self, name) for name in names},
             "truncated_frac": self.truncated / max(self.messages, 1),
             "malformed_frac": self.malformed / max(self.evaluator_calls, 1),
+            "timed_out_frac": self.timed_out / max(self.evaluator_calls, 1),
         }
         return {prefix + name: value for name, value in figures.items()}
 

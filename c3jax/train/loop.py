@@ -5,21 +5,20 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from c3jax.core import files, keys, metrics
+from c3jax.core import files, metrics
 from c3jax.core import mesh as meshes
-from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.data import buckets, pipeline
-from c3jax.rollout import desks, tree
 from c3jax.train import (
     checkpoint,
     evaluate,
+    growth,
     pieces,
+    scoring,
     summary,
     trees,
     update,
@@ -83,7 +82,10 @@ def run(
         ValueError: a checkpoint is damaged.
     """
     c = setup.config
-    with checkpoint.Store(workdir / "checkpoints", _keeps(setup)) as store:
+    with (
+        checkpoint.Store(workdir / "checkpoints", _keeps(setup)) as store,
+        scoring.started(setup) as scorer,
+    ):
         begun = _begin(setup, store, workdir, cache, stop)
         if begun is None:
             return
@@ -95,12 +97,12 @@ def run(
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
-            grown = grow(setup, state, step, items, watch)
+            grown = growth.grow(setup, state, step, items, scorer, watch)
 
             if _is_due(setup, step) and record.evaluated < step:
                 trees.save(workdir, setup, step, items, grown)
                 with watch("evaluate"):
-                    found = evaluate.measure(state.params, setup, stop)
+                    found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
                     spent = found.spent
                     if step == c.train.steps:  # These trees were only looked at.
@@ -119,10 +121,11 @@ def run(
                 break
 
             with watch("update"):
-                state = state.replace(memory=grown.memory)
-                state, stats = update_step(state, credited(setup, grown, reference))
+                scored = growth.credited(setup, grown, reference, watch)
+                state, stats = update_step(state, grown.groups, scored)
                 stats = {name: float(value) for name, value in stats.items()}
-            spent = grown.graded.spent + Spent(trained_tokens=grown.trained(setup))
+                state = state.replace(memory=grown.memory)
+            spent = grown.graded.spent + Spent(trained_tokens=grown.trained())
             record = record.replace(
                 step=step + 1, next_index=record.next_index + len(items)
             ).spend("train", spent, seconds := watch.take())
@@ -196,88 +199,32 @@ def _begin(setup, store, workdir, cache, stop):
     return state, record, reference
 
 
-class Grown(NamedTuple):
-    """One step's trees, scored and credited.
-
-    Attributes:
-        questions: heads of B questions.
-        turns: one a role.
-        load: how well the writing kept the devices busy.
-        graded: rewards of the leaves.
-        advantage: per role, [B, N, K].
-        memory: what the estimator remembers from here on.
-    """
-
-    questions: Questions
-    turns: tuple[Turn, ...]
-    load: desks.Load
-    graded: evaluate.Graded
-    advantage: tuple
-    memory: object
-
-    def trained(self, setup: Setup) -> int:
-        """Tokens that an update takes its loss over."""
-        return self.graded.spent.generated_tokens * setup.config.train.epochs
-
-
-def grow(
-    setup: Setup,
-    state: update.TrainState,
-    step: int,
-    items: list,
-    watch: metrics.Stopwatch,
-) -> Grown:
-    """Samples, scores and credits the trees of one step; changes nothing."""
-    key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
-    with watch("rollout"):
-        questions = setup.questions(items)
-        turns, load = desks.grow(state.params, setup.team, questions, key)
-        turns = jax.block_until_ready(turns)
-    with watch("score"):
-        graded = evaluate.grade(setup, setup.team, questions, items, turns)
-        evidence = Evidence(graded.reward, setup.team.protocol.spans)
-        advantage, memory = setup.estimator.fn(
-            evidence, state.memory, std=setup.config.credit.std
-        )
-    return Grown(questions, turns, load, graded, advantage, memory)
-
-
-def credited(setup: Setup, grown: Grown, reference: dict | None) -> update.Scored:
-    """What the update reads; with a reference policy, its log-probabilities too."""
-    ref_logp = None
-    if reference is not None:
-        ref_logp = _all_logp(reference, setup.team, grown.questions, grown.turns)
-    advantage = setup.place(grown.advantage)
-    return update.Scored(grown.questions, grown.turns, advantage, ref_logp)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _all_logp(params, team, questions, turns):
-    return tuple(
-        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
-    )
-
-
 def compiled_update(setup: Setup) -> Callable:
-    """(state, scored) -> (state, statistics); see `update.compiled` and `pieces`."""
+    """(state, groups, scored groups) -> (state, statistics).
+
+    One program where everything is at hand at once, `update.update`; otherwise
+    `pieces`, which begins with groups that are scored while others are not.
+    """
     static = dict(team=setup.team, objective=setup.objective, optimise=optimiser(setup))
     state = abstract_state(setup)
-    if setup.config.train.buckets:
+    if setup.config.train.buckets or setup.config.train.groups > 1:
         return pieces.compiled(**static, sizes=piece_sizes(setup), state=state)
-    return update.compiled(functools.partial(update.update, **static), state)
+    step = update.compiled(functools.partial(update.update, **static), state)
+    return lambda state, groups, scored: step(state, *scored)
 
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
     """Padded sizes by the lengths of the first questions and the limits of messages."""
     count, limit = setup.config.train.buckets, setup.config.data.prompt_tokens
+    roles = setup.team.protocol.roles
+    if not count:
+        return pieces.Sizes((limit,), tuple((role.max_tokens,) for role in roles))
     source = setup.task.split("train")
     some = [source[i] for i in range(min(len(source), 2048))]
     heads = setup.encode(some).lengths
     return pieces.Sizes(
         heads=buckets.choose([*np.max(heads, 0), limit], count),
-        messages=tuple(
-            buckets.ladder(role.max_tokens, count) for role in setup.team.protocol.roles
-        ),
+        messages=tuple(buckets.ladder(role.max_tokens, count) for role in roles),
     )
 
 

@@ -4,6 +4,9 @@
 a minibatch are sorted by length and cut into `objective.accumulate` pieces; each piece
 is cropped to the smallest of a few sizes, its gradient computed by the program of that
 size, and the sum applied. The gradient is the same: padding never had a part in it.
+
+Where a batch comes in groups that are scored one after the other, a minibatch is some
+whole groups, and the pieces of a group are computed as soon as it is scored.
 """
 
 import dataclasses
@@ -72,7 +75,10 @@ def compiled(
     sizes: Sizes,
     state: update.TrainState,
 ) -> Callable:
-    """(state, scored) -> (state, statistics), as `update.compiled` of `update.update`.
+    """(state, groups, scored) -> (state, statistics); see `update.update`.
+
+    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
+    and may take its time.
 
     Args:
         team: static description.
@@ -107,12 +113,15 @@ def compiled(
         norm = optax.tree.norm(total)
         return state.replace(params=params, opt_state=opt_state), norm
 
-    def step(state, batch):
-        cuts, tokens = _cut(batch, objective, sizes)
-        seen = []
+    def step(state, groups, scored):
+        cuts, tokens = _cut(groups, objective, sizes)
+        seen, here, scored = [], [], iter(scored)
         for minibatch, count in [*zip(cuts, tokens, strict=True)] * objective.epochs:
             total, found = nothing(state.params), []
-            for chosen, size in minibatch:
+            for group, chosen, size in minibatch:
+                if group == len(here):
+                    here.append(next(scored))
+                batch = here[group]
                 total, stats = add(total, state.params, batch, chosen, count, size)
                 found.append(stats)
             state, norm = apply(state, total)
@@ -129,24 +138,37 @@ def _stacked(stats: list[dict]) -> dict:
     return jax.tree.map(lambda *values: jnp.stack(values), *stats)
 
 
-def _cut(batch: update.Scored, objective: update.Objective, sizes: Sizes):
-    """Per minibatch, [(indices, size of a piece)], and the number of its tokens."""
+def _cut(groups, objective: update.Objective, sizes: Sizes):
+    """Per minibatch, [(group, indices in it, size of a piece)], and its tokens."""
+    cuts = [[] for _ in range(objective.minibatches)]
+    tokens = [0] * objective.minibatches
+    # A minibatch is some groups, or of one group every n-th question.
+    each = max(1, len(groups) // objective.minibatches)
+    pieces = max(1, objective.accumulate // each)
+    for number, group in enumerate(groups):
+        rungs, spoken = _lengths(group, sizes)
+        parts = objective.minibatches if len(groups) == 1 else 1
+        for first in range(parts):
+            whole = np.arange(first, len(rungs), parts)
+            # The largest sizes first: what does not fit in memory is seen at once.
+            order = whole[np.lexsort((rungs[whole, 0], rungs[whole, 1]))]
+            minibatch = number // each + first
+            tokens[minibatch] += int(spoken[whole].sum())
+            cuts[minibatch] += [
+                (number, piece, sizes.at(*rungs[piece].min(0)))
+                for piece in order.reshape(pieces, -1)
+            ]
+    return cuts, tokens
+
+
+def _lengths(group, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """[B, 2] rungs of a group's questions, and [B] tokens of their messages."""
     heads, lengths = jax.device_get(
-        (batch.questions.lengths, tuple(turn.length for turn in batch.turns))
+        (group.questions.lengths, tuple(turn.length for turn in group.turns))
     )
     flat = [each.reshape(len(each), -1) for each in lengths]
-    longest = [each.max(-1) for each in flat]
-    spoken = sum(each.sum(-1) for each in flat)
-    rungs = sizes.rungs(np.max(heads, 0), longest)
-    cuts, tokens = [], []
-    for first in range(objective.minibatches):
-        whole = np.arange(first, len(rungs), objective.minibatches)
-        # The largest sizes first: what does not fit in memory is seen at once.
-        order = whole[np.lexsort((rungs[whole, 0], rungs[whole, 1]))]
-        pieces = order.reshape(objective.accumulate, -1)
-        cuts.append([(piece, sizes.at(*rungs[piece].min(0))) for piece in pieces])
-        tokens.append(int(spoken[whole].sum()))
-    return cuts, tokens
+    rungs = sizes.rungs(np.max(heads, 0), [each.max(-1) for each in flat])
+    return rungs, sum(each.sum(-1) for each in flat)
 
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:

@@ -15,7 +15,7 @@ from c3jax.core import config as checks
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
-from c3jax.data import problems, tasks, tokenizer
+from c3jax.data import tasks, tokenizer
 from c3jax.policy import decoder
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
@@ -30,13 +30,15 @@ SECTIONS = {
         *("overlap", "tokenizer", "prompt_tokens"),
     ),
     "protocol": ("name", "budget", "branching"),
+    "reward": ("workers", "timeout_s", "memory_mb", "bubblewrap", "accept"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
     ),
     "train": (
-        *("steps", "batch_size", "minibatches", "accumulate", "buckets", "epochs"),
+        *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
+        "epochs",
         *("clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
@@ -135,6 +137,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
     task = _questions(config)
+    _check_careless(config, task)
     words = tokenizer.load(config.data.tokenizer)
     compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
     checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
@@ -172,11 +175,6 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         ),
     )
     setup.abstract_params()
-    if config.warm_start.steps and task.demonstrate is None:
-        raise ValueError(
-            f"warm_start.steps={config.warm_start.steps}: data.task="
-            f"{config.data.task!r} has no demonstrations; set it to 0."
-        )
     return setup
 
 
@@ -207,12 +205,13 @@ def _questions(config) -> tasks.Task:
 def _check_numbers(config) -> None:
     positive = {
         "train": (
-            *("steps", "batch_size", "minibatches", "accumulate", "epochs"),
+            *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
             *("clip", "lr", "checkpoint_every"),
         ),
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
         "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
+        "reward": ("timeout_s", "memory_mb"),
         "sampling": ("temperature", "top_p"),
     }
     for section, names in positive.items():
@@ -223,6 +222,7 @@ def _check_numbers(config) -> None:
         "train": ("warmup", "kl", "weight_decay", "buckets"),
         "warm_start": ("steps", "warmup"),
         "evaluate": ("trees",),
+        "reward": ("workers",),
         "sampling": ("top_k", "min_tokens", "at_once"),
     }
     for section, names in counts.items():
@@ -236,14 +236,6 @@ def _check_numbers(config) -> None:
             f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
             "whole vocabulary for every token; set sampling.top_k, say to 20."
         )
-    checks.only_keys(
-        config.warm_start.careless,
-        [f.name for f in dataclasses.fields(problems.Carelessness)],
-        "warm_start.careless",
-    )
-    for name, value in config.warm_start.careless.items():
-        field = f"warm_start.careless.{name}"
-        checks.require(0 <= value <= 1, field, value, "a probability")
     k, n = tuple(config.evaluate.k), config.evaluate.samples
     checks.require(
         all(isinstance(each, int) and 1 <= each <= n for each in k),
@@ -253,14 +245,41 @@ def _check_numbers(config) -> None:
     )
 
 
+def _check_careless(config, task: tasks.Task) -> None:
+    if not config.warm_start.steps:
+        return
+    if task.generator is None:
+        raise ValueError(
+            f"warm_start.steps={config.warm_start.steps}: data.task="
+            f"{config.data.task!r} has no demonstrations; set it to 0."
+        )
+    known = [field.name for field in dataclasses.fields(task.generator.careless)]
+    given = config.warm_start.careless
+    checks.only_keys(given, known, "warm_start.careless")
+    for name, value in given.items():
+        field = f"warm_start.careless.{name}"
+        checks.require(0 <= value <= 1, field, value, "a probability")
+
+
 def _check_batches(config, parts: int) -> None:
     """Every batch of questions is a whole number a device, a piece of one too."""
     c = config.train
-    step = c.minibatches * c.accumulate * parts
+    each = max(1, c.groups // c.minibatches)
+    if c.groups > 1 and (
+        c.groups % c.minibatches or (c.accumulate > each and c.accumulate % each)
+    ):
+        raise ValueError(
+            f"train.groups={c.groups} does not go with train.minibatches="
+            f"{c.minibatches} of train.accumulate={c.accumulate} pieces: a minibatch "
+            "is some whole groups, and a group some whole pieces. Try train.groups="
+            f"{c.minibatches * c.accumulate}."
+        )
+    step = max(c.groups, c.minibatches * c.accumulate) * parts
     if c.batch_size % step:
         raise ValueError(
-            f"train.batch_size={c.batch_size} does not split into train.minibatches="
-            f"{c.minibatches} of train.accumulate={c.accumulate} pieces over mesh.data "
+            f"train.batch_size={c.batch_size} does not split into train.groups="
+            f"{c.groups}, train.minibatches={c.minibatches} of train.accumulate="
+            f"{c.accumulate} pieces over mesh.data "
             f"* mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
             f"{-(-c.batch_size // step) * step}."
         )

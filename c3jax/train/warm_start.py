@@ -163,7 +163,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
     ordered = pipeline.order(setup.task.split("train"), setup.config.seed)
     batches = pipeline.Batches(ordered, c.batch_size)
-    careless = problems.Carelessness(**c.careless)
+    careless = setup.task.generator.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
     for step in range(begin, c.steps):
@@ -172,7 +172,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
             random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
         ]
         shown = [
-            setup.task.demonstrate(item, rng, careless)
+            setup.task.generator.demonstrate(item, rng, careless)
             for item, rng in zip(items, rngs, strict=True)
         ]
         turns = demonstrated(setup, shown)

@@ -89,3 +89,12 @@ def test_phases_and_other_add_up_to_the_time_that_passed():
 def test_fields_that_tell_time_are_known_by_their_name():
     assert all(map(metrics.is_wall_clock, ["time", "seconds/rollout", "total/seconds"]))
     assert not metrics.is_wall_clock("total/evaluator_calls")
+
+
+def test_a_phase_inside_another_counts_for_itself_alone(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 7.0, 8.0, 10.0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
+    watch = metrics.Stopwatch()
+    with watch("outer"), watch("inner"):
+        pass
+    assert watch.take() == {"inner": 4.0, "outer": 3.0, "other": 3.0}

@@ -25,11 +25,13 @@ def test_a_number_is_one_token_and_so_is_a_change(words):
     assert [len(words.encode(number)) for number in numbers] == [1] * 102
 
 
-def test_the_kept_tokenizer_is_the_one_that_is_built(words):
-    built = tokenizer.word_level(tokenizer.embedded_words())
-    assert built.get_vocab() == words.get_vocab()
-    assert built.chat_template == words.chat_template
-    assert built.eos_token_id == words.eos_token_id == 2
+@pytest.mark.parametrize("name", tokenizer.EMBEDDED)
+def test_a_kept_tokenizer_is_the_one_that_is_built(name):
+    kept = tokenizer.load(name)
+    built = tokenizer.word_level(tokenizer.embedded_words(name))
+    assert built.get_vocab() == kept.get_vocab()
+    assert built.chat_template == kept.chat_template
+    assert built.eos_token_id == kept.eos_token_id == 2
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-from c3jax.train import evaluate, warm_start
+from c3jax.train import evaluate, scoring, warm_start
 from tests import support
 
 SMALL = {
@@ -13,7 +13,9 @@ SMALL = {
 
 def measured(batch_size, **options):
     setup = support.math_setup(evaluate__batch_size=batch_size, **SMALL)
-    return evaluate.measure(warm_start.initial_params(setup), setup, **options)
+    params = warm_start.initial_params(setup)
+    with scoring.started(setup) as scorer:
+        return evaluate.measure(params, setup, scorer, **options)
 
 
 def test_an_evaluation_does_not_depend_on_how_questions_are_batched():

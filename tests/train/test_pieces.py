@@ -70,7 +70,7 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole():
     mesh, abstract, state = state_on(2)
     team, batch = team.replace(mesh=mesh), jax.device_put(batch, meshes.batch(mesh))
     step = pieces.compiled(team, OBJECTIVE, OPTIMISE, SIZES, abstract)
-    state, stats = step(state, batch)
+    state, stats = step(state, [batch], [batch])
     assert int(state.step) == 1
     for name, value in wanted.items():
         np.testing.assert_allclose(stats[name], value, rtol=1e-4, atol=1e-6)
@@ -83,13 +83,13 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole():
 
 def test_a_piece_is_as_large_as_its_longest_question_and_message():
     _, batch = scored()
-    cuts, tokens = pieces._cut(batch, OBJECTIVE, SIZES)
+    cuts, tokens = pieces._cut([batch], OBJECTIVE, SIZES)
     lengths = np.asarray(batch.questions.lengths[0])
     longest = [np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.turns]
-    assert sorted(np.concatenate([i for cut in cuts for i, _ in cut])) == [*range(8)]
-    sizes = {size for cut in cuts for _, size in cut}
+    assert sorted(np.concatenate([i for cut in cuts for _, i, _ in cut])) == [*range(8)]
+    sizes = {size for cut in cuts for *_, size in cut}
     assert 1 < len(sizes) <= SIZES.programs
-    for chosen, (head, messages) in (piece for cut in cuts for piece in cut):
+    for _, chosen, (head, messages) in (piece for cut in cuts for piece in cut):
         assert lengths[chosen].max() <= head
         for each, size in zip(longest, messages, strict=True):
             assert each[chosen].max() <= size

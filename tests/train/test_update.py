@@ -11,7 +11,7 @@ import pytest
 from c3jax.core import keys, metrics
 from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
-from c3jax.train import loop, update, warm_start
+from c3jax.train import evaluate, growth, ledger, loop, scoring, update, warm_start
 from tests import support
 
 SMALL = {
@@ -28,15 +28,20 @@ def one_step(setup, step=0):
     update_step = loop.compiled_update(setup)
     source = setup.task.split("train")
     items = [source[i] for i in range(setup.config.train.batch_size)]
-    grown = loop.grow(setup, state, step, items, metrics.Stopwatch())
-    # Random answers are all wrong, so the advantages are made up.
+    watch = metrics.Stopwatch()
+    with scoring.started(setup) as scorer:
+        grown = growth.grow(setup, state, step, items, scorer, watch)
+    # Random answers are all wrong, so the rewards are made up.
     rng = np.random.default_rng(0)
-    advantage = tuple(
-        np.float32(rng.standard_normal(turn.length.shape)) for turn in grown.turns
-    )
-    grown = grown._replace(advantage=advantage)
+    groups = []
+    for group in grown.groups:
+        shape = (group.questions.uid.shape[0], *setup.team.protocol.branching)
+        made_up = evaluate.Graded(np.float32(rng.random(shape)), ledger.Spent())
+        groups.append(group._replace(graded=functools.partial(lambda x: x, made_up)))
+    grown = growth.Grown(setup, state.memory, groups)
     reference = jax.tree.map(jnp.copy, state.params) if setup.config.train.kl else None
-    state, stats = update_step(state, loop.credited(setup, grown, reference))
+    scored = growth.credited(setup, grown, reference, watch)
+    state, stats = update_step(state, groups, scored)
     return state, grown, stats
 
 
@@ -48,6 +53,26 @@ def on_one_device():
 def test_training_starts_from_the_log_probabilities_of_sampling():
     _, _, stats = on_one_device()
     assert float(stats["logp_gap"]) < 1e-5
+
+
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_groups_that_are_scored_one_by_one_take_the_same_step(minibatches):
+    """Each group is rewarded when it is asked for, in turn; with epochs, too."""
+    small = {**SMALL, "train__minibatches": minibatches}
+    state, grown, stats = one_step(support.math_setup(**small, train__groups=4))
+    assert [g.questions.uid.shape[0] for g in grown.groups] == [2] * 4
+    if minibatches > 1:  # Groups are other minibatches than every second question.
+        assert stats["grad_norm"] > 0
+        return
+    wanted, other, wanted_stats = on_one_device()
+    for mine, theirs in zip(*jax.device_get((grown.turns, other.turns)), strict=True):
+        np.testing.assert_array_equal(mine.tokens, theirs.tokens)
+    for name, value in wanted_stats.items():
+        np.testing.assert_allclose(stats[name], value, rtol=1e-4, atol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+        *jax.device_get((state.params, wanted.params)),
+    )
 
 
 @pytest.mark.parametrize("mesh", [{}, {"mesh__data": 2, "mesh__fsdp": 4}])
@@ -156,8 +181,10 @@ def test_nothing_is_compiled_again_after_the_first_step():
     before = tree.grow._cache_size()
     for index in range(3):
         items = [source[8 * index + i] for i in range(8)]
-        grown = loop.grow(setup, state, index, items, metrics.Stopwatch())
-        state, _ = once(state, loop.credited(setup, grown, None))
+        watch = metrics.Stopwatch()
+        with scoring.started(setup) as scorer:
+            grown = growth.grow(setup, state, index, items, scorer, watch)
+        state, _ = once(state, *growth.credited(setup, grown, None, watch))
     assert once._cache_size() == 1
     assert tree.grow._cache_size() <= before + 1
 

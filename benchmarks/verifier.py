@@ -1,0 +1,327 @@
+"""Whether the maths verifier can be trusted, and how fast it is.
+
+    python -m benchmarks.verifier --data=DIR
+
+DIR holds `math_train`, `math_test`, `gsm8k_train`, `gsm8k_test`, `cmath_validation` and
+`cmath_test`, each `.jsonl.gz` with the field "answer". Every gold answer is judged in a
+box against itself and against another question's; `variants` makes other spellings,
+near misses and expressions that were not worked out; hostile answers must neither hang
+nor crash. Seeds are fixed.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import pathlib
+import random
+import time
+
+from benchmarks import bench, evaluator, variants
+from c3jax.core import types
+from c3jax.reward import math
+
+SETS = {
+    "MATH train": ("math_train", types.Rules()),
+    "MATH test": ("math_test", types.Rules()),
+    "GSM8K train": ("gsm8k_train", types.Rules()),
+    "GSM8K test": ("gsm8k_test", types.Rules()),
+    "CMATH validation": ("cmath_validation", types.Rules(chinese=True)),
+    "CMATH test": ("cmath_test", types.Rules(chinese=True)),
+}
+# (gold, box). What is not right must not be paid, whatever it costs to find out.
+HOSTILE = [
+    *[
+        ("5", box)
+        for box in ("9^{9^{9^{9}}}", "99999999!", "2^{999999999999}", "((9!)!)!")
+    ],
+    *[("x^2", box) for box in ("x^{9^{9^{9}}}", "(x+1)^{99999999}", "x!!!!!!!!")],
+    ("5", "9" * 1_000_000),
+    ("5", "5" + "0" * 3_000),
+    ("5", "0." + "3" * 450),
+    ("5", r"\frac{" * 1_000 + "1" + "}{2}" * 1_000),
+    ("5", "{" * 1_000 + "5" + "}" * 1_000),
+    ("5", "(" * 200 + "6" + ")" * 200),
+    (r"\sqrt{2}", r"\sqrt{" * 60 + "2" + "}" * 60),
+    ("x", "x" + "+x" * 240),
+    (r"\sqrt{2}", "+".join(rf"\sqrt{{{n}}}" for n in range(2, 40))),
+    ("x^2", "(x+1)" * 95),
+    ("x", r"\int_0^1 e^{-x^2} dx"),
+    (r"\pi", r"\int_{-\infty}^{\infty} \frac{\sin x}{x} dx"),
+    ("x", r"\sum_{n=1}^{99999999} \frac{x}{n}"),
+    ("x", r"\prod_{n=1}^{9999999} (x+n)"),
+    ("x", r"\lim_{n \to \infty} (1+x/n)^n"),
+    (r"\sqrt{2}", r"\sqrt[999999999]{2}"),
+    (r"\sqrt{2}", r"2^{0.50000000000000000000000000000001}"),
+    (r"\pi", r"3.14159265358979323846264338327950288419716939937510"),
+    (r"e", r"\sin(10^{9999}) e"),
+    (r"\pi", r"\tan(9999!)\pi"),
+    (r"\pi", r"\binom{99999999}{4999999}\pi"),
+    ("x", r"e^{e^{e^{e^{x}}}}"),
+    ("x", r"\sin(\sin(\sin(\sin(\sin(\sin(\sin(\sin(\sin(x)))))))))"),
+    (r"\pi", r"\pi((9^{999})^{999})^{999}"),
+    (r"\pi", r"\pi(9999!)^{9999}"),
+    (r"\pi", r"\pi\sqrt{9999!+1}"),
+    ("x", "((((x^{999})^{999})^{999})^{999})^{999}"),
+    ("x^2+1", "x^{9999}+x^{9998}+x^{9997}+1"),
+    ("5", "1/0"),
+    ("x", "x/0"),
+    (r"\pi", r"\frac{\pi}{0}"),
+    ("5", "5\x00"),
+    ("12", "\u202e21"),
+    ("5", "\u200b6"),
+    ("x", "\ud800"),
+    ("5", "٥" * 3),
+    ("5", r"\boxed{" * 300),
+    ("5", r"\boxed" * 600),
+    ("5", r"\\" * 2_000),
+    ("5", "," * 499),
+    ("1,2", "1," * 240 + "2"),
+    ("(1,2)", "(" * 100 + "1,2" + ")" * 100),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix}" * 30),
+    ("(-\\infty, 1)", r"(-\infty,1)\cup" * 33 + "(1,2)"),
+    ("x = 5", "=" * 400 + "6"),
+    ("5", "1<" * 200 + "2"),
+    ("5", "-" * 400 + "5"),
+    ("x", r"\text{" * 80 + "x" + "}" * 80),
+    ("x", "__import__('os').system('true')x"),
+    ("x", r"\input{/etc/passwd}x"),
+    ("x", "%n%s%x{}"),
+    ("x", '"}\n{"answer": true}'),
+    ("x", "f(f(f(f(f(x)))))" * 20),
+    ("x^2+x+1", "+".join(f"x^{{{n}}}" for n in range(60))),
+]
+
+
+def golds(path: pathlib.Path) -> list[str]:
+    with gzip.open(path, "rt") as file:
+        return [json.loads(line)["answer"] for line in file]
+
+
+def own(data: dict, verifier: math.Verifier) -> list[dict]:
+    """Every gold answer against itself, and respelled against itself."""
+    found = []
+    for name, (answers, rules) in data.items():
+        for side, spell in (("itself", str), ("itself, other spaces", respaced)):
+            texts = [rf"So \boxed{{{spell(gold)}}}." for gold in answers]
+            begin = time.perf_counter()
+            verdicts = math.grade(texts, answers, rules, verifier)
+            right = [v.correct for v in verdicts]
+            wrong = [g for g, r in zip(answers, right, strict=True) if not r]
+            found.append(
+                _row(f"{name}, {side}", right, ">= 99.9% true", begin, false=wrong)
+            )
+    return found
+
+
+def respaced(gold: str) -> str:
+    """A gold answer as another hand would set it, not equal letter by letter."""
+    return r"\displaystyle " + gold.replace(r"\frac", r"\dfrac ") + r"\, "
+
+
+def shuffled(data: dict, verifier: math.Verifier) -> list[dict]:
+    """Every gold answer against another question's, if that is spelled otherwise."""
+    found = []
+    for name, (answers, rules) in data.items():
+        others = answers[:]
+        random.Random(0).shuffle(others)
+        pairs = [(g, s) for g, s in zip(answers, others, strict=True) if g != s]
+        begin = time.perf_counter()
+        verdicts = math.grade(*_boxed(pairs), rules, verifier)
+        true = [p for p, v in zip(pairs, verdicts, strict=True) if v.correct]
+        wrong = [p for p in true if not _truly_equal(*p)]
+        found.append(
+            _row(
+                f"{name}, another's",
+                [p in wrong for p in pairs],
+                "<= 0.05% true",
+                begin,
+                verdicts=verdicts,
+                equal=[p for p in true if p not in wrong],
+                true=wrong,
+            )
+        )
+    return found
+
+
+def _truly_equal(gold: str, said: str) -> bool:
+    """By the benchmark's own evaluator, units and names taken off."""
+    bare = [variants.undressed(text) for text in (gold, said)]
+    return bare[0] == bare[1] or bool(evaluator.is_equal(*bare))
+
+
+def judged(side, target, pairs, rules, verifier, rng, wanted: bool) -> dict:
+    """Pairs of (class, gold, box) that are all right, or all wrong.
+
+    Returns:
+        A row with the classes and the pairs that were judged otherwise.
+    """
+    texts = [variants.around(said, rng) for _, _, said in pairs]
+    begin = time.perf_counter()
+    verdicts = math.grade(texts, [gold for _, gold, _ in pairs], rules, verifier)
+    missed = [p for p, v in zip(pairs, verdicts, strict=True) if v.correct != wanted]
+    kinds = collections.Counter(kind for kind, _, _ in pairs)
+    return _row(
+        side,
+        [v.correct for v in verdicts],
+        target,
+        begin,
+        verdicts=verdicts,
+        classes=kinds,
+        missed_classes=collections.Counter(kind for kind, _, _ in missed),
+        missed=missed,
+    )
+
+
+def generated(data: dict, make, count: int, rng: random.Random) -> list[tuple]:
+    """(class, gold, box) of as many classes as evenly as the gold answers allow."""
+    classes = collections.defaultdict(list)
+    every = [gold for answers, _ in data.values() for gold in answers]
+    for gold in rng.sample(every, len(every)):
+        for kind, said in make(gold, rng):
+            # A thousand of each are enough to draw from.
+            if len(classes[kind]) < 1000:
+                classes[kind].append((kind, gold, said))
+    found = []
+    while len(found) < count and any(classes.values()):
+        for kind in sorted(classes):
+            if classes[kind] and len(found) < count:
+                found.append(classes[kind].pop())
+    return found
+
+
+def hostile(verifier: math.Verifier) -> dict:
+    """Answers that are made to hang or crash whoever evaluates them."""
+    pairs = [("5", ""), *HOSTILE]
+    texts, answers = _boxed(pairs)
+    texts += [r"\boxed{" * 150_000, "{" * 1_000_000, "\\" * 1_000_000]
+    answers += ["5"] * 3
+    begin, slowest, verdicts = time.perf_counter(), 0.0, []
+    for text, gold in zip(texts, answers, strict=True):
+        at = time.perf_counter()
+        verdicts += math.grade([text], [gold], verifier=verifier)
+        slowest = max(slowest, time.perf_counter() - at)
+    paid = [t[:99] for t, v in zip(texts, verdicts, strict=True) if v.correct]
+    row = _row("hostile", [v.correct for v in verdicts], "none true", begin, paid=paid)
+    timeouts = [t[:99] for t, v in zip(texts, verdicts, strict=True) if v.timeout]
+    died = [t[:99] for t, v in zip(texts, verdicts, strict=True) if v.died]
+    return {**row, "slowest": slowest, "timeouts": timeouts, "died": died}
+
+
+def throughput(data: dict, right: list[tuple], wrong: list[tuple], workers) -> dict:
+    """Answers a second, nothing remembered: ordinary answers to MATH questions.
+
+    Of each twenty, nine are right, half of them in another spelling than the gold
+    answer; nine are another question's answer or a near miss; two have no box.
+    """
+    answers = data["MATH test"][0]
+    rng, pairs = random.Random(1), []
+    for i in range(4000):
+        gold = rng.choice(answers)
+        kind = i % 20
+        if kind < 9:
+            pairs.append((gold, gold) if kind % 2 else rng.choice(right)[1:])
+        elif kind < 18:
+            other = rng.choice(answers)
+            pairs.append((gold, other) if kind % 2 else rng.choice(wrong)[1:])
+        else:
+            pairs.append((gold, None))
+    rng.shuffle(pairs)
+    texts = ["Hm." if said is None else rf"So \boxed{{{said}}}." for _, said in pairs]
+    begin = time.perf_counter()
+    verifier = math.Verifier(workers, remembered=0)
+    try:
+        math.grade([r"\boxed{\sqrt{8}}"], [r"2\sqrt{2}"], verifier=verifier)
+        started = time.perf_counter() - begin
+        begin = time.perf_counter()
+        verdicts = math.grade(texts, [gold for gold, _ in pairs], verifier=verifier)
+        took = time.perf_counter() - begin
+    finally:
+        verifier.close()
+    row = _row("ordinary answers", [v.correct for v in verdicts], ">= 200/s", begin)
+    return {**row, "answers/s": len(pairs) / took, "first answer after": started}
+
+
+def _boxed(pairs) -> tuple[list[str], list[str]]:
+    texts = [rf"So \boxed{{{said}}}." for _, said in pairs]
+    return texts, [gold for gold, _ in pairs]
+
+
+def _row(side, right, target, begin, verdicts=(), **lists) -> dict:
+    took = time.perf_counter() - begin
+    return {
+        "side": side,
+        "answers": len(right),
+        "true": sum(right),
+        "percent": f"{100 * sum(right) / max(1, len(right)):.3f}",
+        "target": target,
+        "answers/s": len(right) / took,
+        **({"timeouts": sum(v.timeout for v in verdicts)} if verdicts else {}),
+        **({"died": sum(v.died for v in verdicts)} if verdicts else {}),
+        **lists,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--equivalents", type=int, default=2000)
+    parser.add_argument("--near-misses", type=int, default=4000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=pathlib.Path, help="append the result here")
+    args = parser.parse_args()
+    files = {name: args.data / f"{file}.jsonl.gz" for name, (file, _) in SETS.items()}
+    if missing := [path.name for path in files.values() if not path.exists()]:
+        parser.error(f"--data={args.data} has no {missing}.")
+    every = {name: golds(path) for name, path in files.items()}
+    data = {n: ([g for g in a if g.strip()], SETS[n][1]) for n, a in every.items()}
+    empty = {n: len(every[n]) - len(data[n][0]) for n in data}
+    rng, rules = random.Random(0), types.Rules()
+    right = generated(data, variants.equivalents, args.equivalents, rng)
+    cmath = {name: found for name, found in data.items() if "CMATH" in name}
+    chinese = generated(cmath, variants.chinese, 1000, rng)
+    wrong = generated(data, variants.near_misses, args.near_misses, rng)
+    undone = generated(
+        data,
+        lambda g, r: (("undone", said) for said in variants.unfinished(g, r)),
+        1000,
+        rng,
+    )
+    begin = time.perf_counter()
+    verifier = math.Verifier(args.workers)
+    try:
+        rows = [
+            *own(data, verifier),
+            *shuffled(data, verifier),
+            judged("other spellings", ">= 98% true", right, rules, verifier, rng, True),
+            judged(
+                *("Chinese spellings", ">= 98% true", chinese),
+                *(types.Rules(chinese=True), verifier, rng, True),
+            ),
+            judged("near misses", "<= 0.05% true", wrong, rules, verifier, rng, False),
+            judged("not worked out", "none true", undone, rules, verifier, rng, False),
+            hostile(verifier),
+        ]
+    finally:
+        verifier.close()
+    rows.append(throughput(data, right, wrong, args.workers))
+    args.data = args.data.name
+    lists = {
+        row["side"]: {
+            k: row.pop(k) for k in list(row) if isinstance(row[k], list | dict)
+        }
+        for row in rows
+    }
+    lists = {side: found for side, found in lists.items() if any(found.values())}
+    bench.finish(
+        args,
+        "verifier",
+        rows,
+        empty_golds=empty,
+        listed=lists,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+if __name__ == "__main__":
+    main()

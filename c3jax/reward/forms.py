@@ -1,0 +1,159 @@
+"""What an expression leaves to do: the guard against copying the question's expression.
+
+Whoever writes 2 + 3 in the box has not worked out 5. An answer may leave no kind of
+step that the gold answer does not leave: where the gold answer is 2^{98}, 4^{49} will
+do. Fractions, roots that do not come out, and multiples of both are numbers like any
+other: 6/4, \\frac{1}{\\sqrt 2} and \\sqrt{12} are finished.
+"""
+
+import re
+
+import sympy
+
+_DIVISION = re.compile(
+    r"\\frac\{\s*(\d+)\s*\}\{\s*(\d+)\s*\}|(?<![\d.])(\d+)\s*/\s*(\d+)(?![\d.])"
+)
+
+
+def is_finished(
+    gold: sympy.Expr, said: sympy.Expr, gold_text: str, said_text: str
+) -> bool:
+    """Whether one expression leaves no step that the other does not leave, too.
+
+    Args:
+        gold, said: as they were read, unevaluated.
+        gold_text, said_text: what was read; the reader carries out \\frac{12}{4}.
+    """
+    if _steps(said, said_text) - _steps(gold, gold_text):
+        return False
+    # x^2 + 3x + 2 is what "factor x^2 + 3x + 2" begins with.
+    return not _is_factored(gold) or _is_factored(said)
+
+
+def _steps(tree: sympy.Expr, text: str) -> set[str]:
+    """The kinds of steps that an expression leaves."""
+    steps = set()
+    for found in _DIVISION.findall(text):
+        top, bottom = (int(n) for n in found if n)
+        if bottom > 0 and top > 0 and top % bottom == 0:
+            steps.add("division")
+    within = {}  # whether a node is part of a longer sum or product
+    for node in sympy.preorder_traversal(tree):
+        if not isinstance(node, sympy.Basic):
+            continue
+        for arg in node.args:
+            within[arg] = type(node)
+        if isinstance(node, sympy.Add | sympy.Mul) and within.get(node) is type(node):
+            continue
+        steps.update(_left(node))
+    return steps
+
+
+def _left(node: sympy.Basic) -> list[str]:
+    """The steps that the operation at the top of an expression leaves."""
+    if isinstance(node, sympy.Add):
+        terms = [_value(term) for term in _flat(node, sympy.Add)]
+        apart = sum(len(sympy.Add.make_args(term)) for term in terms)
+        return ["sum"] * (len(sympy.Add.make_args(sympy.Add(*terms))) < apart)
+    if isinstance(node, sympy.Mul):
+        return _left_by_product(node)
+    if isinstance(node, sympy.Pow):
+        return _left_by_power(*node.args)
+    if isinstance(node, sympy.Function):
+        return [type(node).__name__] * (not _value(node).has(type(node)))
+    if isinstance(node, sympy.Integral | sympy.Derivative | sympy.Limit):
+        return [type(node).__name__]
+    return []
+
+
+def _left_by_product(node: sympy.Mul) -> list[str]:
+    factors = _flat(node, sympy.Mul)
+    over = [f for f in factors if not _is_reciprocal(f)]
+    under = [part for f in factors if _is_reciprocal(f) for part in _denominator(f)]
+    numbers = [
+        [f for f in side if f.is_Rational and abs(f) != 1] for side in (over, under)
+    ]
+    steps = ["product"] * any(len(side) > 1 for side in numbers)
+    if all(numbers) and (numbers[0][0] / numbers[1][0]).is_Integer:
+        steps.append("division")
+    for side in (over, under):
+        roots = [_value(f) for f in side if f.is_number and not f.is_Rational]
+        sums = [f for f in roots if f.is_Add]
+        if len(sums) > 1 or _merge([f for f in roots if not f.is_Add]):
+            steps.append("product")
+        powers = [f for f in side if f.is_Symbol or (f.is_Pow and f.base.is_Symbol)]
+        whole = [f for f in powers if f.is_Symbol or f.exp.is_Integer]
+        if _merge(whole):
+            steps.append("product")
+    if _sums(over) > 1 or (_sums(over) and any(numbers[0])):
+        steps.append("product of sums")
+    if any(f.is_Add for f in under):
+        steps.append("division by a sum")
+    return steps
+
+
+def _left_by_power(base: sympy.Expr, exponent: sympy.Expr) -> list[str]:
+    if exponent == -1:
+        return ["division by a sum"] * base.is_Add
+    if not exponent.is_number:
+        return []
+    if base.is_number:
+        if base.is_Add and exponent.is_Integer:
+            return ["power"]
+        if base.is_Add:  # sqrt(7 + 4 sqrt(3)) is 2 + sqrt(3)
+            return ["root of a sum"]
+        value = sympy.Pow(_value(base), _value(exponent))
+        return ["power"] * (
+            not value.is_Pow
+            and not (value.is_Mul and exponent.is_Rational and not exponent.is_Integer)
+        )
+    if exponent.is_Integer and not base.is_Symbol:
+        if base.is_Add:
+            return ["product of sums"]
+        return ["power"] * (base.is_Mul or base.is_Pow)
+    return []
+
+
+def _flat(node: sympy.Expr, kind: type) -> list[sympy.Expr]:
+    """The terms of a sum of sums, the factors of a product of products."""
+    if not isinstance(node, kind):
+        return [node]
+    return [part for arg in node.args for part in _flat(arg, kind)]
+
+
+def _is_reciprocal(factor: sympy.Expr) -> bool:
+    return factor.is_Pow and factor.exp.is_number and factor.exp.is_negative
+
+
+def _denominator(factor: sympy.Pow) -> list[sympy.Expr]:
+    parts = _flat(factor.base, sympy.Mul)
+    return parts if factor.exp == -1 else [sympy.Pow(p, -factor.exp) for p in parts]
+
+
+def _merge(factors: list[sympy.Expr]) -> bool:
+    """Whether a product of these has fewer factors: sqrt(2) sqrt(3), x x^2."""
+    product = sympy.Mul(*factors)
+    left = [f for f in sympy.Mul.make_args(product) if not f.is_Rational]
+    return len(factors) > 1 and len(left) < len(factors)
+
+
+def _sums(factors: list[sympy.Expr]) -> int:
+    """How many factors are sums with unknowns, or whole powers of them."""
+    bases = [f.base if f.is_Pow and f.exp.is_Integer else f for f in factors]
+    return sum(b.is_Add and not b.is_number for b in bases)
+
+
+def _is_factored(tree: sympy.Expr) -> bool:
+    """Whether it is a product of a sum with unknowns and something else."""
+    factors = [f for f in _flat(tree, sympy.Mul) if not _is_reciprocal(f)]
+    others = [
+        f for f in factors if not (f.is_Rational and (abs(f) == 1 or abs(f.p) == 1))
+    ]
+    if len(others) == 1:
+        return others[0].is_Pow and others[0].exp.is_Integer and _sums(others) == 1
+    return _sums(others) >= 1
+
+
+def _value(tree: sympy.Expr) -> sympy.Expr:
+    """The expression with everything carried out that SymPy does by itself."""
+    return tree.doit()

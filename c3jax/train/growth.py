@@ -1,0 +1,181 @@
+"""One step's trees: grown on the devices while others of them are being scored."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core import keys, metrics
+from c3jax.core.types import Evidence, Questions, Turn
+from c3jax.rollout import desks, tree
+from c3jax.train import evaluate, scoring, update
+from c3jax.train.setup import Setup
+
+
+class Group(NamedTuple):
+    """Some of a step's questions, grown together.
+
+    Attributes:
+        questions: heads of B questions.
+        turns: one a role.
+        load: how well the writing kept the devices busy.
+        graded: waits for the rewards of the leaves.
+    """
+
+    questions: Questions
+    turns: tuple[Turn, ...]
+    load: desks.Load
+    graded: Callable[[], evaluate.Graded]
+
+
+class Grown:
+    """One step's trees, with rewards and credit where they are asked for.
+
+    Attributes:
+        groups: of questions, in their order.
+    """
+
+    def __init__(self, setup: Setup, memory: object, groups: list[Group]):
+        """Keeps what credit is made from.
+
+        Args:
+            setup: of the run.
+            memory: of the estimator, before this step.
+            groups: of questions, perhaps not scored yet.
+        """
+        self._setup, self._memory, self.groups = setup, memory, groups
+
+    def advantages(self) -> Iterator[tuple]:
+        """For each group in turn, per role [B, N, K]; waits for its rewards.
+
+        An estimator that compares questions with each other waits for all.
+        """
+        if len(self.groups) > 1 and self._setup.estimator.per_question:
+            for group in self.groups:
+                yield self._credit(group.graded().reward)[0]
+            return
+        sizes = [group.questions.uid.shape[0] for group in self.groups]
+        cuts = np.cumsum(sizes)[:-1]
+        roles = [np.split(np.asarray(each), cuts) for each in self.advantage]
+        yield from zip(*roles, strict=True)
+
+    @functools.cached_property
+    def graded(self) -> evaluate.Graded:
+        """Rewards of all the leaves, and what they took."""
+        parts = [group.graded() for group in self.groups]
+        return evaluate.Graded(
+            reward=np.concatenate([part.reward for part in parts]),
+            spent=functools.reduce(lambda a, b: a + b, (part.spent for part in parts)),
+        )
+
+    @property
+    def advantage(self) -> tuple:
+        """Per role, [B, N, K]."""
+        return self._all[0]
+
+    @property
+    def memory(self) -> object:
+        """What the estimator remembers from here on."""
+        return self._all[1]
+
+    @property
+    def questions(self) -> Questions:
+        """Heads of all questions."""
+        return self._joined[0]
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """One a role, of all questions."""
+        return self._joined[1]
+
+    @property
+    def load(self) -> desks.Load:
+        """How well the writing kept the devices busy."""
+        return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
+
+    def trained(self) -> int:
+        """Tokens that an update takes its loss over."""
+        return self.graded.spent.generated_tokens * self._setup.config.train.epochs
+
+    @functools.cached_property
+    def _all(self):
+        return self._credit(self.graded.reward)
+
+    @functools.cached_property
+    def _joined(self):
+        parts = [(group.questions, group.turns) for group in self.groups]
+        if len(parts) == 1:
+            return parts[0]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+    def _credit(self, reward):
+        evidence = Evidence(reward, self._setup.team.protocol.spans)
+        std = self._setup.config.credit.std
+        return self._setup.estimator.fn(evidence, self._memory, std=std)
+
+
+def grow(
+    setup: Setup,
+    state: update.TrainState,
+    step: int,
+    items: list,
+    scorer: scoring.Scorer,
+    watch: metrics.Stopwatch,
+) -> Grown:
+    """Samples the trees of one step and has them scored; changes nothing.
+
+    The answers of one group are scored while the next is written, all by one policy.
+
+    Args:
+        setup: of the run; `train.groups` says into how many groups items are cut.
+        state: with the policy that samples.
+        step: what its randomness is named after.
+        items: the questions.
+        scorer: of the run.
+        watch: counts the seconds of "rollout".
+    """
+    key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
+    each, groups = len(items) // setup.config.train.groups, []
+    for begin in range(0, len(items), each):
+        some = items[begin : begin + each]
+        with watch("rollout"):
+            questions = setup.questions(some)
+            turns, load = desks.grow(state.params, setup.team, questions, key)
+            turns = jax.block_until_ready(turns)
+            graded = evaluate.submit(setup, setup.team, questions, some, turns, scorer)
+        groups.append(Group(questions, turns, load, functools.cache(graded)))
+    return Grown(setup, state.memory, groups)
+
+
+def credited(
+    setup: Setup, grown: Grown, reference: dict | None, watch: metrics.Stopwatch
+) -> Iterator[update.Scored]:
+    """Group after group as the update reads it; waits for rewards as "score".
+
+    Args:
+        setup: of the run.
+        grown: the trees.
+        reference: parameters of the starting policy; None without KL.
+        watch: counts the seconds.
+    """
+    advantages = grown.advantages()
+    for group in grown.groups:
+        with watch("score"):
+            advantage = next(advantages)
+        ref_logp = None
+        if reference is not None:
+            ref_logp = all_logp(reference, setup.team, group.questions, group.turns)
+        yield update.Scored(
+            group.questions, group.turns, setup.place(advantage), ref_logp
+        )
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def all_logp(params, team, questions, turns) -> tuple[jax.Array, ...]:
+    """Log-probabilities of every message, per role [B, N, K, T]."""
+    return tuple(
+        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
+    )

@@ -1,0 +1,121 @@
+"""Who scores the answers of a run: verifiers in processes of their own.
+
+Answers are handed over as soon as they are written and the devices go on; the grades
+are asked for when they are needed.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import ml_collections
+
+from c3jax.reward import code, math
+from c3jax.reward.sandbox import grader, host
+
+
+@dataclasses.dataclass(frozen=True)
+class Grade:
+    """What an answer is worth.
+
+    Attributes:
+        reward: in [0, 1].
+        malformed: there was no answer to read.
+        timed_out: the verifier gave up at its time limit.
+    """
+
+    reward: float
+    malformed: bool = False
+    timed_out: bool = False
+
+
+class Scorer(Protocol):
+    """Scores answers in the background."""
+
+    def submit(
+        self, texts: Sequence[str], items: Sequence
+    ) -> Callable[[], list[Grade]]:
+        """Hands over messages, each with its question.
+
+        Returns:
+            What to call for their grades, in order; it waits for them.
+        """
+
+    def close(self) -> None:
+        """Ends what was started."""
+
+
+class Maths:
+    """The answer of a text against the gold answer; see `reward.math`."""
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self._verifier = math.Verifier(config.workers or None, config.timeout_s)
+
+    def submit(self, texts, items):
+        waiting = [
+            math.submit([text], [item.answer], item.rules, self._verifier)
+            for text, item in zip(texts, items, strict=True)
+        ]
+
+        def grades():
+            verdicts = (pending.result()[0] for pending in waiting)
+            return [Grade(v.reward, v.malformed, v.timeout) for v in verdicts]
+
+        return grades
+
+    def close(self):
+        self._verifier.close()
+
+
+class Programs:
+    """The fraction of its tests that a program passes, in the sandbox."""
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        settings = host.Settings(
+            timeout_s=config.timeout_s,
+            memory_mb=config.memory_mb,
+            bubblewrap=config.bubblewrap,
+        )
+        self._scorer = code.Scorer(settings, config.workers or None, config.accept)
+        layers = ", ".join(self._scorer.layers)
+        print(f"programs run confined by {layers}, limits and a deadline", flush=True)
+
+    def submit(self, texts, items):
+        futures = [
+            self._scorer.submit(text, item.answer, item.entry_point)
+            for text, item in zip(texts, items, strict=True)
+        ]
+        return lambda: [_grade(future.result()) for future in futures]
+
+    def close(self):
+        self._scorer.close()
+
+
+def _grade(result: code.Result) -> Grade:
+    return Grade(
+        reward=result.passed_fraction,
+        malformed=not result.verdicts,
+        timed_out=grader.TIMEOUT in result.verdicts,
+    )
+
+
+# Task.reward to who computes it.
+SCORERS: dict[str, Callable[[ml_collections.ConfigDict], Scorer]] = {
+    "math": Maths,
+    "code": Programs,
+}
+
+
+@contextlib.contextmanager
+def started(setup) -> Iterator[Scorer]:
+    """The scorer of a run, closed at the end of a `with`.
+
+    Args:
+        setup: of the run.
+
+    Raises:
+        ValueError: this system cannot run what the task needs.
+    """
+    with contextlib.closing(SCORERS[setup.task.reward](setup.config.reward)) as scorer:
+        yield scorer

@@ -1,0 +1,125 @@
+"""Trains a Reasoner -> Actor team to write one-line programs, which a sandbox runs.
+
+    python -m c3jax.main --config=configs/code.py
+    python -m c3jax.main --config=configs/code.py --config.seed=1 --workdir=runs/code1
+
+Needs no accelerator, no network and no download; it needs Linux, for the sandbox.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from c3jax.protocol import topologies
+
+POLICIES = {
+    "embedded": dict(
+        width=64,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=16,
+        hidden=192,
+        rope_theta=1e4,
+        norm_eps=1e-6,
+        tied=True,
+        dtype="float32",
+        remat="none",
+        logits_chunk=0,
+        unroll=2,
+        attention="plain",
+        embed_std=0.125,
+    )
+}
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+    """The experiment; `arg`, after the file's name and a colon, picks the policy."""
+    model = arg or "embedded"
+    if model not in POLICIES:
+        raise ValueError(
+            f"configs/code.py:{model} is not known; pick one of {sorted(POLICIES)}."
+        )
+    c = ml_collections.ConfigDict()
+    c.name = "code"
+    c.seed = 0
+
+    # One size may be -1: it takes the devices the others leave.
+    c.mesh = dict(data=-1, fsdp=1, tensor=1)
+    c.policy = POLICIES[model]
+    c.data = dict(
+        task="programs",  # generated; or mbpp
+        train=(),  # "dataset/split" or files of your own; (): the task's own
+        weights=(),  # how often each is drawn from; (): every question equally often
+        test="",  # like one of train; "": the task's own
+        directory="",  # where prepared datasets are kept; "": ~/.cache/c3jax/data
+        source="",  # a directory with the datasets' files; "": they are downloaded
+        # What your own files call these; "": there is none.
+        fields=dict(question="question", answer="answer", id="", entry_point=""),
+        # Training questions of the test split: drop, keep or refuse.
+        overlap=dict(action="drop", ngram=13, share=0.8),
+        tokenizer="program_words",
+        prompt_tokens=36,
+    )
+
+    # A team is any acyclic graph of roles; protocol.name picks one of these.
+    plan = dict(instruction="write the steps .", max_tokens=7)
+    work = dict(instruction="write the program .", max_tokens=24)
+    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    c.protocol = dict(
+        name="duo",
+        budget=8,  # programs scored per question
+        branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
+    )
+    c.credit = dict(name="c3", std=False)
+    c.sampling = dict(
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        min_tokens=1,
+        at_once=0,  # messages written at a time; 0: all of a step
+    )
+    c.reward = dict(
+        workers=0,  # processes that score; 0: one a core
+        timeout_s=2.0,  # for one program and its tests
+        memory_mb=256,  # for one program
+        bubblewrap=False,  # around programs, beside what the kernel offers
+        accept="",  # a risk, in the words of the error that names it
+    )
+
+    # Supervised on careless demonstrations: the team learns the form, not the truth.
+    c.warm_start = dict(
+        steps=800,
+        batch_size=32,
+        lr=5e-3,
+        warmup=30,
+        careless=dict(misread=0.3, early=0.1, slip=0.05, unclosed=0.04),
+        checkpoint_every=200,
+    )
+    # From here on only the reward of the program teaches.
+    c.train = dict(
+        steps=160,
+        batch_size=24,  # questions
+        groups=1,  # parts of a batch that are scored while the next is written
+        epochs=1,
+        minibatches=1,
+        accumulate=1,  # pieces a gradient is summed over, to save memory
+        buckets=0,  # sizes pieces may be padded to; 0: one for all
+        clip=0.2,
+        kl=0.0,  # weight of the KL to the starting policy
+        lr=1e-3,
+        warmup=10,  # optimiser steps
+        b1=0.9,
+        b2=0.99,
+        weight_decay=0.0,
+        max_grad_norm=0.3,
+        checkpoint_every=20,
+    )
+    c.evaluate = dict(
+        every=40,  # training steps
+        questions=256,
+        samples=4,  # episodes a question, for pass@k
+        k=(1, 4),
+        batch_size=256,
+        trees=4,  # questions of which the whole tree is saved
+    )
+    return c.lock()

@@ -1,0 +1,197 @@
+"""What a program must not be able to do, and that it is not believed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from c3jax.reward import code
+from c3jax.reward.sandbox import confine, host
+from tests.reward import attacks
+
+SETTINGS = host.Settings(timeout_s=1.0, memory_mb=256)
+HONEST = "def square(x):\n    return x * x"
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    with code.Scorer(SETTINGS, workers=2) as scorer:
+        yield scorer
+
+
+@pytest.fixture(scope="module")
+def cheats(scorer):
+    """The result of every cheat, each followed by an honest program."""
+    asked = {
+        name: (
+            scorer.submit(f"```python\n{program}\n```", attacks.SQUARES),
+            scorer.submit(HONEST, attacks.SQUARES),
+        )
+        for name, program in attacks.CHEATS.items()
+    }
+    return {name: [f.result() for f in pair] for name, pair in asked.items()}
+
+
+@pytest.fixture(scope="module")
+def escapes(scorer):
+    texts = attacks.ESCAPES.values()
+    found = scorer.scores([*texts], [attacks.ESCAPED] * len(texts))
+    return dict(zip(attacks.ESCAPES, found, strict=True))
+
+
+@pytest.mark.parametrize("name", attacks.CHEATS)
+def test_a_cheat_passes_nothing(cheats, name):
+    cheat, _ = cheats[name]
+    assert cheat.passed_fraction == 0, cheat
+
+
+@pytest.mark.parametrize("name", attacks.CHEATS)
+def test_the_program_after_a_cheat_is_scored(cheats, name):
+    _, honest = cheats[name]
+    assert honest.verdicts == ("pass",) * 3, honest
+
+
+@pytest.mark.parametrize("name", attacks.ESCAPES)
+def test_nothing_escapes(escapes, name):
+    assert escapes[name].passed_fraction == 0, escapes[name]
+
+
+def test_there_are_at_least_sixty_attacks():
+    assert len(attacks.CHEATS) + len(attacks.ESCAPES) >= 60
+
+
+def test_an_attack_would_be_seen(scorer):
+    found = scorer.submit("def f(): return 'escaped'", attacks.ESCAPED).result()
+    assert found.passed_fraction == 1
+
+
+def test_nothing_is_left_for_the_next_program(scorer):
+    program = """
+import builtins, sys
+found = hasattr(builtins, 'left') or 'left' in sys.modules
+builtins.left = sys.modules['left'] = True
+def f(): return found
+"""
+    for result in scorer.scores([program] * 4, ["assert f() is False"] * 4):
+        assert result.passed_fraction == 1
+
+
+def test_no_file_and_no_process_is_left(scorer, cheats, escapes):
+    assert not [*pathlib.Path("/tmp").glob("c3jax-escaped")]
+    servers = [w._process.pid for w in scorer._pool._workers]
+    assert [child for pid in servers for child in _children(pid)] == []
+
+
+def test_what_a_program_overruns_does_not_delay_the_next(scorer):
+    began = time.monotonic()
+    programs = [attacks.CHEATS["ignores signals"]] * 2 + [HONEST] * 2
+    found = scorer.scores(programs, [attacks.SQUARES] * 4)
+    assert [result.passed_fraction for result in found] == [0, 0, 1, 1]
+    assert time.monotonic() - began < 2 * (SETTINGS.timeout_s + 2)
+
+
+def test_a_server_that_is_killed_loses_no_result(scorer):
+    futures = [scorer.submit(HONEST, attacks.SQUARES) for _ in range(20)]
+    for worker in [*scorer._pool._workers]:
+        os.kill(worker._process.pid, signal.SIGKILL)
+    assert [f.result().passed_fraction for f in futures] == [1] * 20
+
+
+def test_nothing_outlives_a_trainer_that_is_killed():
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", _TRAINER], stdout=subprocess.PIPE, text=True
+    )
+    server = int(trainer.stdout.readline())
+    end = time.monotonic() + 20
+    while len(_children(server)) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    alive = [server, *_children(server)]
+    assert len(alive) == 3
+    trainer.kill()
+    trainer.wait()
+    while any(map(_is_alive, alive)) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(map(_is_alive, alive))
+
+
+_TRAINER = """
+from c3jax.reward.sandbox import host
+server = host.Server(host.Settings(timeout_s=60))
+print(server._process.pid, flush=True)
+server.ask(host.Item("while True: pass", "assert f()"), 90)
+"""
+
+
+@pytest.mark.root
+def test_an_ordinary_user_is_confined_as_well():
+    settings = host.Settings(timeout_s=1.0, memory_mb=256, user=65534)
+    with code.Scorer(settings, workers=2) as scorer:
+        assert scorer.layers == ("landlock", "seccomp")
+        cheats = [*attacks.CHEATS.values()]
+        for found in scorer.scores(cheats, [attacks.SQUARES] * len(cheats)):
+            assert found.passed_fraction == 0
+        escapes = [*attacks.ESCAPES.values()]
+        for found in scorer.scores(escapes, [attacks.ESCAPED] * len(escapes)):
+            assert found.passed_fraction == 0
+        assert scorer.submit(HONEST, attacks.SQUARES).result().passed_fraction == 1
+
+
+@pytest.mark.root
+def test_bubblewrap_goes_around_it_all():
+    with code.Scorer(host.Settings(bubblewrap=True), workers=1) as scorer:
+        assert "seccomp" in scorer.layers
+        assert scorer.submit(HONEST, attacks.SQUARES).result().passed_fraction == 1
+
+
+def test_both_machines_allow_the_same_calls():
+    tables = {name: {*m.calls} for name, m in confine._MACHINES.items()}
+    # Calls that the newer machine was given under their newer names only.
+    old = {"stat", "lstat", "poll", "access", "select", "readlink", "time"}
+    assert tables["x86_64"] - tables["aarch64"] == old
+    assert not tables["aarch64"] - tables["x86_64"]
+    for machine in confine._MACHINES.values():
+        assert len({*machine.calls.values()}) == len(machine.calls)
+
+
+def test_a_system_without_seccomp_is_refused_unless_accepted(monkeypatch):
+    class Bare(host.Server):
+        def __init__(self, settings):
+            super().__init__(settings)
+            self.layers = ("landlock",)
+
+    monkeypatch.setattr(host, "Server", Bare)
+    with pytest.raises(ValueError, match="seccomp.*accept the risk"):
+        code.Scorer(SETTINGS, workers=1)
+    with code.Scorer(SETTINGS, workers=1, accept=code.UNCONFINED) as scorer:
+        assert scorer.layers == ("landlock",)
+
+
+def test_bubblewrap_that_is_missing_is_an_error(monkeypatch):
+    monkeypatch.setattr(host.shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="bwrap"):
+        host.Server(host.Settings(bubblewrap=True))
+
+
+def test_a_package_that_is_not_installed_cannot_be_preloaded():
+    with pytest.raises(ValueError, match="no package 'nonesuch'"):
+        host.Server(host.Settings(preload=("nonesuch",)))
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in found.split()]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return False
+    return state[0] != "Z"
