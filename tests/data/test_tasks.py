@@ -33,7 +33,7 @@ def load(task="math", **options):
 def test_the_embedded_task_has_demonstrations():
     task = load("problems")
     assert task.split("train")[3] == problems.Problems("train")[3]
-    assert task.demonstrate is problems.demonstrate
+    assert task.generator.demonstrate is problems.demonstrate
     item = task.split("test")[5]
     assert (item.id, item.entry_point, item.rules) == ("problems/5", "", EXACT)
 
@@ -41,7 +41,7 @@ def test_the_embedded_task_has_demonstrations():
 def test_a_task_says_who_grades_it():
     assert {name: kind.reward for name, kind in tasks.TASKS.items()} == {
         **dict.fromkeys(("problems", "math", "gsm8k", "cmath", "logiqa"), "math"),
-        "mbpp": "code",
+        **dict.fromkeys(("programs", "mbpp"), "code"),
     }
     assert tasks.TASKS["cmath"].rules == Rules(chinese=True)
 
