@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--ngram", type=int, default=13)
-    parser.add_argument("--share", type=float, default=0.8)
+    parser.add_argument("--share", type=float, default=0.5)
     parser.add_argument("--show", type=int, default=0)
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")
     args = parser.parse_args()

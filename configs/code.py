@@ -56,7 +56,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         # What your own files call these; "": there is none.
         fields=dict(question="question", answer="answer", id="", entry_point=""),
         # Training questions of the test split: drop, keep or refuse.
-        overlap=dict(action="drop", ngram=13, share=0.8),
+        overlap=dict(action="drop", ngram=13, share=0.5),
         tokenizer="program_words",
         prompt_tokens=36,
     )

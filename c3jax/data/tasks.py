@@ -149,25 +149,32 @@ def load(
         return prepared.split(dataset, split, place, given, first)
 
     tested = opened(test or kind.test, "data.test", 0)
-    texts = [item.text for item in tested]
     parts, told, first = [], [], 0
     for name in train or (kind.train,):
         part = opened(name, "data.train", first)
         first += len(part)
-        kept, found = _kept(part, texts, near)
+        kept, found = _kept(part, tested, near)
         if not len(kept):
             raise ValueError(f"data.train={name!r}: all of it is in data.test.")
         parts.append(kept)
         told.append(f"{name} {len(part):,} questions{_told(found, near['action'])}")
-    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(texts):,}"
+    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
     return Task(splits, kind.reward, report=report)
 
 
-def _kept(part: Sequence, texts: list[str], near: Mapping):
+def _kept(part: Sequence, tested: Sequence, near: Mapping):
     """A part of the training questions without those of the test, and the latter."""
-    found = overlap.find(
-        (item.text for item in part), texts, near["ngram"], near["share"]
+    here, there = list(part), list(tested)
+    found = overlap.named(
+        overlap.find(
+            [item.text for item in here],
+            [item.text for item in there],
+            near["ngram"],
+            near["share"],
+        ),
+        [_called(item) for item in here],
+        [_called(item) for item in there],
     )
     if near["action"] == "refuse" and found.places:
         first = part[min(found.places)]
@@ -180,6 +187,12 @@ def _kept(part: Sequence, texts: list[str], near: Mapping):
         places = [place for place in range(len(part)) if place not in found.places]
         part = pipeline.Selected(part, places)
     return part, found
+
+
+def _called(item: rows.Item) -> str:
+    """What a question of the table is called in its family; "" for one's own."""
+    dataset = origins.DATASETS.get(item.id.partition("/")[0])
+    return dataset.called(item.id) if dataset else ""
 
 
 def _told(found: overlap.Overlap, action: str) -> str:

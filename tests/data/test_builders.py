@@ -1,5 +1,6 @@
 import gzip
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from c3jax.core import files
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import prepare
+from c3jax.data import prepare, rows
 from c3jax.data.builders import fetch, formats, origins, prepared
 from tests import support
 from tests.data import layout
@@ -133,7 +134,7 @@ def test_what_is_particular_to_a_dataset_survives(tmp_path, capsys):
 
 
 def test_rows_that_were_prepared_before_will_do(tmp_path):
-    rows = {
+    given = {
         "gsm8k_train": [
             {"id": "a", "question": "One?", "answer": "1", "subject": "x", "level": ""},
             {"id": "b", "question": "None?", "answer": "", "subject": "", "level": ""},
@@ -142,7 +143,7 @@ def test_rows_that_were_prepared_before_will_do(tmp_path):
             {"id": "c", "question": "Two?", "answer": "2", "subject": "", "level": "3"}
         ],
     }
-    for name, found in rows.items():
+    for name, found in given.items():
         text = "".join(json.dumps(row) + "\n" for row in found)
         (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     dataset = layout.dataset("gsm8k")
@@ -154,7 +155,9 @@ def test_rows_that_were_prepared_before_will_do(tmp_path):
 
 def test_prepared_rows_of_programs_show_a_test_unless_they_are_begun():
     def plain(**fields):
-        row = formats.rows.Row("f.jsonl", 1, {"id": "a", "entry_point": "f", **fields})
+        row = rows.Row(
+            pathlib.Path("f.jsonl"), 1, {"id": "a", "entry_point": "f", **fields}
+        )
         return formats.plain(row, "test")["question"]
 
     assert plain(prompt="Do it.", tests="t", test_list=["assert f(1)"]).endswith("f(1)")
@@ -174,9 +177,9 @@ def test_the_metadata_holds_licence_and_citation(tmp_path):
 def test_records_keep_the_order_of_their_file_and_random_access_is_checked(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    rows = [{"question": f"q{n}?", "answer": f"#### {n}"} for n in range(300)]
-    layout.jsonl(source / "train.jsonl", rows)
-    layout.jsonl(source / "test.jsonl", rows[:1])
+    given = [{"question": f"q{n}?", "answer": f"#### {n}"} for n in range(300)]
+    layout.jsonl(source / "train.jsonl", given)
+    layout.jsonl(source / "test.jsonl", given[:1])
     dataset = layout.dataset("gsm8k")
     found = prepared.split(dataset, "train", tmp_path / "data", source, first=1000)
     assert [found[n].answer for n in (0, 299, 17)] == ["0", "299", "17"]
@@ -319,7 +322,7 @@ def test_a_malformed_row_is_named(name, file, line, message, tmp_path):
 
 
 def test_a_program_whose_tests_call_none_of_it_is_refused():
-    row = formats.rows.Row("mbpp.jsonl", 4, {})
+    row = rows.Row(pathlib.Path("mbpp.jsonl"), 4, {})
     with pytest.raises(ValueError, match=r"line 4: .* calls none of \['f'\]"):
         formats.tested(row, "def f(): pass", ["assert g()"])
     with pytest.raises(ValueError, match="no Python"):

@@ -29,6 +29,9 @@ def test_typesetting_does_not_make_another_question():
         assert near(one, other).exact == ((0, 0),), (one, other)
     assert not near("What is 2?", "What is 3?").places
     assert not near("αβγ", "αβδ").places
+    assert not near("Compute tan 225.", "Compute tan 22.5.").places
+    # What differs in its signs alone counts as the same.
+    assert near("Solve $x-1=0$.", "Solve $x+1=0$.").exact
 
 
 def test_a_question_with_a_word_changed_is_near():
@@ -68,6 +71,13 @@ def test_each_training_question_is_found_once_with_its_nearest():
     assert found.exact == ((1, 2), (2, 1), (3, 2))
     assert found.places == {1, 2, 3}
     assert str(found) == "3 word for word, 0 nearly"
+
+
+def test_what_is_called_the_same_is_found_once():
+    found = overlap.find(["one", "two", "three"], ["two"])
+    found = overlap.named(found, ["a", "b", ""], ["b", "a", ""])
+    assert (found.exact, found.named) == (((1, 0),), ((0, 1),))
+    assert str(found) == "1 word for word, 0 nearly, 1 by name"
 
 
 def test_a_token_is_a_word_or_a_character_of_a_script_that_does_not_part_words():

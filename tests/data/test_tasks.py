@@ -9,7 +9,7 @@ from tests.data import layout
 from tests.data.test_overlap import LONG
 
 FIELDS = dict(question="question", answer="answer", id="", entry_point="")
-NEAR = dict(action="drop", ngram=13, share=0.8)
+NEAR = dict(action="drop", ngram=13, share=0.5)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def load(task="math", **options):
 def test_the_embedded_task_has_demonstrations():
     task = load("problems")
     assert task.split("train")[3] == problems.Problems("train")[3]
-    assert task.demonstrate is problems.demonstrate
+    assert task.generator.demonstrate is problems.demonstrate
     item = task.split("test")[5]
     assert (item.id, item.entry_point, item.rules) == ("problems/5", "", EXACT)
 
@@ -41,7 +41,7 @@ def test_the_embedded_task_has_demonstrations():
 def test_a_task_says_who_grades_it():
     assert {name: kind.reward for name, kind in tasks.TASKS.items()} == {
         **dict.fromkeys(("problems", "math", "gsm8k", "cmath", "logiqa"), "math"),
-        "mbpp": "code",
+        **dict.fromkeys(("programs", "mbpp"), "code"),
     }
     assert tasks.TASKS["cmath"].rules == Rules(chinese=True)
 
@@ -89,6 +89,25 @@ def test_a_public_dataset_is_prepared_at_first_use(tmp_path, monkeypatch, mine):
     assert task.split("test")[0].id == "gsm8k/test/0"
     mixed = load("gsm8k", train=("gsm8k/train", *mine["train"]), **places)
     assert [item.uid for item in mixed.split("train")] == list(range(6))
+
+
+def test_a_task_in_other_words_is_found_by_its_name(tmp_path, monkeypatch):
+    layout.files("mbpp", tmp_path / "source")
+    layout.files("mbppplus", tmp_path / "source")
+    table = {name: layout.dataset(name) for name in ("mbpp", "mbppplus")}
+    text = "Write a function to find twice a number."
+    told = tmp_path / "source" / "mbppplus" / table["mbppplus"].files[0].name
+    (row,) = layout.lines(layout.FIXTURES / "mbppplus" / f"{told.name}.jsonl")
+    layout.parquet(told, [{**row, "prompt": text}])
+    monkeypatch.setattr(origins, "DATASETS", {**origins.DATASETS, **table})
+    with pytest.raises(ValueError, match="all of it is in data.test"):
+        load(
+            "mbpp",
+            train=("mbpp/prompt",),
+            test="mbppplus/test",
+            directory=str(tmp_path / "data"),
+            source=str(tmp_path / "source"),
+        )
 
 
 @pytest.mark.parametrize(

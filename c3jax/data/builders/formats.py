@@ -16,6 +16,7 @@ from c3jax.data import rows
 
 # PRM800K gives two rows of MATH one id; the later one is this training question.
 _TWICE = {"test/precalculus/24307.json": "train/geometry/6032.json"}
+_WHOLE = re.compile(r"^(-?)0*(\d+)(?:\.0)?$")
 _OPTION = re.compile(r"[A-D](?:[.?:、]|(?=\s))\s*")
 
 
@@ -129,17 +130,17 @@ def human_eval(row: rows.Row, split: str) -> dict:
 
 
 def competition(question: str, row: rows.Row, split: str) -> dict:
-    """AIME and AMC: a whole number, which some files hold as text or with a ".0".
+    """AIME and AMC: a whole number, which some files write as 073 or 27.0.
 
     Args:
         question: the field of the question.
         row: of the file.
         split: not needed.
     """
-    answer = row.value("answer", (str, int, float))
+    answer = str(row.value("answer", (str, int, float)))
     return {
         "question": row.text(question),
-        "answer": re.sub(r"\.0$", "", str(answer)),
+        "answer": _WHOLE.sub(r"\1\2", answer.strip()),
     }
 
 

@@ -60,6 +60,7 @@ class Dataset:
         parse: (rows, split) -> fields of each question; see `formats`.
         reward: who grades an answer, "math" or "code".
         rules: what is allowed in an answer.
+        family: the dataset whose questions these are, by their ids; "" for its own.
         licence: of the data.
         homepage: where to read about it.
         citation: in words.
@@ -75,6 +76,11 @@ class Dataset:
     citation: str
     reward: str = "math"
     rules: Rules = EXACT
+    family: str = ""
+
+    def called(self, name: str) -> str:
+        """What a question is called in its family, by its id."""
+        return f"{self.family or self.name}/{name.partition('/')[2]}"
 
 
 def _single(split: str, count: int, file: File) -> dict:
@@ -118,6 +124,7 @@ _ALL = (
         "math500",
         **_single("test", 500, _MATH_TEST),
         parse=formats.each(formats.math500),
+        family="math",
         licence="MIT",
         homepage="https://github.com/openai/prm800k",
         citation=_MATH_CITATION,
@@ -202,6 +209,7 @@ _ALL = (
             ),
         ),
         parse=formats.each(formats.mbpp_plus),
+        family="mbpp",
         reward="code",
         licence="Apache-2.0, over MBPP's CC BY 4.0",
         homepage="https://github.com/evalplus/evalplus",
@@ -239,6 +247,7 @@ _ALL = (
             ),
         ),
         parse=formats.each(formats.human_eval),
+        family="humaneval",
         reward="code",
         licence="Apache-2.0, over HumanEval's MIT",
         homepage="https://github.com/evalplus/evalplus",

@@ -1,5 +1,7 @@
 """The one TFDS builder behind every dataset of the table."""
 
+import contextlib
+import io
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -66,8 +68,10 @@ def write(
     """
     tfds.disable_progress_bar()
     builder = Questions(dataset, splits, fields, data_dir=directory)
-    # Another format loses rows, or can only be read with TensorFlow.
-    builder.download_and_prepare(file_format="array_record")
+    # It prints of downloads, which are none of its business here.
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Another format loses rows, or can only be read with TensorFlow.
+        builder.download_and_prepare(file_format="array_record")
     return pathlib.Path(builder.data_dir)
 
 
