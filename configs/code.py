@@ -88,16 +88,16 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
-        steps=800,
+        steps=600,
         batch_size=32,
         lr=5e-3,
         warmup=30,
-        careless=dict(misread=0.3, early=0.1, slip=0.05, unclosed=0.04),
+        careless=dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04),
         checkpoint_every=200,
     )
     # From here on only the reward of the program teaches.
     c.train = dict(
-        steps=160,
+        steps=120,
         batch_size=24,  # questions
         groups=1,  # parts of a batch that are scored while the next is written
         epochs=1,
