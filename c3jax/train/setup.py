@@ -30,7 +30,9 @@ SECTIONS = {
         *("overlap", "tokenizer", "prompt_tokens"),
     ),
     "protocol": ("name", "budget", "branching"),
-    "reward": ("workers", "timeout_s", "memory_mb", "bubblewrap", "accept"),
+    "reward": (
+        *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
+    ),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
     "warm_start": (
