@@ -98,12 +98,13 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
 
 def test_a_minibatch_is_some_whole_groups():
     _, batch = scored()
-    groups = [
-        update.Scored(
-            *jax.tree.map(lambda x: x[i : i + 2], (batch.questions, batch.turns)), ()
-        )
-        for i in range(0, 8, 2)
-    ]
+    whole = (batch.questions, batch.turns)
+
+    def some(first):
+        part = jax.tree.map(lambda x: x[first : first + 2], whole)
+        return update.Scored(*part, ())
+
+    groups = [some(first) for first in range(0, 8, 2)]
     cuts, tokens = pieces._cut(groups, OBJECTIVE, SIZES)
     assert [[group for group, *_ in cut] for cut in cuts] == [[0, 1], [2, 3]]
     assert all(sorted(i) == [0, 1] for cut in cuts for _, i, _ in cut)
