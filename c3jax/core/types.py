@@ -145,12 +145,35 @@ class Turn:
 
 @struct.dataclass
 class Evidence:
-    """What an estimator sees of B trees.
+    """What estimators see of B trees: the rewards, and what else one of them needs.
+
+    A field that was not gathered is None. `n` is the number of episodes where a team
+    plays episodes only: branching (n, 1, .., 1).
 
     Attributes:
         reward: [B, k_1, .., k_R] float32, leaf rewards, one axis per role.
         spans: per role, the tree axes (role indices, ascending) of its contexts.
+        value: per role, [B, N] float, a critic's guess of the reward from a context.
+        q: per role, [B, N, K] float, a critic's guess of it from a message on.
+        without: per role, [B, k_1, .., k_R] float, the leaf rewards had that role said
+            nothing; size 1 on axes that this does not depend on.
+        solo: [B, n] float, rewards of answers of the last role alone.
+        finished: [B, k_1, .., k_R] bool, False where an episode broke off; None where
+            none did.
+        ballots: per voter, [B, K] int32, the number of the answer that it gave, equal
+            for equal answers; -1 abstains.
+        correct: per voter, [B, K] float, what that answer earns.
+        ratings: [B, n, 2, 2] float in [0, 1], what each of two roles (axis 2) says that
+            each (axis 3) contributed; .5 where it said nothing valid.
     """
 
     reward: jax.Array
     spans: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+    value: tuple[jax.Array, ...] | None = None
+    q: tuple[jax.Array, ...] | None = None
+    without: tuple[jax.Array, ...] | None = None
+    solo: jax.Array | None = None
+    finished: jax.Array | None = None
+    ballots: tuple[jax.Array, ...] | None = None
+    correct: tuple[jax.Array, ...] | None = None
+    ratings: jax.Array | None = None

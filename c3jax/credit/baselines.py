@@ -5,12 +5,11 @@ with the same arguments by training, audit and notebooks.
 """
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from c3jax.core.types import Evidence
+from c3jax.credit import arrays
 
-_EPS = 1e-6
+EPS = 1e-6
 
 
 def loo_advantage(value: jax.Array, weight: jax.Array | None = None) -> jax.Array:
@@ -35,7 +34,7 @@ def loo_advantage(value: jax.Array, weight: jax.Array | None = None) -> jax.Arra
         ValueError: K < 2, since an only child has no baseline, or weight and value
             differ in shape.
     """
-    xp, value = _as_float(value)
+    xp, value = arrays.as_float(value)
     if value.ndim == 0 or value.shape[-1] < 2:
         raise ValueError(
             f"value needs K >= 2 siblings on its last axis, got {value.shape}."
@@ -43,7 +42,7 @@ def loo_advantage(value: jax.Array, weight: jax.Array | None = None) -> jax.Arra
     if weight is None:
         siblings = value.sum(-1, keepdims=True) - value
         return value - siblings / (value.shape[-1] - 1)
-    _, weight = _as_float(weight)
+    _, weight = arrays.as_float(weight)
     if weight.shape != value.shape:
         raise ValueError(
             f"weight needs the shape of value {value.shape}, got {weight.shape}."
@@ -69,7 +68,7 @@ def mean_advantage(value: jax.Array) -> jax.Array:
     Returns:
         [.., K] float in reward units; sums to zero over K.
     """
-    _, value = _as_float(value)
+    _, value = arrays.as_float(value)
     return value - value.mean(-1, keepdims=True)
 
 
@@ -85,8 +84,23 @@ def standardise(advantage: jax.Array) -> jax.Array:
     Returns:
         [.., K] float without unit.
     """
-    _, advantage = _as_float(advantage)
-    return advantage / (advantage.std(-1, keepdims=True) + _EPS)
+    _, advantage = arrays.as_float(advantage)
+    return advantage / (advantage.std(-1, keepdims=True) + EPS)
+
+
+def whiten(*advantages: jax.Array) -> tuple[jax.Array, ...]:
+    """Centres and scales advantages by the mean and deviation over all of them.
+
+    Args:
+        advantages: arrays of any shape, every entry of every one counting once.
+
+    Returns:
+        The same arrays without unit; all zero where all were equal.
+    """
+    xp, _ = arrays.as_float(advantages[0])
+    everything = xp.concatenate([xp.ravel(each) for each in advantages])
+    centre, scale = everything.mean(), everything.std() + EPS
+    return tuple((each - centre) / scale for each in advantages)
 
 
 def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Array:
@@ -100,7 +114,7 @@ def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Arra
     Returns:
         [B, N, K] float: fixed-continuation replay value of each message.
     """
-    _, reward = _as_float(reward)
+    _, reward = arrays.as_float(reward)
     kept = (*span, level)
     below = tuple(1 + axis for axis in range(reward.ndim - 1) if axis not in kept)
     value = reward.mean(below)
@@ -119,6 +133,64 @@ def c3(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
 def c3_full_mean(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
     """The ablation of C3 whose baseline includes the message itself."""
     return _by_level(evidence, mean_advantage, std)
+
+
+def c3_no_replay(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """The ablation of C3 that compares a role's messages whatever their contexts.
+
+    Leave-one-out over all N * K messages of a role in a question. With one alternative
+    a context, as its branching (B, 1, .., 1) has it, this is `rloo`.
+
+    Source: the no-replay ablation of C3, arXiv:2603.06859. Returns [B, N, K] a role.
+    """
+    advantages = []
+    for level, span in enumerate(evidence.spans):
+        value = tree_value(evidence.reward, span, level)
+        advantage = loo_advantage(value.reshape(value.shape[0], -1))
+        advantage = standardise(advantage) if std else advantage
+        advantages.append(advantage.reshape(value.shape))
+    return tuple(advantages)
+
+
+def c3_value_only(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """Leave-one-out over siblings of what a critic thinks of them; no reward is read.
+
+    A_k = q_k - mean_{j != k} q_j. Source: an option of C3's reference code, v0.1.0.
+    Needs `q`. Returns [B, N, K] a role.
+    """
+    (guesses,) = arrays.given(evidence, "q")
+    found = tuple(loo_advantage(q) for q in guesses)
+    return tuple(standardise(each) for each in found) if std else found
+
+
+def c3_value_assisted(
+    evidence: Evidence, *, alpha: float = 1.0, std: bool = False
+) -> tuple[jax.Array, ...]:
+    """Leave-one-out over siblings with a baseline that is partly a critic's.
+
+        A_k = v_k - (1 - alpha) mean_{j != k} v_j - alpha mean_{j != k} q_j.
+
+    At alpha = 0 it is `c3`. Unbiased for any critic that was not fitted to these very
+    trees, since no baseline depends on the message it is subtracted from.
+
+    Source: the shipped option of C3's reference code, v0.1.0. Needs `q`.
+
+    Args:
+        evidence: rewards, and the critic's guesses.
+        alpha: the critic's share of the baseline.
+        std: whether each group is divided by its deviation.
+
+    Returns:
+        [B, N, K] a role, in reward units.
+    """
+    (guesses,) = arrays.given(evidence, "q")
+    advantages = []
+    for level, (span, q) in enumerate(zip(evidence.spans, guesses, strict=True)):
+        value = tree_value(evidence.reward, span, level)
+        guessed = value - (q - loo_advantage(q))
+        advantage = (1 - alpha) * loo_advantage(value) + alpha * guessed
+        advantages.append(standardise(advantage) if std else advantage)
+    return tuple(advantages)
 
 
 def rloo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
@@ -154,11 +226,3 @@ def _by_episode(evidence, baseline, std):
     return tuple(
         tree_value(advantage, span, level) for level, span in enumerate(evidence.spans)
     )
-
-
-def _as_float(x):
-    """The array's own namespace, and the array in floating point."""
-    if not isinstance(x, jax.Array):
-        x = np.asarray(x)
-        return np, x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
-    return jnp, x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)

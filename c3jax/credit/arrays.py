@@ -1,0 +1,48 @@
+"""What every estimator does to its arrays first, NumPy or JAX alike."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from c3jax.core.types import Evidence
+
+
+def as_float(x: jax.Array):
+    """The array's own namespace, and the array in floating point."""
+    if not isinstance(x, jax.Array):
+        x = np.asarray(x)
+        return np, x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
+    return jnp, x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+
+
+def given(evidence: Evidence, *names: str) -> tuple:
+    """The fields of the evidence that an estimator cannot do without.
+
+    Raises:
+        ValueError: one of them was not gathered.
+    """
+    if missing := [name for name in names if getattr(evidence, name) is None]:
+        raise ValueError(
+            f"evidence lacks {missing}, which this estimator is computed from; "
+            f"gather them, see core.types.Evidence."
+        )
+    return tuple(getattr(evidence, name) for name in names)
+
+
+def on_tree(
+    x: jax.Array, span: tuple[int, ...], level: int | None, shape: tuple[int, ...]
+) -> jax.Array:
+    """One role's array with an axis for every role, to broadcast against the leaves.
+
+    Args:
+        x: [B, N] of the role's contexts, or [B, N, K] of its messages.
+        span: tree axes of the role's contexts, ascending.
+        level: the role's own tree axis; None for an array of contexts.
+        shape: (B, k_1, .., k_R), of the leaves.
+
+    Returns:
+        [B, k_1, .., k_R] with size 1 on the axes x does not vary over.
+    """
+    kept = {*span} if level is None else {*span, level}
+    sizes = (k if axis in kept else 1 for axis, k in enumerate(shape[1:]))
+    return x.reshape(shape[0], *sizes)

@@ -1,0 +1,104 @@
+"""Credit by taking away: what the team earns beside what it earns without a role."""
+
+import jax
+
+from c3jax.core.types import Evidence
+from c3jax.credit import arrays, baselines
+
+
+def agent_removal(evidence: Evidence) -> tuple[jax.Array, ...]:
+    """The reward minus the reward without the role.
+
+        A = R - R_without.
+
+    As a score of a message this is not Q - V: what remains of the team reads contexts
+    that the team never produces, so its mean over a role's own messages is
+    V - V_without, not 0. As a gradient it is unbiased only where R_without does not
+    depend on the message removed, that is, where all who could have read it speak
+    again. Where later messages are kept, they still tell what was removed, and the
+    gradient is biased.
+
+    Source: difference rewards, Wolpert and Tumer, Optimal Payoff Functions for Members
+    of Collectives, 2001; the practice that C3, arXiv:2603.06859, argues against. Needs
+    `without`. Returns [B, N, K] a role.
+    """
+    (without,) = arrays.given(evidence, "without")
+    _, reward = arrays.as_float(evidence.reward)
+    return tuple(
+        baselines.tree_value(reward - alone, span, level)
+        for level, (alone, span) in enumerate(zip(without, evidence.spans, strict=True))
+    )
+
+
+def majority(ballot: jax.Array, correct: jax.Array) -> jax.Array:
+    """What the most frequent answer of a vote earns; ties are broken evenly.
+
+    Tied answers have equally many voters, so the mean over the voters of all of them
+    is the mean over the answers.
+
+    Args:
+        ballot: [.., V] int, equal numbers for equal answers, -1 abstains.
+        correct: [.., V] float, what each voter's answer earns.
+
+    Returns:
+        [..] float; 0 where all abstain.
+    """
+    xp, correct = arrays.as_float(correct)
+    cast = ballot >= 0
+    same = (ballot[..., :, None] == ballot[..., None, :]) & cast[..., None, :]
+    count = xp.where(cast, same.sum(-1), 0)
+    top = cast & (count == count.max(-1, keepdims=True))
+    winners = top.sum(-1)
+    return xp.where(top, correct, 0).sum(-1) / xp.where(winners > 0, winners, 1)
+
+
+def pivots(ballot: jax.Array, correct: jax.Array) -> jax.Array:
+    """What each ballot adds to a vote, by counting once more without it.
+
+        delta_k = majority(all) - majority(all but k),
+
+    not zero only for ballots that decide. Source: CCPO v1, arXiv:2603.21563v1, voting.
+
+    Args:
+        ballot: [.., V] int, -1 abstains.
+        correct: [.., V] float.
+
+    Returns:
+        [.., V] float in reward units.
+    """
+    xp, correct = arrays.as_float(correct)
+    own = xp.eye(ballot.shape[-1], dtype=bool)
+    counted = majority(ballot, correct)
+    rest = xp.where(own, -1, ballot[..., None, :])
+    return counted[..., None] - majority(rest, correct[..., None, :])
+
+
+def ccpo_vote(evidence: Evidence) -> tuple[jax.Array, ...]:
+    """What each ballot adds to the vote, mean over the ballots it was cast with.
+
+    Voters read nobody and the last role counts: it has nothing to learn and gets 0.
+    A voter's alternatives are combined with all of the others', which costs no
+    generation. delta_k subtracts what does not depend on ballot k, so it is unbiased
+    without a further baseline.
+
+    Source: CCPO v1, arXiv:2603.21563v1, voting; there is no public code. Needs
+    `ballots` and `correct`. Returns [B, N, K] a role.
+    """
+    ballots, correct = arrays.given(evidence, "ballots", "correct")
+    xp, reward = arrays.as_float(evidence.reward)
+    voters = len(ballots)
+    sizes = reward.shape[: 1 + voters]
+
+    def crossed(votes):
+        laid = (arrays.on_tree(x, (), r, sizes) for r, x in enumerate(votes))
+        return xp.stack([xp.broadcast_to(x, sizes) for x in laid], -1)
+
+    delta = pivots(crossed(ballots), crossed(correct))
+    spans = evidence.spans[:voters]
+    found = [
+        baselines.tree_value(delta[..., r], span, r) for r, span in enumerate(spans)
+    ]
+    for level in range(voters, len(evidence.spans)):
+        value = baselines.tree_value(reward, evidence.spans[level], level)
+        found.append(xp.zeros_like(value))
+    return tuple(found)
