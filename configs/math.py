@@ -72,7 +72,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         budget=8,  # answers scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
     )
-    c.credit = dict(name="c3", std=False)
+    # Beside the name, options of the estimator; None is its own default.
+    c.credit = dict(name="c3", std=config_dict.placeholder(bool))
     c.sampling = dict(
         temperature=1.0,
         top_k=0,

@@ -5,10 +5,21 @@ it cannot be computed from is refused here, before any device is touched.
 """
 
 import dataclasses
+import functools
+import inspect
 import math
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Collection, Mapping
 
-from c3jax.credit import baselines
+from c3jax.core import config as checks
+from c3jax.credit import baselines, critic, dyad, removal, shrunk
+
+Spans = tuple[tuple[int, ...], ...]
+
+
+def _nothing(spans: Spans) -> tuple:
+    """What most estimators remember."""
+    return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,34 +27,180 @@ class Estimator:
     """One way to assign credit.
 
     Attributes:
-        fn: (evidence, memory, *, std) -> (advantages, memory).
-        siblings: whether it compares siblings of one context at every level, so that
-            every role needs two alternatives; otherwise it compares whole episodes.
-        memory: makes what it remembers between steps; () for most.
+        fn: (evidence, memory, **options) -> (advantages, memory).
+        plan: the trees it is defined on, a key of `PLANS`.
+        needs: fields of `Evidence` that it reads beside the rewards.
+        team: the teams it is defined on, a key of `TEAMS`.
+        memory: makes what it remembers before the first step, given the team's spans.
         per_question: whether the credit of a question depends on no other, so that it
             can be had before the others are scored; then it remembers nothing.
     """
 
     fn: Callable
-    siblings: bool
-    memory: Callable[[], object] = tuple
+    plan: str
+    needs: tuple[str, ...] = ()
+    team: str = "any"
+    memory: Callable[[Spans], object] = _nothing
     per_question: bool = True
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """What may be chosen, with defaults: the keyword-only parameters of `fn`."""
+        found = inspect.signature(self.fn).parameters.values()
+        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY}
 
 
 def _memoryless(fn):
-    def call(evidence, memory, *, std=False):
-        return fn(evidence, std=std), memory
+    @functools.wraps(fn)
+    def call(evidence, memory, **options):
+        return fn(evidence, **options), memory
 
-    call.__doc__ = fn.__doc__
     return call
 
 
 ESTIMATORS = {
-    "c3": Estimator(_memoryless(baselines.c3), siblings=True),
-    "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), siblings=True),
-    "magrpo": Estimator(_memoryless(baselines.magrpo), siblings=False),
-    "rloo": Estimator(_memoryless(baselines.rloo), siblings=False),
+    "c3": Estimator(_memoryless(baselines.c3), "siblings"),
+    "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), "siblings"),
+    "c3_no_replay": Estimator(_memoryless(baselines.c3_no_replay), "episodes"),
+    "c3_shrunk": Estimator(
+        shrunk.c3_shrunk, "tree", memory=shrunk.no_moments, per_question=False
+    ),
+    "c3_value_assisted": Estimator(
+        _memoryless(baselines.c3_value_assisted), "siblings", needs=("q",)
+    ),
+    "c3_value_only": Estimator(
+        _memoryless(baselines.c3_value_only), "siblings", needs=("q",)
+    ),
+    "magrpo": Estimator(_memoryless(baselines.magrpo), "episodes"),
+    "rloo": Estimator(_memoryless(baselines.rloo), "episodes"),
+    "mappo": Estimator(
+        _memoryless(critic.mappo), "episodes", needs=("value",), per_question=False
+    ),
+    "agent_removal": Estimator(
+        _memoryless(removal.agent_removal), "episodes", needs=("without",)
+    ),
+    "ccpo_v1": Estimator(
+        dyad.ccpo_v1,
+        "episodes",
+        needs=("solo",),
+        team="dyad",
+        memory=lambda spans: dyad.no_history(),
+        per_question=False,
+    ),
+    "ccpo": Estimator(
+        _memoryless(dyad.ccpo),
+        "episodes",
+        needs=("solo",),
+        team="dyad",
+        per_question=False,
+    ),
+    "ccpo_vote": Estimator(
+        _memoryless(removal.ccpo_vote),
+        "votes",
+        needs=("ballots", "correct"),
+        team="vote",
+    ),
+    "sepo": Estimator(
+        _memoryless(dyad.sepo), "episodes", needs=("ratings",), team="dyad"
+    ),
 }
+
+# What each kind of estimator compares, for messages.
+PLANS = {
+    "siblings": "compares siblings",
+    "tree": "compares messages of one question",
+    "episodes": "compares independent episodes",
+    "votes": "combines the alternatives of voters",
+}
+
+TEAMS = {
+    "any": "any team",
+    "dyad": "one role that reads nothing and one that reads it",
+    "vote": "two or more roles that read nothing and a last one that reads them all",
+}
+
+
+def configured(name: str, given: Mapping[str, object]) -> Estimator:
+    """An estimator with its options bound.
+
+    Args:
+        name: a key of `ESTIMATORS`.
+        given: options by name; None leaves one at its default.
+
+    Raises:
+        ValueError: no such estimator, an option it does not have, or a value that the
+            option cannot have.
+    """
+    estimator = checks.pick(ESTIMATORS, name, "credit.name")
+    options = estimator.options
+    chosen = {key: value for key, value in given.items() if value is not None}
+    for key, value in chosen.items():
+        if key not in options:
+            raise ValueError(
+                f"credit.{key}={value!r} is read by nobody: the options of "
+                f"credit.name={name!r} are {sorted(options)}; leave it out, or None."
+            )
+        _check_option(options[key], value)
+    return dataclasses.replace(estimator, fn=functools.partial(estimator.fn, **chosen))
+
+
+def _check_option(option: inspect.Parameter, value) -> None:
+    """Refuses what is not of the kind of an option's default."""
+    field = f"credit.{option.name}"
+    if choices := typing.get_args(option.annotation):
+        wanted = f"one of {list(choices)}"
+        checks.require(value in choices, field, value, wanted)
+    elif isinstance(option.default, bool):
+        checks.require(isinstance(value, bool), field, value, "True or False")
+    else:
+        whole = isinstance(option.default, int)
+        kinds = (int,) if whole else (int, float)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        wanted = "a whole number, 0 or more" if whole else "a number, 0 or more"
+        checks.require(fits and 0 <= value < math.inf, field, value, wanted)
+
+
+def check(name: str, spans: Spans, gathered: Collection[str] = ()) -> None:
+    """Refuses a team that an estimator is not defined on.
+
+    Args:
+        name: a key of `ESTIMATORS`.
+        spans: per role, the indices of its ancestors.
+        gathered: fields of `Evidence` that the caller supplies beside the rewards.
+
+    Raises:
+        ValueError: the team has another shape, its episodes are not independent, or
+            the estimator needs evidence that nobody gathers.
+    """
+    estimator = ESTIMATORS[name]
+    fits = {
+        "any": True,
+        "dyad": spans == ((), (0,)),
+        "vote": len(spans) > 2
+        and not any(spans[:-1])
+        and spans[-1] == tuple(range(len(spans) - 1)),
+    }[estimator.team]
+    if not fits:
+        raise ValueError(
+            f"credit.name={name!r} is defined for {TEAMS[estimator.team]}; here each "
+            f"of {len(spans)} roles depends on {[list(span) for span in spans]}."
+        )
+    apart = [level for level, span in enumerate(spans) if level and 0 not in span]
+    if estimator.plan == "episodes" and apart:
+        raise ValueError(
+            f"credit.name={name!r} compares independent episodes, which branch at the "
+            f"first role; roles {apart} do not read it, so all episodes of a question "
+            "would share one message of theirs. Take an estimator of trees, say 'c3'."
+        )
+    if missing := sorted(set(estimator.needs) - set(gathered)):
+        raise ValueError(
+            f"credit.name={name!r} is computed from {missing}, which a run does not "
+            f"gather; {checks.suggest(name, _computable(gathered))}"
+        )
+
+
+def _computable(gathered) -> list[str]:
+    return [n for n, e in ESTIMATORS.items() if set(e.needs) <= set(gathered)]
 
 
 def branching(
@@ -53,7 +210,8 @@ def branching(
 
     A method that compares siblings spreads the budget over the levels, (4, 2) for two
     roles and eight answers. A method that compares episodes runs `budget` of them,
-    (8, 1), all sharing the question.
+    (8, 1), all sharing the question. Where the last role only counts votes, the others
+    share the budget.
 
     Args:
         name: a key of `ESTIMATORS`.
@@ -64,17 +222,14 @@ def branching(
     Raises:
         ValueError: the branching does not fit the team, the budget or the estimator.
     """
-    estimator = ESTIMATORS[name]
+    plan = ESTIMATORS[name].plan
     if budget < 2:
         raise ValueError(
             f"protocol.budget={budget}: credit compares answers to one question, so at "
             "least 2 are needed."
         )
-    episodes = (budget,) + (1,) * (levels - 1)
     if given is None:
-        if not estimator.siblings:
-            return episodes
-        return default_branching(levels, budget)
+        return _default(plan, levels, budget)
     if len(given) != levels:
         raise ValueError(
             f"protocol.branching={given} has {len(given)} entries for {levels} roles."
@@ -83,16 +238,18 @@ def branching(
         raise ValueError(
             f"protocol.branching={given}: every entry must be a positive integer."
         )
-    if estimator.siblings and min(given) < 2:
+    wrong = {
+        "siblings": min(given) < 2 and "every entry must be 2 or more",
+        "tree": given[0] < 2 and "the first entry must be 2 or more",
+        "episodes": any(k > 1 for k in given[1:])
+        and "every entry but the first must be 1",
+        "votes": given[-1] != 1 and "the last entry, of who counts, must be 1",
+    }[plan]
+    if wrong:
         raise ValueError(
-            f"protocol.branching={given}: credit.name={name!r} compares siblings, so "
-            "every entry must be 2 or more. "
-            f"Try {default_branching(levels, budget)}."
-        )
-    if not estimator.siblings and given != episodes:
-        raise ValueError(
-            f"protocol.branching={given}: credit.name={name!r} compares independent "
-            f"episodes, which is {episodes} for protocol.budget={budget}."
+            f"protocol.branching={given}: credit.name={name!r} {PLANS[plan]}, so "
+            f"{wrong}. Try {_default(plan, levels, budget)} for "
+            f"protocol.budget={budget}."
         )
     if math.prod(given) != budget:
         raise ValueError(
@@ -100,6 +257,14 @@ def branching(
             f"but protocol.budget={budget}; make the two agree."
         )
     return tuple(given)
+
+
+def _default(plan, levels, budget) -> tuple[int, ...]:
+    if plan == "episodes":
+        return (budget,) + (1,) * (levels - 1)
+    if plan == "votes":
+        return (*default_branching(levels - 1, budget), 1)
+    return default_branching(levels, budget)
 
 
 def default_branching(levels: int, budget: int) -> tuple[int, ...]:

@@ -113,8 +113,7 @@ class Grown:
 
     def _credit(self, reward):
         evidence = Evidence(reward, self._setup.team.protocol.spans)
-        std = self._setup.config.credit.std
-        return self._setup.estimator.fn(evidence, self._memory, std=std)
+        return self._setup.estimator.fn(evidence, self._memory)
 
 
 def grow(

@@ -230,7 +230,8 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
-    state = update.initial_state(optimiser(setup), setup.estimator.memory(), params)
+    memory = setup.estimator.memory(setup.team.protocol.spans)
+    state = update.initial_state(optimiser(setup), memory, params)
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(setup))
     return jax.device_put(state, places)
 
@@ -239,7 +240,7 @@ def abstract_state(setup: Setup) -> update.TrainState:
     """Shapes and shardings of a run's state, for a restore."""
     return update.abstract_state(
         optimiser(setup),
-        setup.estimator.memory(),
+        setup.estimator.memory(setup.team.protocol.spans),
         setup.abstract_params(),
         meshes.whole(setup.mesh),
     )

@@ -21,7 +21,8 @@ from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
 from c3jax.train import update
 
-# What each section of a config may hold, and must.
+# What each section of a config may hold, and must. Of "credit", which holds a name and
+# that estimator's options, `api.configured` knows.
 SECTIONS = {
     "mesh": meshes.AXES,
     "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
@@ -34,7 +35,6 @@ SECTIONS = {
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
-    "credit": ("name", "std"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
     ),
@@ -60,7 +60,7 @@ class Setup:
         prompts: per role, what it reads.
         mesh: the devices.
         team: static description of training rollouts.
-        estimator: how credit is assigned.
+        estimator: how credit is assigned, its options bound.
         objective: what an update minimises.
     """
 
@@ -121,13 +121,16 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    checks.only_keys(config, [*SECTIONS, "seed", "name", "teams"], "config")
+    known = [*SECTIONS, "credit", "seed", "name", "teams"]
+    checks.only_keys(config, known, "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
     checks.pick(tasks.TASKS, config.data.task, "data.task")
-    estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
+    options = config.credit.to_dict()
+    estimator = api.configured(options.pop("name", None), options)
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
+    api.check(config.credit.name, graph.ancestors(roles))
     given = config.protocol.branching
     branching = api.branching(
         config.credit.name,
