@@ -98,7 +98,11 @@ def shrink(near: Moments, far: Moments) -> jax.Array:
 
 
 def c3_shrunk(
-    evidence: Evidence, memory: tuple[Moments, ...], *, decay: float = 0.9
+    evidence: Evidence,
+    memory: tuple[Moments, ...],
+    *,
+    decay: float = 0.9,
+    prior: float = 4.0,
 ) -> tuple[tuple[jax.Array, ...], tuple[Moments, ...]]:
     """The value of a message minus a blend of all means that cannot depend on it.
 
@@ -141,7 +145,7 @@ def c3_shrunk(
         past = past.replace(weight=decay * past.weight)
         means = relatives(value)
         others = _others(value, means)
-        baseline = _blend(means, _pooled(past, others))
+        baseline = _blend(means, _pooled(past, others), prior)
         advantages.append((value - baseline).reshape(flat.shape))
         # Averaged over who is left out, these are the moments of the whole batch.
         batch = jax.tree.map(lambda x: x.mean(0), others)
@@ -190,7 +194,7 @@ def _pooled(past: Moments, new: Moments) -> Moments:
     )
 
 
-def _blend(means: tuple, moments: Moments) -> jax.Array:
+def _blend(means: tuple, moments: Moments, prior: float) -> jax.Array:
     """The baseline, to broadcast against values, from [B, D] moments."""
     baseline = far = None
     for d, mean in enumerate(means):
@@ -200,7 +204,7 @@ def _blend(means: tuple, moments: Moments) -> jax.Array:
         if far is None:
             baseline, far = mean, near
             continue
-        w = shrink(near, far)
+        w = 1 - (1 - shrink(near, far)) * near.weight / (near.weight + prior)
         lifted = w.reshape(-1, *(1,) * (mean.ndim - 1))
         baseline = baseline + lifted * (mean - baseline)
         far = Moments(

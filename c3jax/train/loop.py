@@ -124,7 +124,8 @@ def run(
                 scored = growth.credited(setup, grown, reference, watch)
                 state, stats = update_step(state, grown.groups, scored)
                 stats = {name: float(value) for name, value in stats.items()}
-                state = state.replace(memory=grown.memory)
+                memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
+                state = state.replace(memory=memory)
             spent = grown.graded.spent + Spent(trained_tokens=grown.trained())
             record = record.replace(
                 step=step + 1, next_index=record.next_index + len(items)

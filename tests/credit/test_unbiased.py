@@ -1,0 +1,312 @@
+"""Estimated gradients against the exact ones of a team that can be enumerated.
+
+The mean of 20,000 estimates agrees with the exact gradient: a z-test of each
+coordinate, at a level of 0.001 for all of them together (Bonferroni).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from c3jax.core.types import Evidence
+from c3jax.credit import api, baselines, plan
+from tests import tabular
+
+COUNT = 20_000
+
+
+@functools.cache
+def team(spans=tabular.CHAIN2):
+    return tabular.team(spans, actions=3 if len(spans) < 4 else 2)
+
+
+@functools.cache
+def trees(spans, branching):
+    return tabular.grow(team(spans), branching, COUNT, np.random.default_rng(0))
+
+
+def advantages(name, spans, branching, **options):
+    """Per role, [n, Q, N, K], of trees of which each is a batch of Q questions."""
+    said, reward = trees(spans, branching)
+    known = tabular.evidence(team(spans), said, reward)
+    estimator = api.configured(name, options)
+    memory = estimator.memory(spans)
+
+    def split(x):
+        return x.reshape(*reward.shape[:2], *x.shape[1:])
+
+    def fn(known):
+        return estimator.fn(known, memory)[0]
+
+    found = jax.jit(jax.vmap(fn))(jax.tree.map(lambda x: jnp.asarray(split(x)), known))
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
+
+
+def slopes(name, spans, branching, **options):
+    said, _ = trees(spans, branching)
+    found = advantages(name, spans, branching, **options)
+    return tabular.slopes(team(spans), said, found)
+
+
+def farthest(estimates, exact, factor=1.0):
+    """The largest z of all coordinates, and where it is significant."""
+    z = []
+    for each, slope in zip(estimates, exact, strict=True):
+        error = each.std(0) / np.sqrt(len(each))
+        gap = each.mean(0) - factor * slope
+        z.append((gap / np.where(error > 0, error, 1)).ravel())
+    z = np.abs(np.concatenate(z))
+    return z.max(), stats.norm.isf(0.001 / 2 / z.size)
+
+
+def assert_unbiased(estimates, exact, factor=1.0):
+    z, limit = farthest(estimates, exact, factor)
+    assert z < limit
+
+
+UNBIASED = [
+    ("c3", tabular.CHAIN2, (4, 2)),
+    ("c3", tabular.CHAIN2, (2, 4)),
+    ("c3", tabular.CHAIN3, (2, 2, 2)),
+    ("c3", tabular.DIAMOND, (2, 2, 2, 2)),
+    ("c3_no_replay", tabular.CHAIN2, (8, 1)),
+    ("c3_shrunk", tabular.CHAIN2, (4, 2)),
+    ("c3_shrunk", tabular.CHAIN2, (2, 4)),
+    ("c3_shrunk", tabular.CHAIN2, (8, 1)),
+    ("c3_shrunk", tabular.CHAIN3, (2, 2, 2)),
+    ("c3_shrunk", tabular.DIAMOND, (2, 2, 2, 2)),
+    ("c3_value_assisted", tabular.CHAIN2, (4, 2)),
+    ("c3_value_only", tabular.CHAIN2, (4, 2)),
+    ("rloo", tabular.CHAIN2, (8, 1)),
+    ("rloo", tabular.CHAIN3, (8, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "spans", "branching"), UNBIASED)
+def test_an_estimator_is_unbiased(name, spans, branching):
+    found = slopes(name, spans, branching)
+    assert_unbiased(found, team(spans).gradient())
+
+
+@pytest.mark.parametrize(
+    ("name", "spans", "actions", "branching"),
+    [
+        ("c3", tabular.CHAIN2, 3, (2, 2)),
+        ("c3", tabular.CHAIN3, 2, (2, 2, 2)),
+        ("c3_shrunk", tabular.CHAIN2, 3, (2, 2)),
+        ("c3_shrunk", tabular.CHAIN2, 3, (3, 1)),
+        ("c3_shrunk", tabular.CHAIN3, 2, (2, 2, 2)),
+        ("c3_shrunk", tabular.DIAMOND, 2, (2, 1, 2, 1)),
+        ("rloo", tabular.CHAIN2, 3, (3, 1)),
+    ],
+)
+def test_the_mean_over_all_trees_is_the_gradient(name, spans, actions, branching):
+    small = tabular.team(spans, actions)
+    said, reward, chance = tabular.every(small, branching)
+    assert np.allclose(chance.sum(0), 1)
+    # All trees of the first question, beside some of the other three.
+    _, other = tabular.grow(small, branching, 1, np.random.default_rng(5))
+    reward = np.concatenate(
+        [reward[:, :1], np.repeat(other[:, 1:], len(said[0]), 0)], 1
+    )
+    estimator = api.ESTIMATORS[name]
+    memory = estimator.memory(spans)
+    if memory:
+        _, memory = estimator.fn(Evidence(other[0], spans), memory)
+
+    def fn(reward):
+        return estimator.fn(Evidence(reward, spans), memory)[0]
+
+    found = tabular.slopes(small, said, jax.jit(jax.vmap(fn))(jnp.asarray(reward)))
+    for slope, exact in zip(found, small.gradient(), strict=True):
+        mean = np.tensordot(chance[:, 0], slope[:, 0], 1)
+        np.testing.assert_allclose(mean, exact[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "branching", "factor"),
+    [("magrpo", (8, 1), 7 / 8), ("c3_full_mean", (2, 4), None)],
+)
+def test_a_mean_that_includes_the_message_shortens_the_gradient(
+    name, branching, factor
+):
+    exact = team().gradient()
+    if factor is None:
+        exact = tuple(g * (k - 1) / k for g, k in zip(exact, branching, strict=True))
+    assert_unbiased(slopes(name, tabular.CHAIN2, branching), exact, factor or 1)
+
+
+def test_a_critic_that_is_wrong_leaves_mappo_unbiased_at_lambda_one_only():
+    said, reward = trees(tabular.CHAIN2, (8, 1))
+    known = tabular.evidence(team(), said, reward)
+    wrong = known.replace(value=tuple(v**2 for v in known.value))
+
+    def slope(lam):
+        found, _ = api.ESTIMATORS["mappo"].fn(wrong, (), normalise=False, lam=lam)
+        shape = reward.shape[:2]
+        split = tuple(x.reshape(*shape, *x.shape[1:]) for x in found)
+        return tabular.slopes(team(), said, split)
+
+    assert_unbiased(slope(1.0), team().gradient())
+    z, limit = farthest(slope(0.0), team().gradient())
+    assert z > limit
+
+
+def combed(team, alternatives, continuations, rng):
+    """Estimates from a comb along base episodes."""
+    roles = len(team.spans)
+    base, _ = tabular.grow(team, (1,) * roles, COUNT, rng)
+    found, said = [], []
+    for level, span in enumerate(team.spans):
+        tree = list(base)
+        size = [*base[0].shape[:2], *(1,) * roles]
+        size[2 + level] = alternatives
+        tree[level] = tabular.draw(
+            team, level, tuple(base[a] for a in span), tuple(size), rng
+        )
+        said.append(tree[level])
+        parts = []
+        for _ in range(continuations):
+            for later in range(level + 1, roles):
+                read = tuple(tree[a] for a in team.spans[later])
+                tree[later] = tabular.draw(team, later, read, tuple(size), rng)
+            parts.append(tabular.rewards(team, tree).reshape(*size[:2], alternatives))
+        found.append(np.stack(parts, -1))
+    flat = tuple(x.reshape(-1, *x.shape[2:]) for x in found)
+    advantage = baselines.comb(flat)
+    return tuple(
+        tabular.slope(team, level, (*base[:level], said[level]), advantage[level])
+        for level in range(roles)
+    )
+
+
+@pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3])
+def test_a_comb_is_unbiased(spans):
+    found = combed(team(spans), 3, 2, np.random.default_rng(2))
+    assert_unbiased(found, team(spans).gradient())
+
+
+def removed(team, again: bool):
+    """Estimates by agent removal: a silent role says message 0.
+
+    Args:
+        team: who.
+        again: whether later roles speak again, or what they said is kept.
+    """
+    spans, rng = team.spans, np.random.default_rng(3)
+    said, reward = trees(spans, (8,) + (1,) * (len(spans) - 1))
+    without = []
+    for level in range(len(spans)):
+        other = list(said)
+        other[level] = np.zeros_like(said[level])
+        for later in range(level + 1, len(spans)) if again else ():
+            read = tuple(other[a] for a in spans[later])
+            size = said[later].shape
+            other[later] = tabular.draw(team, later, read, size, rng)
+        alone = tabular.rewards(team, other)
+        without.append(alone.reshape(-1, *alone.shape[2:]))
+    flat = reward.reshape(-1, *reward.shape[2:])
+    known = Evidence(flat, spans, without=tuple(without))
+    found, _ = api.ESTIMATORS["agent_removal"].fn(known, ())
+    split = tuple(x.reshape(*reward.shape[:2], *x.shape[1:]) for x in found)
+    return split, tabular.slopes(team, said, split)
+
+
+@pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3])
+def test_agent_removal_is_biased_where_later_messages_are_kept(spans):
+    _, found = removed(team(spans), again=False)
+    z, limit = farthest(found, team(spans).gradient())
+    assert z > 3 * limit
+    # Nothing follows the last role: what remains does not depend on it.
+    assert_unbiased(found[-1:], team(spans).gradient()[-1:])
+
+
+@pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3])
+def test_agent_removal_is_off_by_a_constant_where_later_roles_speak_again(spans):
+    known, (first, *rest) = removed(team(spans), again=True)
+    assert_unbiased((first, *rest), team(spans).gradient())
+    # As the score of a message it is not Q - V, whose mean is 0.
+    mean = known[0].mean((0, 2, 3))
+    error = known[0].mean((2, 3)).std(0) / np.sqrt(COUNT)
+    assert (np.abs(mean) > 5 * error).all()
+
+
+def test_votes_without_a_ballot_are_an_unbiased_baseline():
+    rng = np.random.default_rng(4)
+    spans, answers, right = ((), (), (), (0, 1, 2)), 3, 1
+    voters = tabular.team(spans, actions=(answers,) * 3 + (1,), questions=2)
+    table = np.zeros(voters.reward.shape)
+    for ballots in np.ndindex(answers, answers, answers):
+        count = np.bincount(ballots, minlength=answers)
+        table[:, *ballots, 0] = (count[right] == count.max()) / (
+            count == count.max()
+        ).sum()
+    voters = tabular.Team(table, voters.logits, spans)
+    said, reward = tabular.grow(voters, (2, 1, 2, 1), COUNT, rng)
+    ballots = tuple(m.reshape(2 * COUNT, -1) for m in said[:3])
+    known = Evidence(
+        reward.reshape(2 * COUNT, 2, 1, 2, 1),
+        spans,
+        ballots=ballots,
+        correct=tuple(1.0 * (ballot == right) for ballot in ballots),
+    )
+    found, _ = api.ESTIMATORS["ccpo_vote"].fn(known, ())
+    split = tuple(x.reshape(COUNT, 2, *x.shape[1:]) for x in found)
+    assert_unbiased(tabular.slopes(voters, said, split), voters.gradient())
+
+
+def test_the_exact_gradient_is_the_derivative_of_the_mean_reward():
+    for spans in (tabular.CHAIN2, tabular.CHAIN3, tabular.DIAMOND):
+        small = team(spans)
+
+        def mean(logits, small=small):
+            policy = (
+                jax.nn.softmax(each, 1 + level) for level, each in enumerate(logits)
+            )
+            return (functools.reduce(jnp.multiply, policy) * small.reward).sum()
+
+        found = jax.jit(jax.grad(mean))(jax.tree.map(jnp.asarray, small.logits))
+        for slope, exact in zip(found, small.gradient(), strict=True):
+            np.testing.assert_allclose(slope, exact, atol=1e-6)
+
+
+def test_what_the_roles_add_sums_to_the_variance_of_the_reward():
+    for spans in (tabular.CHAIN2, tabular.CHAIN3, tabular.DIAMOND):
+        small = team(spans)
+        axes = tuple(range(1, 1 + len(spans)))
+        mean = (small.outcomes * small.reward).sum(axes, keepdims=True)
+        total = (small.outcomes * (small.reward - mean) ** 2).sum(axes)
+        np.testing.assert_allclose(small.spread().sum(-1), total)
+
+
+@pytest.mark.parametrize(
+    ("spans", "branching"), [(tabular.CHAIN2, (4, 2)), (tabular.CHAIN3, (2, 2, 2))]
+)
+def test_the_spread_of_trees_is_that_of_the_team(spans, branching):
+    _, reward = trees(spans, branching)
+    each = np.stack(
+        [
+            plan.spread(Evidence(some.reshape(-1, *branching), spans))
+            for some in np.array_split(reward, 20)
+        ]
+    )
+    error = each.std(0) / np.sqrt(len(each) - 1)
+    exact = team(spans).spread().mean(0)
+    assert (np.abs(each.mean(0) - exact) < 4.5 * error).all()
+
+
+def test_influence_is_what_one_message_tells_of_the_next():
+    small = team()
+    told = small.influence(0, 1)
+    assert told.shape == (4, 1, 1)
+    assert (told > 0).all()
+    deaf = tabular.Team(
+        small.reward,
+        (small.logits[0], np.broadcast_to(small.logits[1][:, :1], (4, 3, 3))),
+        small.spans,
+    )
+    np.testing.assert_allclose(deaf.influence(0, 1), 0, atol=1e-12)
