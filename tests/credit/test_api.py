@@ -1,5 +1,9 @@
+import inspect
+
+import numpy as np
 import pytest
 
+from c3jax.core.types import Evidence
 from c3jax.credit import api
 
 
@@ -12,6 +16,8 @@ from c3jax.credit import api
         ("magrpo", 1, (8,)),
         ("magrpo", 2, (8, 1)),
         ("rloo", 3, (8, 1, 1)),
+        ("c3_shrunk", 2, (4, 2)),
+        ("ccpo_vote", 4, (2, 2, 2, 1)),
     ],
 )
 def test_branching_resolves_per_estimator(name, levels, expected):
@@ -31,9 +37,93 @@ def test_a_given_branching_is_kept():
         ("c3", 2, 8, (4, 0), "positive integer"),
         ("c3", 4, 8, None, "try 16"),
         ("c3", 2, 1, None, "at least 2"),
-        ("magrpo", 2, 8, (4, 2), r"independent episodes, which is \(8, 1\)"),
+        ("magrpo", 2, 8, (4, 2), r"independent episodes.* Try \(8, 1\)"),
+        ("c3_shrunk", 2, 8, (1, 8), r"first entry must be 2 .* Try \(4, 2\)"),
+        ("ccpo_vote", 3, 8, (2, 2, 2), r"last entry.* must be 1. Try \(4, 2, 1\)"),
     ],
 )
 def test_a_branching_that_does_not_fit_is_refused(name, levels, budget, given, message):
     with pytest.raises(ValueError, match=message):
         api.branching(name, levels, budget, given)
+
+
+def test_any_tree_with_two_first_messages_will_do_for_a_blend():
+    for given in ((8, 1), (4, 2), (2, 4)):
+        assert api.branching("c3_shrunk", 2, 8, given) == given
+
+
+def test_the_options_of_an_estimator_are_those_of_its_function():
+    assert list(api.ESTIMATORS["c3"].options) == ["std"]
+    assert list(api.ESTIMATORS["ccpo"].options) == ["lam", "baseline"]
+    assert list(api.ESTIMATORS["agent_removal"].options) == []
+    for name, estimator in api.ESTIMATORS.items():
+        for option in estimator.options.values():
+            assert option.default is not inspect.Parameter.empty, (name, option)
+
+
+def test_options_are_bound_and_none_is_the_default():
+    evidence = Evidence(np.array([[[1.0], [0.0], [0.0], [0.0]]]), ((), (0,)))
+    std = api.configured("magrpo", {"std": True})
+    (first, _), memory = std.fn(evidence, ())
+    np.testing.assert_allclose(first[0, 0, 0], np.sqrt(3), rtol=1e-4)
+    assert memory == ()
+    (first, _), _ = api.configured("magrpo", {"std": None}).fn(evidence, ())
+    np.testing.assert_allclose(first[0, 0, 0], 0.75)
+    assert api.configured("c3_shrunk", {"decay": 1, "prior": 0}).options["decay"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("c4", {}, "credit.name='c4' is not known; did you mean 'c3'"),
+        ("c3", {"alpha": 0.5}, r"credit.alpha=0.5 is read by nobody.*\['std'\]"),
+        ("mappo", {"std": False}, r"credit.std=False is read by nobody"),
+        ("c3", {"std": 1}, "credit.std=1: it must be True or False"),
+        ("mappo", {"lam": "1"}, "credit.lam='1': it must be a number, 0 or more"),
+        ("mappo", {"lam": -1.0}, "credit.lam=-1.0: it must be a number, 0 or more"),
+        ("ccpo_v1", {"period": 1.5}, "credit.period=1.5: it must be a whole number"),
+        ("ccpo", {"baseline": "mean"}, r"one of \['group', 'solo', 'batch'\]"),
+    ],
+)
+def test_an_option_that_is_not_one_is_refused(name, given, message):
+    with pytest.raises(ValueError, match=message):
+        api.configured(name, given)
+
+
+SOLO, DUO, TRIO = ((),), ((), (0,)), ((), (0,), (0, 1))
+VOTE = ((), (), (), (0, 1, 2))
+GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings")
+
+
+@pytest.mark.parametrize(
+    ("name", "spans"),
+    [
+        *((name, DUO) for name in api.ESTIMATORS if name != "ccpo_vote"),
+        ("c3", VOTE),
+        ("ccpo_vote", VOTE),
+        ("magrpo", ((), (0,), (0,), (0, 1, 2))),
+    ],
+)
+def test_a_team_that_fits_is_taken(name, spans):
+    api.check(name, spans, GATHERED)
+
+
+@pytest.mark.parametrize(
+    ("name", "spans", "message"),
+    [
+        ("ccpo", TRIO, "credit.name='ccpo' is defined for one role that reads nothing"),
+        ("ccpo_v1", SOLO, "one role that reads nothing and one that reads it"),
+        ("sepo", ((), ()), "one role that reads nothing and one that reads it"),
+        ("ccpo_vote", DUO, "two or more roles that read nothing and a last one"),
+        ("ccpo_vote", TRIO, "two or more roles that read nothing and a last one"),
+        ("rloo", VOTE, r"roles \[1, 2\] do not read it, .* share one message"),
+    ],
+)
+def test_a_team_that_an_estimator_is_not_defined_on_is_refused(name, spans, message):
+    with pytest.raises(ValueError, match=message):
+        api.check(name, spans, GATHERED)
+
+
+def test_an_estimator_of_what_is_not_gathered_is_refused():
+    with pytest.raises(ValueError, match=r"computed from \['value'\].*'c3'"):
+        api.check("mappo", DUO)

@@ -1,0 +1,58 @@
+import numpy as np
+
+from c3jax.core.types import Evidence
+from c3jax.credit import critic
+
+DUO = ((), (0,))
+
+
+def episodes(reward, *value):
+    """One question, one value a context: of the first role, then of each episode."""
+    reward = np.array([reward])[..., None]
+    return Evidence(reward, DUO, value=tuple(np.array([v]) for v in value))
+
+
+def test_mappo_is_the_reward_minus_the_guess():
+    evidence = episodes([1.0, 0.0], [0.4], [0.7, 0.2])
+    thinker, solver = critic.mappo(evidence, normalise=False)
+    np.testing.assert_allclose(thinker, [[[0.6, -0.4]]])
+    np.testing.assert_allclose(solver, [[[0.3], [-0.2]]])
+
+
+def test_gae_discounts_what_comes_later():
+    # d_2 = 1 - 0.5, d_1 = 0.9 * 0.5 - 0.2, A_1 = d_1 + 0.9 * 0.8 * d_2.
+    first, last = critic.gae(np.array([1.0]), (0.2, np.array([0.5])), 0.9, 0.8)
+    np.testing.assert_allclose(last, [0.5])
+    np.testing.assert_allclose(first, [0.25 + 0.36])
+
+
+def test_gae_follows_its_sum_over_later_steps():
+    rng, gamma, lam = np.random.default_rng(0), 0.9, 0.7
+    reward, value = rng.random(6), rng.random((4, 6))
+    found = critic.gae(reward, tuple(value), gamma, lam)
+    for t in range(4):
+        expected = np.zeros(6)
+        for later in range(t, 4):
+            after = gamma * value[later + 1] if later < 3 else reward
+            expected += (gamma * lam) ** (later - t) * (after - value[later])
+        np.testing.assert_allclose(found[t], expected)
+
+
+def test_mappo_normalises_over_all_messages_of_the_batch():
+    rng = np.random.default_rng(1)
+    evidence = Evidence(
+        rng.random((3, 4, 1)), DUO, value=(rng.random((3, 1)), rng.random((3, 4)))
+    )
+    plain = np.concatenate(
+        [each.ravel() for each in critic.mappo(evidence, normalise=False)]
+    )
+    found = np.concatenate([each.ravel() for each in critic.mappo(evidence)])
+    np.testing.assert_allclose(found, (plain - plain.mean()) / plain.std(), rtol=1e-4)
+
+
+def test_an_exact_critic_of_a_tree_gives_a_message_the_mean_of_its_episodes():
+    reward = np.array([[[1.0, 0.0], [1.0, 1.0]]])
+    evidence = Evidence(reward, DUO, value=(np.array([[0.75]]), np.array([[0.5, 1.0]])))
+    first, last = critic.mappo(evidence, normalise=False)
+    np.testing.assert_allclose(first, [[[-0.25, 0.25]]])
+    np.testing.assert_allclose(last, [[[0.5, -0.5], [0.0, 0.0]]])

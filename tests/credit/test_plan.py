@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+
+from c3jax.core.types import Evidence
+from c3jax.credit import baselines, plan
+
+DUO, TRIO = ((), (0,)), ((), (0,), (0, 1))
+DIAMOND = ((), (0,), (0,), (0, 1, 2))
+
+
+def test_spread_of_a_tree_worked_by_hand():
+    # Plans are worth 1/2 and 1: variance 1/8. Answers under the first differ by 1, of
+    # variance 1/2, under the second not at all: mean 1/4, half of it in a plan's value.
+    evidence = Evidence(np.array([[[1.0, 0.0], [1.0, 1.0]]]), DUO)
+    np.testing.assert_allclose(plan.spread(evidence), [1 / 8 - 1 / 8, 1 / 4])
+
+
+def effects(spans, branching, spread, count, seed=0):
+    """Rewards that are sums of normal effects, one a message."""
+    rng = np.random.default_rng(seed)
+    reward = np.zeros((count, *branching))
+    for level, span in enumerate(spans):
+        kept = (*span, level)
+        sizes = [k if axis in kept else 1 for axis, k in enumerate(branching)]
+        reward = reward + rng.normal(0, math.sqrt(spread[level]), (count, *sizes))
+    return reward
+
+
+@pytest.mark.parametrize(
+    ("spans", "branching", "spread"),
+    [
+        (DUO, (4, 2), (1.0, 0.5)),
+        (TRIO, (2, 3, 2), (0.5, 1.0, 0.25)),
+        (DIAMOND, (2, 3, 2, 2), (1.0, 0.5, 0.25, 0.5)),
+    ],
+)
+def test_spread_finds_the_effects_that_rewards_were_made_from(spans, branching, spread):
+    reward = effects(spans, branching, spread, 20_000)
+    found = plan.spread(Evidence(reward, spans))
+    np.testing.assert_allclose(found, spread, atol=0.03)
+
+
+def test_a_role_without_siblings_has_no_spread_to_be_seen():
+    with pytest.raises(ValueError, match=r"branching=\(8, 1\).* 2 or more"):
+        plan.spread(Evidence(np.ones((3, 8, 1)), DUO))
+
+
+def test_variance_of_two_roles_is_the_formula():
+    between, within = 0.3, 0.7
+    spread = np.array([between, within])
+    for k, m in ((4, 2), (2, 4)):
+        found = plan.variance((k, m), DUO, spread)
+        first = (between + within / m) / (k - 1)
+        np.testing.assert_allclose(found, [first, within * m / (m - 1) / (k * m)])
+    episodes = plan.variance((8, 1), DUO, spread, blend=True)
+    np.testing.assert_allclose(episodes, (between + within) / 7)
+    assert plan.variance((8, 1), DUO, spread)[1] == math.inf
+
+
+@pytest.mark.parametrize(
+    ("spans", "branching"),
+    [(DUO, (4, 2)), (TRIO, (2, 3, 2)), (DIAMOND, (2, 3, 2, 2))],
+)
+def test_variance_is_that_of_advantages_of_such_rewards(spans, branching):
+    """With a score apart from the values, of mean square 1: E[A^2] / (N K)."""
+    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(spans)]
+    reward = effects(spans, branching, spread, 20_000)
+    expected = plan.variance(branching, spans, spread)
+    for level, each in enumerate(baselines.c3(Evidence(reward, spans))):
+        found = (each**2).mean() / each[0].size
+        np.testing.assert_allclose(found, expected[level], rtol=0.04)
+
+
+@pytest.mark.parametrize("branching", [(2, 3, 2), (3, 1, 2), (4, 2, 1)])
+def test_the_gap_is_that_of_the_other_contexts(branching):
+    spread = np.array([1.0, 0.5, 0.25])
+    reward = effects(TRIO, branching, spread, 20_000)
+    value = baselines.tree_value(reward, TRIO[2], 2)
+    mean = value.mean(-1)
+    others = (mean.sum(-1, keepdims=True) - mean) / (mean.shape[1] - 1)
+    gap = ((value - others[..., None]) ** 2).mean() - spread[2]
+    expected = plan._gap(2, branching, TRIO, spread, spread[2])
+    np.testing.assert_allclose(gap, expected, rtol=0.05)
+
+
+def test_cost_counts_messages_by_their_tokens_and_answers():
+    assert plan.cost((4, 2), DUO) == 8
+    assert plan.cost((4, 2), DUO, tokens=(10, 20), answer=0) == 4 * 10 + 8 * 20
+    assert plan.cost((8, 1), DUO, tokens=(10, 20), answer=5) == 8 * 10 + 8 * 20 + 40
+    assert plan.cost((2, 3, 2, 1), DIAMOND, (1, 1, 1, 1), 0) == 2 + 6 + 4 + 12
+
+
+def test_the_best_tree_puts_alternatives_where_the_reward_varies():
+    assert plan.best(np.array([1.0, 0.01]), DUO, 8) == (4, 2)
+    assert plan.best(np.array([0.01, 1.0]), DUO, 8, weight=(1, 5)) == (2, 4)
+    # A blend needs no siblings: where plans differ, it asks for as many as it can.
+    assert plan.best(np.array([1.0, 0.01]), DUO, 8, blend=True) == (8, 1)
+    with pytest.raises(ValueError, match="budget=3.* try 4"):
+        plan.best(np.array([1.0, 1.0]), DUO, 3)
+
+
+def test_the_best_tree_is_the_best_of_all():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        spread, tokens = rng.random(3), tuple(rng.integers(1, 50, 3))
+        for blend in (False, True):
+            found = plan.best(spread, TRIO, 12, tokens=tokens, answer=5.0, blend=blend)
+            price = {}
+            for tree in np.ndindex(12, 12, 12):
+                tree = tuple(k + 1 for k in tree)
+                if math.prod(tree) > 12:
+                    continue
+                left = plan.variance(tree, TRIO, spread, blend=blend).sum()
+                price[tree] = left * plan.cost(tree, TRIO, tokens, 5.0)
+            np.testing.assert_allclose(price[found], min(price.values()))
+
+
+def test_dear_messages_near_the_root_are_asked_for_less():
+    spread = np.array([0.5, 0.5])
+    cheap = plan.best(spread, DUO, 16, tokens=(1, 100), answer=0.0)
+    dear = plan.best(spread, DUO, 16, tokens=(100, 1), answer=0.0)
+    assert dear[0] < cheap[0]
