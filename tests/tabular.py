@@ -180,6 +180,46 @@ def grow(
     return tuple(said), rewards(team, said)
 
 
+def comb(
+    team: Team,
+    alternatives: tuple[int, ...],
+    continuations: tuple[int, ...],
+    count: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[tuple[np.ndarray, ...], ...], tuple[np.ndarray, ...]]:
+    """Alternatives at each decision of base episodes, each continued some times.
+
+    Args:
+        team: who.
+        alternatives: per role, K.
+        continuations: per role, M; what does not read the role is as in the base.
+        count: base episodes of each question.
+        rng: where from.
+
+    Returns:
+        Per role, what was said up to its alternatives, for `slope`; and rewards
+        [n, Q, K, M].
+    """
+    roles = len(team.spans)
+    base, _ = grow(team, (1,) * roles, count, rng)
+    said, found = [], []
+    for level, span in enumerate(team.spans):
+        size = [count, len(team.reward), *(1,) * roles]
+        size[2 + level] = alternatives[level]
+        here = draw(team, level, tuple(base[a] for a in span), tuple(size), rng)
+        said.append((*base[:level], here))
+        parts = []
+        for _ in range(continuations[level]):
+            tree = [*said[level], *base[level + 1 :]]
+            for later in range(level + 1, roles):
+                if level in team.spans[later]:
+                    read = tuple(tree[a] for a in team.spans[later])
+                    tree[later] = draw(team, later, read, tuple(size), rng)
+            parts.append(rewards(team, tree).reshape(count, -1, size[2 + level]))
+        found.append(np.stack(parts, -1))
+    return tuple(said), tuple(found)
+
+
 def every(
     team: Team, branching: tuple[int, ...]
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:

@@ -156,38 +156,17 @@ def test_a_critic_that_is_wrong_leaves_mappo_unbiased_at_lambda_one_only():
     assert z > limit
 
 
-def combed(team, alternatives, continuations, rng):
-    """Estimates from a comb along base episodes."""
-    roles = len(team.spans)
-    base, _ = tabular.grow(team, (1,) * roles, COUNT, rng)
-    found, said = [], []
-    for level, span in enumerate(team.spans):
-        tree = list(base)
-        size = [*base[0].shape[:2], *(1,) * roles]
-        size[2 + level] = alternatives
-        tree[level] = tabular.draw(
-            team, level, tuple(base[a] for a in span), tuple(size), rng
-        )
-        said.append(tree[level])
-        parts = []
-        for _ in range(continuations):
-            for later in range(level + 1, roles):
-                read = tuple(tree[a] for a in team.spans[later])
-                tree[later] = tabular.draw(team, later, read, tuple(size), rng)
-            parts.append(tabular.rewards(team, tree).reshape(*size[:2], alternatives))
-        found.append(np.stack(parts, -1))
-    flat = tuple(x.reshape(-1, *x.shape[2:]) for x in found)
-    advantage = baselines.comb(flat)
-    return tuple(
-        tabular.slope(team, level, (*base[:level], said[level]), advantage[level])
-        for level in range(roles)
-    )
-
-
-@pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3])
+@pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3, tabular.DIAMOND])
 def test_a_comb_is_unbiased(spans):
-    found = combed(team(spans), 3, 2, np.random.default_rng(2))
-    assert_unbiased(found, team(spans).gradient())
+    small = team(spans)
+    sizes = (3,) * len(spans), (2,) * len(spans)
+    said, reward = tabular.comb(small, *sizes, COUNT, np.random.default_rng(2))
+    found = baselines.comb(tuple(each.reshape(-1, 3, 2) for each in reward))
+    estimates = tuple(
+        tabular.slope(small, level, said[level], each)
+        for level, each in enumerate(found)
+    )
+    assert_unbiased(estimates, small.gradient())
 
 
 def removed(team, again: bool):
