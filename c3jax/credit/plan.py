@@ -5,13 +5,12 @@ reward's variance, its *spread*, is estimated from trees, and says which roles g
 more alternatives.
 """
 
-import itertools
 import math
 
 import numpy as np
 
 from c3jax.core.types import Evidence
-from c3jax.credit import baselines
+from c3jax.credit import baselines, shrunk
 
 
 def spread(evidence: Evidence) -> np.ndarray:
@@ -63,19 +62,21 @@ def variance(
     Let a role's gradient be the mean over its N K messages of advantage times score,
     and count the scores as independent of the values with unit mean square, so that the
     variance is E[A^2] / (N K). (This leaves out terms in the square of the gradient
-    itself, small where it is lost in noise.) With t the variance of a value within its
-    context, as in `spread`, and D the mean square of context worth minus baseline,
+    itself, small where it is lost in noise.) Let values be sums of independent effects:
+    those of the ancestors, of variance s_a and shared where contexts agree on what a
+    said and on all that it read, and t_r, as in `spread`, of each message alone. With C
+    their covariance and l the weights of the messages in the first one's baseline,
 
-        var_r = (t_r + D_r) / (N_r K_r),
-        D = t / (K - 1)                      siblings only (`c3`),
-        D = 1 / ((K - 1) / t + 1 / gap)      siblings and other contexts (`c3_shrunk`),
+        var_r = (e - l)' C (e - l) / (N_r K_r),
 
-    where gap is the same for the mean of the other contexts alone: the spread of the
-    ancestors that a context does not share with them, and their own sampling. So of
-    two roles with s = (Bv, W) and B answers, the first has about Bv / k_1 + W / B: it
-    loses Bv (1 / k_1 - 1 / B) against B episodes, whatever W. The second has
-    W k_2 / (k_2 - 1) / B instead of (Bv + W) / (1 - 1 / B) / B: it gains where Bv is
-    more than about W / (k_2 - 1).
+    e picking the first message, which stands for any. With siblings only (`c3`) this is
+    t K / (K - 1) / (N K). With `blend`, l goes from far to near as `c3_shrunk` does,
+    its mean over other questions apart.
+
+    So of two roles with s = (Bv, W) and B answers, the first has about Bv / k_1 + W / B
+    under either: it loses Bv (1 / k_1 - 1 / B) against B episodes, whatever W. The
+    second has W k_2 / (k_2 - 1) / B instead of (Bv + W) / (B - 1): it gains where Bv is
+    more than about W / (k_2 - 1), and with `blend` it does not lose elsewhere.
 
     Args:
         branching: alternatives per role.
@@ -86,17 +87,24 @@ def variance(
     Returns:
         [R] float64 in squared reward units; inf where a role has no baseline.
     """
-    found = np.zeros(len(spans))
+    found = np.full(len(spans), math.inf)
     for level, span in enumerate(spans):
-        k = branching[level]
-        t = spread[level] + _below(level, spread, branching, spans)
-        known = (k - 1) / t if t > 0 else math.inf
-        if blend:
-            gap = _gap(level, branching, spans, spread, t)
-            known += 1 / gap if gap > 0 else math.inf
-        distance = 1 / known if known > 0 else math.inf
-        contexts = math.prod(branching[axis] for axis in span)
-        found[level] = (t + distance) / (contexts * k)
+        axes = (*span, level)
+        messages = np.indices([branching[axis] for axis in axes])
+        messages = messages.reshape(len(axes), -1)
+        # How many of the first axes each message shares with the first one.
+        shares = np.cumprod(messages == 0, 0).sum(0)
+        own = spread[level] + _below(level, spread, branching, spans)
+        covariance = own * np.eye(len(shares))
+        for ancestor in span:
+            said = messages[[axes.index(a) for a in (*spans[ancestor], ancestor)]]
+            alike = (said[:, :, None] == said[:, None]).all(0)
+            covariance += spread[ancestor] * alike
+        first = len(axes) - 1 if not blend else 0
+        weights = _baseline(shares, covariance, range(first, len(axes)))
+        if weights is not None:
+            apart = np.eye(len(shares))[0] - weights
+            found[level] = apart @ covariance @ apart / len(shares)
     return found
 
 
@@ -157,9 +165,9 @@ def best(
     weight = np.ones(len(spans)) if weight is None else np.asarray(weight)
     ranked = []
     for branching in _branchings(len(spans), budget):
-        if not _comparable(branching, spans, blend):
-            continue
         left = float(weight @ variance(branching, spans, spread, blend=blend))
+        if math.isinf(left):
+            continue
         price = left * cost(branching, spans, tokens, answer)
         ranked.append(
             (price, -math.prod(branching), tuple(-k for k in branching), branching)
@@ -182,13 +190,6 @@ def _branchings(levels, budget):
             yield k, *rest
 
 
-def _comparable(branching, spans, blend) -> bool:
-    """Whether every role has someone to be compared with."""
-    if not blend:
-        return min(branching) >= 2
-    return all(_messages(branching, span, r) > 1 for r, span in enumerate(spans))
-
-
 def _messages(branching, span, level) -> int:
     return math.prod(branching[axis] for axis in (*span, level))
 
@@ -203,21 +204,18 @@ def _below(level, spread, branching, spans) -> float:
     )
 
 
-def _gap(level, branching, spans, spread, t) -> float:
-    """Mean square of what a context is worth minus the mean of the other contexts.
-
-    Two contexts share the effect of an ancestor where they agree on its axis and on all
-    that it has read; the first context against all stands for any.
-    """
-    span = spans[level]
-    contexts = np.array(list(itertools.product(*(range(branching[a]) for a in span))))
-    count = len(contexts)
-    if count < 2:
-        return math.inf
-    shared = np.zeros((count, count))
-    for ancestor in span:
-        at = [span.index(axis) for axis in (*spans[ancestor], ancestor)]
-        keys = contexts[:, at]
-        shared += spread[ancestor] * (keys[:, None] == keys[None]).all(-1)
-    others = shared[1:, 1:].mean() + t / branching[level] / (count - 1)
-    return shared[0, 0] - 2 * shared[0, 1:].mean() + others
+def _baseline(shares, covariance, distances) -> np.ndarray | None:
+    """The weight of each message in the first one's baseline, from far to near."""
+    weights = far = None
+    for distance in distances:
+        alike = shares == distance
+        if not alike.any():
+            continue
+        mean = alike / alike.sum()
+        near = shrunk.Moments(mean @ covariance[0], mean @ covariance @ mean, 1.0)
+        w = 1.0 if far is None else float(shrunk.shrink(near, far))
+        weights = mean if far is None else weights + w * (mean - weights)
+        far = shrunk.Moments(
+            weights @ covariance[0], weights @ covariance @ weights, 1.0
+        )
+    return weights

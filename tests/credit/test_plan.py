@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Evidence
-from c3jax.credit import baselines, plan
+from c3jax.credit import baselines, plan, shrunk
 
 DUO, TRIO = ((), (0,)), ((), (0,), (0, 1))
 DIAMOND = ((), (0,), (0,), (0, 1, 2))
@@ -73,16 +73,28 @@ def test_variance_is_that_of_advantages_of_such_rewards(spans, branching):
         np.testing.assert_allclose(found, expected[level], rtol=0.04)
 
 
-@pytest.mark.parametrize("branching", [(2, 3, 2), (3, 1, 2), (4, 2, 1)])
-def test_the_gap_is_that_of_the_other_contexts(branching):
-    spread = np.array([1.0, 0.5, 0.25])
-    reward = effects(TRIO, branching, spread, 20_000)
-    value = baselines.tree_value(reward, TRIO[2], 2)
-    mean = value.mean(-1)
-    others = (mean.sum(-1, keepdims=True) - mean) / (mean.shape[1] - 1)
-    gap = ((value - others[..., None]) ** 2).mean() - spread[2]
-    expected = plan._gap(2, branching, TRIO, spread, spread[2])
-    np.testing.assert_allclose(gap, expected, rtol=0.05)
+@pytest.mark.parametrize(
+    ("spans", "branching"),
+    [
+        (DUO, (8, 1)),
+        (DUO, (4, 2)),
+        (TRIO, (2, 3, 2)),
+        (TRIO, (4, 2, 1)),
+        (TRIO, (3, 1, 2)),
+        (DIAMOND, (2, 3, 2, 2)),
+    ],
+)
+def test_variance_of_a_blend_is_that_of_its_advantages(spans, branching):
+    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(spans)]
+    reward = effects(spans, branching, spread, 20_000)
+    # Questions far apart: their mean is left out of the blend.
+    reward += np.random.default_rng(1).normal(0, 30, (20_000, *(1,) * len(spans)))
+    expected = plan.variance(branching, spans, spread, blend=True)
+    memory = shrunk.no_moments(spans)
+    found, _ = shrunk.c3_shrunk(Evidence(reward, spans), memory)
+    for level, each in enumerate(found):
+        square = (each**2).mean() / each[0].size
+        np.testing.assert_allclose(square, expected[level], rtol=0.05)
 
 
 def test_cost_counts_messages_by_their_tokens_and_answers():
