@@ -112,8 +112,10 @@ def c3_shrunk(
     is `rloo` with a shrunken mean.
 
     The weights of a question come from the other questions of the batch and from
-    earlier batches. So they do not depend on its messages, and A stays unbiased. With
-    one question and no memory nothing is known, and the nearest mean is all.
+    earlier batches. So they do not depend on its messages, and A stays unbiased. A
+    weight from few questions is itself noise, so the step back from the nearer mean is
+    n / (n + prior) of what n questions ask for. With one question and no memory nothing
+    is known, and the nearest mean is all.
 
     Source: this project; best linear prediction with estimated variance components, as
     in Robinson, "That BLUP is a good thing", Statistical Science 6(1), 1991.
@@ -122,6 +124,7 @@ def c3_shrunk(
         evidence: rewards only.
         memory: per role, the moments of earlier batches.
         decay: what a batch still weighs one batch later.
+        prior: questions after which a weight is half believed; 0 believes it at once.
 
     Returns:
         [B, N, K] a role in reward units, not summing to zero over siblings; and the

@@ -1,5 +1,7 @@
+import jax
 import pytest
 
+from c3jax.train import loop
 from c3jax.train import setup as setups
 from tests import support
 
@@ -8,6 +10,13 @@ from tests import support
     ("changes", "message"),
     [
         ({"credit__name": "c4"}, "credit.name='c4' is not known; did you mean 'c3'"),
+        ({"credit__name": None}, "credit.name=None is not known"),
+        ({"credit__alpha": 0.5}, "credit.alpha=0.5 is read by nobody"),
+        ({"credit__name": "mappo"}, r"computed from \['value'\]"),
+        (
+            {"credit__name": "sepo", "protocol__name": "solo"},
+            "credit.name='sepo' is defined for one role that reads nothing and one",
+        ),
         ({"protocol__name": "trio"}, r"protocol.name='trio'.*'duo', 'solo'"),
         ({"data__task": "gsm"}, "data.task='gsm' is not known"),
         ({"data__test": "math500/test"}, "data.task='problems' generates"),
@@ -84,3 +93,12 @@ def test_branching_follows_the_estimator_and_the_team():
     assert magrpo.team.protocol.branching == (8, 1)
     solo = support.math_setup(protocol__name="solo")
     assert solo.team.protocol.branching == (8,)
+
+
+def test_an_estimator_remembers_by_the_team_and_has_its_options():
+    setup = support.math_setup(credit__name="c3_shrunk", credit__prior=2)
+    assert setup.estimator.options["prior"].default == 2
+    memory = loop.abstract_state(setup).memory
+    assert [leaf.shape for leaf in jax.tree.leaves(memory)] == [(2,)] * 3 + [(3,)] * 3
+    assert support.math_setup().estimator.options["std"].default is False
+    assert loop.abstract_state(support.math_setup()).memory == ()
