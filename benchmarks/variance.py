@@ -136,7 +136,11 @@ def rows(roles, args):
     teams = {
         label: [
             tabular.team(
-                SPANS[roles], questions=args.questions, weight=weight, seed=seed
+                SPANS[roles],
+                questions=args.questions,
+                weight=weight,
+                seed=seed,
+                binary=args.binary,
             )
             for seed in range(args.seeds)
         ]
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=32, help="in a batch")
     parser.add_argument("--batches", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3, help="teams of each kind")
+    parser.add_argument("--binary", action="store_true", help="rewards of 0 and 1")
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")
     args = parser.parse_args()
     for roles in SIDES:

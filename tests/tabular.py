@@ -110,6 +110,7 @@ def team(
     questions: int = 4,
     weight: tuple[float, ...] | None = None,
     seed: int = 0,
+    binary: bool = False,
 ) -> Team:
     """A random team whose mean reward differs between questions.
 
@@ -119,6 +120,7 @@ def team(
         questions: how many.
         weight: per role, how much its message matters by itself; 1 for each if None.
         seed: of the tables.
+        binary: whether every reward is 0 or 1.
     """
     rng, roles = np.random.default_rng(seed), len(spans)
     actions = (actions,) * roles if isinstance(actions, int) else actions
@@ -132,7 +134,8 @@ def team(
     for level, span in enumerate(spans):
         sizes = (a if r in (*span, level) else 1 for r, a in enumerate(actions))
         logits.append(rng.normal(0, 0.7, (questions, *sizes)))
-    return Team(1 / (1 + np.exp(-logit)), tuple(logits), spans)
+    reward = 1.0 * (logit > 0) if binary else 1 / (1 + np.exp(-logit))
+    return Team(reward, tuple(logits), spans)
 
 
 def draw(

@@ -1,5 +1,6 @@
 """Credit: one pure function per estimator, and the table that names them."""
 
+from c3jax.credit import plan as plan
 from c3jax.credit.api import ESTIMATORS as ESTIMATORS
 from c3jax.credit.baselines import c3 as c3
 from c3jax.credit.baselines import c3_full_mean as c3_full_mean

@@ -156,6 +156,39 @@ def test_a_critic_that_is_wrong_leaves_mappo_unbiased_at_lambda_one_only():
     assert z > limit
 
 
+def variance(name, branching, crowd):
+    """Per batch, the squared error of the gradient of questions after some batches."""
+    estimator = api.ESTIMATORS[name]
+    memory = estimator.memory(crowd.spans)
+    _, earlier = tabular.grow(crowd, branching, 20, np.random.default_rng(6))
+    for some in earlier:
+        _, memory = estimator.fn(Evidence(some, crowd.spans), memory)
+    said, reward = tabular.grow(crowd, branching, 400, np.random.default_rng(7))
+
+    def fn(reward):
+        return estimator.fn(Evidence(reward, crowd.spans), memory)[0]
+
+    found = tabular.slopes(crowd, said, jax.jit(jax.vmap(fn))(jnp.asarray(reward)))
+    return sum(
+        ((each - exact) ** 2).reshape(len(each), -1).sum(1)
+        for each, exact in zip(found, crowd.gradient(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("weight", [(1, 1), (2, 0.5), (0.5, 2)])
+def test_a_blend_has_the_least_variance_at_equal_answers(weight):
+    crowd = tabular.team(questions=16, weight=weight)
+    for branching, others in (
+        ((4, 2), ("c3",)),
+        ((2, 4), ("c3",)),
+        ((8, 1), ("rloo", "c3_no_replay")),
+    ):
+        ours = variance("c3_shrunk", branching, crowd)
+        for name in others:
+            worse = variance(name, branching, crowd) - ours
+            assert worse.mean() > 3 * worse.std() / np.sqrt(len(worse))
+
+
 @pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3, tabular.DIAMOND])
 def test_a_comb_is_unbiased(spans):
     small = team(spans)
