@@ -23,8 +23,8 @@ def given(evidence: Evidence, *names: str) -> tuple:
     """
     if missing := [name for name in names if getattr(evidence, name) is None]:
         raise ValueError(
-            f"evidence lacks {missing}, which this estimator is computed from; "
-            f"gather them, see core.types.Evidence."
+            f"evidence lacks {missing}, which this estimator is computed from; gather "
+            "them as core.types.Evidence says."
         )
     return tuple(getattr(evidence, name) for name in names)
 
