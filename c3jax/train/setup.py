@@ -24,7 +24,12 @@ from c3jax.train import update
 # What each section of a config may hold, and must.
 SECTIONS = {
     "mesh": meshes.AXES,
-    "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
+    "policy": [
+        f.name
+        for f in dataclasses.fields(decoder.Shape)
+        # What the tokenizer says, and what only published models differ in.
+        if f.name not in ("vocab", "qkv_bias", "qk_norm", "stretch")
+    ],
     "data": (
         *("task", "train", "weights", "test", "directory", "source", "fields"),
         *("overlap", "tokenizer", "prompt_tokens"),
