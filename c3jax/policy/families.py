@@ -6,6 +6,8 @@ What a config asks for beyond that is refused by name, since leaving it out woul
 other numbers without a word.
 """
 
+import functools
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -152,6 +154,53 @@ def tensors(s: decoder.Shape) -> Iterator[Tensor]:
             if key in declared["layers"]:
                 full = f"model.layers.{layer}.{name}"
                 yield Tensor(full, ("layers", key), layer, axes)
+
+
+# What a run needs of a published model.
+_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
+
+
+def find(name: str) -> pathlib.Path:
+    """The directory of a model: itself, or a copy of what the hub has by that name.
+
+    Raises:
+        ValueError: neither is there; says how to get it.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    directory = pathlib.Path(name).expanduser()
+    if directory.is_dir():
+        return directory
+    fetch = functools.partial(
+        huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS
+    )
+    try:
+        return pathlib.Path(fetch(local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        pass
+    try:
+        # Without a network this fails at once, and a download tries for minutes.
+        huggingface_hub.HfApi().model_info(name, timeout=5)
+        return pathlib.Path(fetch())
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of whichever library connects for the hub's
+        reason = f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"policy.path={name!r} is no directory here, and the Hugging Face hub does not "
+        f"give it ({reason[:200]}). Where there is a network, run `hf download {name} "
+        "--local-dir DIR`, copy DIR here and say --config.policy.path=DIR."
+    )
+
+
+def ends(directory: pathlib.Path) -> tuple[int, ...]:
+    """Token ids that end a message, by the generation config; () if it has none."""
+    path = directory / "generation_config.json"
+    found = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    if found is None:
+        return ()
+    return tuple(found) if isinstance(found, list) else (found,)
 
 
 def read_config(directory: pathlib.Path):
