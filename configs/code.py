@@ -4,6 +4,8 @@
     python -m c3jax.main --config=configs/code.py --config.seed=1 --workdir=runs/code1
 
 Needs no accelerator, no network and no download; it needs Linux, for the sandbox.
+Measured on 2 CPU cores, seed 0: 4 minutes; sampled accuracy on the test questions 53%
+after the warm start and 98% after training.
 """
 
 import ml_collections
@@ -83,6 +85,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.reward = dict(
         workers=0,  # processes that score; 0: one a core
         timeout_s=2.0,  # for one program and its tests
+        # Where a mathematical answer may stand: boxed, hash, answer_is, last_number.
+        fallback=("boxed",),
         memory_mb=256,  # for one program
         bubblewrap=False,  # around programs, beside what the kernel offers
         accept="",  # a risk, in the words of the error that names it

@@ -107,6 +107,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.reward = dict(
         workers=0,  # processes that score; 0: one a core
         timeout_s=5.0,  # for one answer
+        # Where a mathematical answer may stand: boxed, hash, answer_is, last_number.
+        fallback=("boxed",),
         memory_mb=512,  # for one program
         bubblewrap=False,  # around programs, beside what the kernel offers
         accept="",  # a risk, in the words of the error that names it

@@ -80,12 +80,13 @@ def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
     )
 
 
-def math_config(**changes):
-    """`configs/math.py`, with `section__field=value` changes."""
-    spec = importlib.util.spec_from_file_location("math_page", ROOT / "configs/math.py")
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
-    config = page.get_config()
+def page_config(page: str = "math", **changes):
+    """`configs/<page>.py`, with `section__field=value` changes."""
+    path = ROOT / "configs" / f"{page}.py"
+    spec = importlib.util.spec_from_file_location("page", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
     with config.unlocked():
         for name, value in changes.items():
             *sections, field = name.split("__")
@@ -97,4 +98,8 @@ def math_config(**changes):
 
 
 def math_setup(devices: int = 1, **changes) -> setups.Setup:
-    return setups.resolve(math_config(**changes), jax.devices()[:devices])
+    return setups.resolve(page_config(**changes), jax.devices()[:devices])
+
+
+def code_setup(**changes) -> setups.Setup:
+    return setups.resolve(page_config("code", **changes), jax.devices()[:1])

@@ -6,11 +6,13 @@ are asked for when they are needed.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import ml_collections
 
+from c3jax.core import config as checks
 from c3jax.reward import code, math
 from c3jax.reward.sandbox import grader, host
 
@@ -51,10 +53,17 @@ class Maths:
 
     def __init__(self, config: ml_collections.ConfigDict):
         self._verifier = math.Verifier(config.workers or None, config.timeout_s)
+        fallback = tuple(config.fallback)
+        for name in fallback:
+            checks.pick(math.FALLBACKS, name, "reward.fallback")
+        # A question's dataset says what may be right, the run where it is looked for.
+        self._rules = functools.cache(
+            lambda rules: dataclasses.replace(rules, fallback=fallback)
+        )
 
     def submit(self, texts, items):
         waiting = [
-            math.submit([text], [item.answer], item.rules, self._verifier)
+            math.submit([text], [item.answer], self._rules(item.rules), self._verifier)
             for text, item in zip(texts, items, strict=True)
         ]
 

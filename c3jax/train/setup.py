@@ -37,7 +37,9 @@ SECTIONS = {
         *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
     "protocol": ("name", "budget", "branching"),
-    "reward": ("workers", "timeout_s", "memory_mb", "bubblewrap", "accept"),
+    "reward": (
+        *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
+    ),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "credit": ("name", "std"),
     "warm_start": (

@@ -73,7 +73,7 @@ DUO = [
 
 def write_run(directory, finished=True):
     """The files of a run of 2 steps, as `loop.run` leaves them."""
-    config = support.math_config(train__steps=2).to_dict()
+    config = support.page_config(train__steps=2).to_dict()
     environment = {
         "versions": {"jax": "0.10.2"},
         "program": "abc",

@@ -64,14 +64,14 @@ def test_a_parameter_that_the_mesh_cannot_divide_is_refused():
 
 
 def test_a_key_that_nobody_reads_is_refused_and_one_that_is_missing_too():
-    config = support.math_config()
+    config = support.page_config()
     with config.unlocked():
         config.train.epochz = 3
     with pytest.raises(
         ValueError, match="train.epochz is read by nobody; did you mean"
     ):
         setups.resolve(config)
-    config = support.math_config()
+    config = support.page_config()
     with config.unlocked():
         del config.train.clip
     with pytest.raises(ValueError, match="train lacks .'clip'."):

@@ -1,0 +1,81 @@
+"""Verifiers beside the devices: what they are handed, and what they say."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from c3jax.core.types import EXACT, Rules
+from c3jax.credit import api
+from c3jax.train import evaluate, growth, scoring
+from c3jax.train.ledger import Spent
+from tests import support
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    answer: str
+    rules: Rules = EXACT
+    entry_point: str = ""
+
+
+def graded(setup, texts, items):
+    with scoring.started(setup) as scorer:
+        return scorer.submit(texts, items)()
+
+
+def test_a_maths_answer_is_graded_by_the_rules_of_its_question():
+    items = [Item("64"), Item("64", Rules(percent=True)), Item("7"), Item("7")]
+    texts = [r"\boxed{64\%}", r"\boxed{64\%}", r"\boxed{7}", "7"]
+    found = graded(support.math_setup(), texts, items)
+    assert [grade.reward for grade in found] == [0, 1, 1, 0]
+    assert [grade.malformed for grade in found] == [False, False, False, True]
+
+
+def test_the_config_says_where_an_answer_may_stand():
+    setup = support.math_setup(reward__fallback=("boxed", "last_number"))
+    assert graded(setup, ["so 7"], [Item("7")])[0].reward == 1
+    with (
+        pytest.raises(ValueError, match=r"reward.fallback='last' is not known"),
+        scoring.started(support.math_setup(reward__fallback=("last",))),
+    ):
+        pass
+
+
+def test_a_program_is_graded_by_its_tests():
+    setup = support.code_setup(reward__timeout_s=1.0)
+    item = Item("assert f(1) == 1\nassert f(2) == 2", entry_point="f")
+    texts = ["f = lambda x : x", "f = lambda x : 1", "while True: pass", ""]
+    found = graded(setup, texts, [item] * 4)
+    assert [grade.reward for grade in found] == [1, 0.5, 0, 0]
+    assert [grade.timed_out for grade in found] == [False, False, True, False]
+    assert [grade.malformed for grade in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("per_question", [True, False])
+def test_credit_waits_for_no_more_rewards_than_it_needs(per_question):
+    setup = support.math_setup()
+    estimator = api.ESTIMATORS["c3"]
+    setup = dataclasses.replace(
+        setup, estimator=dataclasses.replace(estimator, per_question=per_question)
+    )
+    rewards = np.random.default_rng(0).random((4, 4, 2)).astype(np.float32)
+    asked, groups = [], []
+    for number in range(2):
+        some = rewards[2 * number : 2 * number + 2]
+
+        def score(number=number, some=some):
+            asked.append(number)
+            return evaluate.Graded(some, Spent(evaluator_calls=16))
+
+        questions = support.questions(2, roles=2)
+        groups.append(growth.Group(questions, (), None, score))
+    grown = growth.Grown(setup, (), groups)
+    advantages = grown.advantages()
+    first = next(advantages)
+    assert asked == ([0] if per_question else [0, 1])
+    parts = [first, next(advantages)]
+    for level, whole in enumerate(grown.advantage):
+        joined = np.concatenate([part[level] for part in parts])
+        np.testing.assert_allclose(joined, whole, rtol=1e-6)
+    assert grown.graded.spent.evaluator_calls == 32
