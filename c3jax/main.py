@@ -29,7 +29,10 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "replay"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "report", "replay", "export"],
+    "What to do.",
 )
 _CACHE = flags.DEFINE_string(
     "cache_dir",
@@ -52,6 +55,7 @@ def main(argv: list[str]) -> None:
             "evaluate": _evaluate,
             "report": _report,
             "replay": _replay,
+            "export": _export,
         }
         sys.exit(modes[_MODE.value]())
     except ValueError as error:
@@ -109,6 +113,19 @@ def _evaluate() -> int:
     path = directory / f"evaluation-{step}.json"
     files.write(path, json.dumps({"step": step, **found.fields()}, indent=2) + "\n")
     print(f"step {step}  {found}\n{path}")
+    return 0
+
+
+def _export() -> int:
+    """Writes the newest checkpoint as `transformers` loads it; returns 0."""
+    from c3jax.train import checkpoint, export, loop, setup
+
+    config, directory = _experiment()
+    _cache()
+    resolved = setup.resolve(config)
+    with checkpoint.Store(directory / "checkpoints") as store:
+        state, _ = store.restore(loop.abstract_state(resolved))
+    print(export.write(resolved, state.params, int(state.step), directory))
     return 0
 
 

@@ -89,6 +89,36 @@ def _rotary(kind: str, fields: dict) -> dict:
     return dict(rope_theta=fields["rope_theta"], stretch=stretch)
 
 
+def config(s: decoder.Shape, tokenizer, positions: int):
+    """A `transformers` config of a policy of our own, which is a small Qwen3.
+
+    Args:
+        s: its sizes.
+        tokenizer: says which ids are special.
+        positions: tokens of its longest context and message.
+    """
+    import transformers
+
+    return transformers.Qwen3Config(
+        vocab_size=s.vocab,
+        hidden_size=s.width,
+        num_hidden_layers=s.layers,
+        num_attention_heads=s.heads,
+        num_key_value_heads=s.kv_heads,
+        head_dim=s.head_dim,
+        intermediate_size=s.hidden,
+        rms_norm_eps=s.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": s.rope_theta},
+        tie_word_embeddings=s.tied,
+        max_position_embeddings=positions,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["Qwen3ForCausalLM"],
+        dtype="float32",
+    )
+
+
 class Tensor(NamedTuple):
     """Where a published checkpoint keeps a parameter, or one layer of it.
 

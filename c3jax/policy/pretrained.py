@@ -28,13 +28,14 @@ class Policy:
         params: of the decoder, float32 unless loaded otherwise.
         shape: sizes of the decoder, and how it is computed.
         config: of `transformers`.
-        directory: it was read from.
+        directory: it was read from, with the tokenizer that is saved beside it; None
+            for one that was made here.
     """
 
     params: dict
     shape: decoder.Shape
     config: object
-    directory: pathlib.Path
+    directory: pathlib.Path | None
 
     def logits(self, tokens: jax.Array) -> jax.Array:
         """Scores of the next token at every position.
@@ -64,7 +65,8 @@ class Policy:
             {**self.config.to_dict(), "dtype": dtype}
         )
         config.save_pretrained(directory)
-        for name in (*_TOKENIZER, _GENERATION):
+        beside = (*_TOKENIZER, _GENERATION) if self.directory else ()
+        for name in beside:
             if (self.directory / name).exists() and directory != self.directory:
                 shutil.copyfile(self.directory / name, directory / name)
         weights.save(directory, self.params, self.shape, dtype)

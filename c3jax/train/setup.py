@@ -83,6 +83,18 @@ class Setup:
     objective: update.Objective
     model: pathlib.Path | None = None
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest context with its message."""
+        sizes = []
+        for role, script in zip(
+            self.team.protocol.roles, self.team.scripts, strict=True
+        ):
+            read = [self.team.protocol.roles[i].max_tokens for i in script.reads]
+            glue = sum(map(len, script.glue)) + 1
+            sizes.append(sum(read) + glue + role.max_tokens)
+        return self.config.data.prompt_tokens + max(sizes)
+
     def questions(self, items: list) -> Questions:
         """Items as the heads of every role, on the devices."""
         return self.place(self.encode(items))
