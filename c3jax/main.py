@@ -75,11 +75,15 @@ def _train() -> int:
     """Trains, or goes on; returns the exit code."""
     from c3jax.audit import report
     from c3jax.core import environment, files, signals
-    from c3jax.train import loop, setup, summary, workdir
+    from c3jax.train import loop, memory, setup, summary, workdir
 
     config, directory = _experiment()
     cache = _cache()
     resolved = setup.resolve(config)
+    if resolved.model is not None:
+        needed = memory.estimate(resolved)
+        print(needed, flush=True)
+        memory.check(needed, resolved.mesh.devices.flat[0])
     with files.locked(directory), signals.Stop() as stop:
         changes = workdir.claim(directory, config, environment.describe(resolved.mesh))
         if workdir.summary(directory) is None:

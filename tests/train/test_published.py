@@ -1,4 +1,4 @@
-"""A run that starts from a published model: small random ones, with their tokenizers."""
+"""Runs that start from published models: small random ones, with their tokenizers."""
 
 import json
 import pathlib
