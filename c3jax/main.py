@@ -22,6 +22,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from c3jax.core import memory
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file with get_config().", lock_config=True
 )
@@ -47,6 +49,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"not a flag: {' '.join(argv[1:])}")
     # transformers warns of a missing PyTorch, which c3jax does not use.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    memory.keep()
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:
