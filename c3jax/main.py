@@ -83,7 +83,7 @@ def _train() -> int:
     config, directory = _experiment()
     cache = _cache()
     resolved = setup.resolve(config)
-    if resolved.model is not None:
+    if any(player.model for player in resolved.players.values()):
         needed = memory.estimate(resolved)
         print(needed, flush=True)
         memory.check(needed, resolved.mesh.devices.flat[0])

@@ -13,6 +13,8 @@ from ml_collections import config_dict
 
 from c3jax.protocol import topologies
 
+# Low-rank changes that training moves in place of the weights; rank 0: there are none.
+ADAPTERS = dict(rank=0, alpha=32.0, targets=("q", "k", "v", "o", "gate", "up", "down"))
 POLICIES = {
     "embedded": dict(
         width=64,
@@ -30,6 +32,7 @@ POLICIES = {
         unroll=2,
         attention="plain",
         embed_std=0.125,
+        adapters=ADAPTERS,
     )
 }
 
@@ -48,6 +51,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # One size may be -1: it takes the devices the others leave.
     c.mesh = dict(data=-1, fsdp=1, tensor=1)
     c.policy = POLICIES[model]
+    c.policies = dict()  # role: what its own policy is instead
     c.data = dict(
         task="programs",  # generated; or mbpp
         train=(),  # "dataset/split" or files of your own; (): the task's own
@@ -71,6 +75,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
     c.protocol = dict(
         name="duo",
+        policies="shared",  # or "own": one for each role
         budget=8,  # programs scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
     )
@@ -107,6 +112,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         batch_size=24,  # questions
         groups=1,  # parts of a batch that are scored while the next is written
         epochs=1,
+        frozen=(),  # policies that are left as they are
+        alternate=False,  # policies learn in turn, one a step
         minibatches=1,
         accumulate=1,  # pieces a gradient is summed over, to save memory
         buckets=0,  # sizes pieces may be padded to; 0: one for all

@@ -53,13 +53,19 @@ DIAMOND_SCRIPTS = (
 
 @functools.cache
 def params() -> dict:
-    """Random parameters of `SHAPE`."""
-    return jax.jit(decoder.init, static_argnums=1)(keys.stream(3, "init"), SHAPE)
+    """Random parameters of `SHAPE`, for one policy that all roles share."""
+    init = jax.jit(decoder.init, static_argnums=1)
+    return {"shared": init(keys.stream(3, "init"), SHAPE)}
+
+
+def cast(shape: decoder.Shape, roles: int = 2) -> tuple[contexts.Part, ...]:
+    """Roles that share a policy of some sizes."""
+    return (contexts.Part(shape),) * roles
 
 
 def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:
     return contexts.Team(
-        shape=SHAPE,
+        cast=cast(SHAPE, len(roles)),
         protocol=Protocol(roles, branching),
         scripts=scripts,
         sampling=sample.Sampling(end=(END,), **sampling),

@@ -36,7 +36,8 @@ class Case:
 
     @functools.cached_property
     def params(self):
-        return jax.eval_shape(lambda key: decoder.init(key, self.team.shape), KEY)
+        shape = self.team.cast[0].shape
+        return {"shared": jax.eval_shape(lambda key: decoder.init(key, shape), KEY)}
 
     @functools.cached_property
     def questions(self):
@@ -80,8 +81,7 @@ def plain():
 def fused():
     """Numbers of 16 bits, and shapes that the kernels of both platforms take."""
     roles = tuple(dataclasses.replace(role, max_tokens=128) for role in support.DUO)
-    shape = dataclasses.replace(
-        support.SHAPE,
+    team = support.team(roles, branching=(2, 2)).reshaped(
         attention="fused",
         dtype="bfloat16",
         head_dim=64,
@@ -89,7 +89,6 @@ def fused():
         remat="layer",
         logits_chunk=64,
     )
-    team = support.team(roles, branching=(2, 2)).replace(shape=shape)
     names = {
         "cuda": ("@__cudnn$fmhaSoftmax(", "@__cudnn$fmhaSoftmaxBackward("),
         "tpu": ('"splash_mha_fwd_residuals"', '"splash_mha_dkv_no_residuals"'),
@@ -116,7 +115,7 @@ STEPS = {
     ),
     "write at desks": lambda c: (
         desks._advance,
-        (c.params, c.team, c.desks, jnp.ones(2, bool), 0, 1),
+        (c.params, c.team, 1, c.desks, jnp.ones(2, bool), 0, 1),
         FEW,
     ),
     "replay": lambda c: (

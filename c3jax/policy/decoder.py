@@ -8,6 +8,7 @@ training all call `forward`; batching over the tree is `jax.vmap` at the call si
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,6 +45,23 @@ class Stretch(NamedTuple):
     window: int
 
 
+class Adapters(NamedTuple):
+    """Low-rank changes beside some weights, which training moves in their place.
+
+    A weight W of a matrix product becomes W + alpha / rank * A B, where A maps to
+    `rank` numbers and B, zero at first, from them (LoRA, arXiv:2106.09685).
+
+    Attributes:
+        rank: numbers between A and B.
+        alpha: how large the change is.
+        targets: which weights have one, names of `PRODUCTS`.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """Sizes of a decoder, and how it is computed.
@@ -66,6 +84,7 @@ class Shape:
         logits_chunk: tokens of a message whose logits exist at once while training; 0
             for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
+        adapters: low-rank changes beside the weights; None for none.
     """
 
     vocab: int
@@ -87,6 +106,22 @@ class Shape:
     qkv_bias: bool = False
     qk_norm: bool = True
     stretch: Stretch | None = None
+    adapters: Adapters | None = None
+
+    def replace(self, **changes) -> "Shape":
+        return dataclasses.replace(self, **changes)
+
+
+# The matrix products of a layer: heads h, positions in a head k.
+PRODUCTS = {
+    "q": "td,dhk->htk",
+    "k": "td,dhk->htk",
+    "v": "td,dhk->htk",
+    "o": "htk,hkd->td",
+    "gate": "td,df->tf",
+    "up": "td,df->tf",
+    "down": "tf,fd->td",
+}
 
 
 class Param(NamedTuple):
@@ -138,7 +173,30 @@ def declare(s: Shape) -> dict:
     }
     if not s.tied:
         params["unembed"] = Param((s.vocab, d), ("vocab", "width"), d**-0.5)
+    if s.adapters is not None:
+        params["adapters"] = {
+            name: _adapter(params["layers"][name], name, s.adapters.rank)
+            for name in s.adapters.targets
+        }
     return params
+
+
+def _adapter(weight: Param, name: str, rank: int) -> dict[str, Param]:
+    """A and B beside a weight, stacked over layers as it is."""
+    sizes, axes = weight.shape, weight.axes
+    into = len(_low_rank(name)[1])  # A has a layer axis, and r for the rank.
+    std = math.prod(sizes[1:into]) ** -0.5
+    return {
+        "a": Param((*sizes[:into], rank), (*axes[:into], None), std),
+        "b": Param((sizes[0], rank, *sizes[into:]), (axes[0], None, *axes[into:]), 0.0),
+    }
+
+
+def _low_rank(name: str) -> tuple[str, str, str, str]:
+    """The axes of a product's input, of A and B with rank r, and of its result."""
+    x, weight, result = PRODUCTS[name].replace("->", ",").split(",")
+    summed = "".join(axis for axis in weight if axis in x)
+    return x, f"{summed}r", f"r{weight.removeprefix(summed)}", result
 
 
 def _is_param(x) -> bool:
@@ -161,6 +219,21 @@ def init(key: jax.Array, s: Shape) -> dict:
         return p.std * noise
 
     return treedef.unflatten([draw(i, p) for i, p in enumerate(leaves)])
+
+
+def merged(params: dict, s: Shape) -> dict:
+    """The policy without adapters that computes the same: W + alpha / rank * A B."""
+    if s.adapters is None:
+        return params
+    layers = dict(params["layers"])
+    for name, adapter in params["adapters"].items():
+        _, into, out, _ = _low_rank(name)
+        spec = f"l{into},l{out}->l{into[:-1]}{out[1:]}"
+        change = jnp.einsum(spec, adapter["a"], adapter["b"])
+        weight = layers[name].astype(jnp.float32)
+        layers[name] = weight + s.adapters.alpha / s.adapters.rank * change
+    rest = {name: part for name, part in params.items() if name != "adapters"}
+    return {**rest, "layers": layers}
 
 
 def count(s: Shape) -> int:
@@ -192,12 +265,20 @@ def forward(
     lengths = [segment.length for segment in context]
 
     def layer(x, scanned):
-        p, past = scanned
-        p = jax.tree.map(lambda w: w.astype(dtype), p)
+        p, adapters, past = scanned
+        p, adapters = jax.tree.map(lambda w: w.astype(dtype), (p, adapters))
+
+        def product(x, name):
+            y = jnp.einsum(PRODUCTS[name], x, p[name])
+            if name not in adapters:
+                return y
+            axes, into, out, result = _low_rank(name)
+            low = jnp.einsum(f"{axes},{into}->tr", x, adapters[name]["a"])
+            change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
+            return y + s.adapters.alpha / s.adapters.rank * change
+
         y = rms_norm(x, p["attention_norm"], s.norm_eps)
-        q = jnp.einsum("td,dhk->htk", y, p["q"])
-        k = jnp.einsum("td,dhk->htk", y, p["k"])
-        v = jnp.einsum("td,dhk->htk", y, p["v"])
+        q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
         if s.qkv_bias:
             q, k, v = (
                 x + p[f"{name}_bias"][:, None]
@@ -211,16 +292,18 @@ def forward(
         read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
         y = ATTENTION[s.attention](q, read, (k, v))
         y = y.reshape(s.heads, size, s.head_dim)
-        x = x + jnp.einsum("htk,hkd->td", y, p["o"])
+        x = x + product(y, "o")
         y = rms_norm(x, p["mlp_norm"], s.norm_eps)
-        y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
-        return x + y @ p["down"], (k, v)
+        y = jax.nn.silu(product(y, "gate")) * product(y, "up")
+        return x + product(y, "down"), (k, v)
 
     if s.remat != "none":
         layer = jax.checkpoint(layer, policy=REMAT[s.remat])
     past = tuple((c.k, c.v) for c in context)
     x = params["embed"][tokens].astype(dtype)
-    x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=s.unroll)
+    adapters = params["adapters"] if s.adapters else {}
+    scanned = (params["layers"], adapters, past)
+    x, (k, v) = jax.lax.scan(layer, x, scanned, unroll=s.unroll)
     x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
     return x, Segment(k=k, v=v, length=jnp.int32(size))
 

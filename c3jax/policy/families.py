@@ -35,7 +35,7 @@ def shape(config, **computed) -> decoder.Shape:
 
     Args:
         config: of `transformers`.
-        **computed: fields of `Shape` that say how, not what: dtype, remat, ...
+        computed: fields of `Shape` that say how, not what: dtype, remat, ...
 
     Raises:
         ValueError: a model that this decoder is not; says which field.

@@ -86,7 +86,7 @@ def load(
         mesh: devices to spread it over; None for the first one.
         dtype: of the parameters.
         activations: dtype of everything between them and the logits.
-        **computed: other fields of `decoder.Shape` that say how it is computed: remat,
+        computed: other fields of `decoder.Shape` that say how it is computed: remat,
             attention, ...
 
     Raises:

@@ -19,11 +19,19 @@ _QUESTION, _MESSAGE = "\ue000", 0xE001
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A role's context: before + question + after, then what `script` says."""
+    """A role's context: before + question + after, then what `script` says.
+
+    Attributes:
+        before: ids ahead of the question.
+        after: ids behind it.
+        script: how the messages it reads are spelled around.
+        tokenizer: all of it was spelled with.
+    """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     script: Script
+    tokenizer: object
 
 
 def prompt(
@@ -74,6 +82,7 @@ def prompt(
             glue=tuple(pieces[2:]),
             opener=last[-1],
         ),
+        tokenizer=tokenizer,
     )
 
 
@@ -97,22 +106,34 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     return text
 
 
-def fits(
-    tokenizer, prompts: tuple[Prompt, ...], text: list[str], size: int
-) -> list[bool]:
+def fits(prompts: tuple[Prompt, ...], text: list[str], size: int) -> list[bool]:
     """Whether each question has no more than `size` ids with any role's instruction."""
-    around = max(len(p.before) + len(p.after) for p in prompts)
-    bodies = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [len(body) + around <= size for body in bodies]
+    longest = [
+        max(
+            len(p.before) + len(body) + len(p.after)
+            for p, body in zip(prompts, each, strict=True)
+        )
+        for each in zip(*_spelled(prompts, text), strict=True)
+    ]
+    return [length <= size for length in longest]
+
+
+def _spelled(prompts: tuple[Prompt, ...], text: list[str]) -> list[list[list[int]]]:
+    """Per role the ids of each text; roles with one tokenizer share the work."""
+    tokenizers = {id(p.tokenizer): p.tokenizer for p in prompts}
+    ids = {
+        key: tokenizer(text, add_special_tokens=False)["input_ids"]
+        for key, tokenizer in tokenizers.items()
+    }
+    return [ids[id(p.tokenizer)] for p in prompts]
 
 
 def encode(
-    tokenizer, prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
+    prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
 ) -> Questions:
     """Questions as the heads of every role, NumPy arrays.
 
     Args:
-        tokenizer: the one the prompts were compiled with.
         prompts: one a role.
         uid: addresses of the B questions.
         text: their B texts.
@@ -121,16 +142,16 @@ def encode(
     Raises:
         ValueError: a word the tokenizer does not know, or a head longer than `size`.
     """
-    bodies = tokenizer(text, add_special_tokens=False)["input_ids"]
-    unknown = tokenizer.unk_token_id
-    for body, question in zip(bodies, text, strict=True):
-        if unknown is not None and unknown in body:
-            raise ValueError(f"the tokenizer does not know a word of {question!r}.")
     heads, lengths = [], []
-    for p in prompts:
+    for p, bodies in zip(prompts, _spelled(prompts, text), strict=True):
+        unknown = p.tokenizer.unk_token_id
         head = np.zeros((len(text), size), np.int32)
         length = np.zeros(len(text), np.int32)
         for row, body in enumerate(bodies):
+            if unknown is not None and unknown in body:
+                raise ValueError(
+                    f"the tokenizer does not know a word of {text[row]!r}."
+                )
             ids = [*p.before, *body, *p.after]
             if len(ids) > size:
                 raise ValueError(

@@ -100,7 +100,7 @@ def grow(
     """Samples the whole tree of B questions, `team.at_once` messages at a time.
 
     Args:
-        params: the behaviour policy.
+        params: the behaviour policies.
         team: static description; with `at_once` 0 the tree is that of `tree.grow`.
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
@@ -112,11 +112,11 @@ def grow(
         turns = tree.grow(params, team, questions, key)
         return turns, _load_at_once(turns)
     turns, load = (), Load()
-    for level, role in enumerate(team.protocol.roles):
+    for level in range(len(team.protocol.roles)):
         batch, siblings = questions.uid.shape[0], team.protocol.branching[level]
         flat = (batch, team.protocol.contexts(level), siblings)
         if level in team.silenced:
-            turns += (writing.blank(team, flat, role.max_tokens),)
+            turns += (writing.blank(team, level, flat),)
             continue
         turn, spent = _write(params, team, level, questions, turns, key)
         turns += (tree.fold(turn, 2, flat),)
@@ -142,11 +142,11 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
     count = questions.uid.shape[0] * each
     node = keys.nodes(key, questions.uid, level, each * siblings)
     node = node.reshape(count, siblings)
-    written = writing.blank(team, node.shape, team.protocol.roles[level].max_tokens)
+    written = writing.blank(team, level, node.shape)
     few = siblings // 4
-    wide = _Room(team, team.at_once, siblings, few)
+    wide = _Room(team, level, team.at_once, siblings, few)
     # Half as many rows: the last siblings of a context are a small part of the work.
-    narrow = _Room(team, team.at_once // 2, few, 0)
+    narrow = _Room(team, level, team.at_once // 2, few, 0)
     arriving = _arrivals(params, team, level, questions, turns, node)
     waiting, moving = count, collections.deque()
     while waiting or moving or wide.taken or narrow.taken:
@@ -202,16 +202,13 @@ def _begin(team, level, segments, n, node) -> Desk:
             x = jax.lax.dynamic_index_in_dim(x, place[name], axis, keepdims=False)
         return x
 
-    role = team.protocol.roles[level]
     return Desk(
         segments=tuple(
             Segment(pick(s.k, span, 1), pick(s.v, span, 1), pick(s.length, span, 0))
             for s, span in zip(segments, contexts.spans(team, level), strict=True)
         ),
         node=node,
-        writing=writing.begin(
-            team, team.scripts[level].opener, node.shape, role.max_tokens
-        ),
+        writing=writing.begin(team, level, node.shape),
     )
 
 
@@ -233,11 +230,12 @@ class _Room:
         load: what was spent here.
     """
 
-    def __init__(self, team: Team, messages: int, rows: int, few: int):
+    def __init__(self, team: Team, level: int, messages: int, rows: int, few: int):
         parts = meshes.batch_size(team.mesh) if team.mesh else 1
         # Every device has the same number of desks.
         width = parts * max(1, messages // (parts * max(rows, 1)))
-        self._team, self._shape, self._few = team, (width, rows), few
+        self._team, self._level = team, level
+        self._shape, self._few = (width, rows), few
         self._seats: list[Seat | None] = [None] * width
         self.desks: Desk | None = None
         self.load = Load()
@@ -267,7 +265,7 @@ class _Room:
         taken = np.array([seat is not None for seat in self._seats])
         wanted = 1 if stop else taken.sum()
         self.desks, steps, alive = _advance(
-            params, self._team, self.desks, taken, self._few, wanted
+            params, self._team, self._level, self.desks, taken, self._few, wanted
         )
         steps, alive = jax.device_get((steps, alive))
         width, rows = self._shape
@@ -355,8 +353,8 @@ def _keep(written: Turn, desks: Desk, at, context, siblings) -> Turn:
     return jax.tree.map(put, written, desks.writing.turn)
 
 
-@functools.partial(jax.jit, static_argnums=1, donate_argnums=2)
-def _advance(params, team, desks: Desk, taken, few, wanted):
+@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=3)
+def _advance(params, team, level, desks: Desk, taken, few, wanted):
     """Writes until `wanted` of the desks taken have no more than `few` rows alive.
 
     Returns:
@@ -370,7 +368,8 @@ def _advance(params, team, desks: Desk, taken, few, wanted):
     def step(carry):
         steps, now = carry
         axes = (BATCH, 0)
-        return steps + 1, writing.write(params, team, context, desks.node, axes, now)
+        now = writing.write(params, team, level, context, desks.node, axes, now)
+        return steps + 1, now
 
     steps, now = jax.lax.while_loop(
         lambda carry: free(carry[1]).sum() < wanted,

@@ -49,7 +49,7 @@ def submit(
         What to call for the rewards; it waits for them.
     """
     turns, questions = jax.device_get((turns, questions))
-    texts = setup.texts(turns[-1])
+    texts = setup.texts(turns[-1], -1)
     each = len(texts) // len(items)
     grades = scorer.submit(texts, [item for item in items for _ in range(each)])
     said = [turn for level, turn in enumerate(turns) if level not in team.silenced]

@@ -1,21 +1,23 @@
-"""A run's policy as `transformers` loads it."""
+"""A run's policies as `transformers` loads them."""
 
 import pathlib
 import shutil
 
 from c3jax.core import files
-from c3jax.policy import families, pretrained
+from c3jax.policy import decoder, families, pretrained
+from c3jax.train.players import Player
 from c3jax.train.setup import Setup
 
 
 def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathlib.Path:
     """Writes config, tokenizer and safetensors to `export-<step>`; what was there goes.
 
-    A policy of our own is written as the small Qwen3 it is.
+    Adapters are merged into their weights. A policy of our own is written as the small
+    Qwen3 it is. Where roles have a policy each, each has a directory of its name.
 
     Args:
         setup: of the run.
-        params: the policy.
+        params: the policies.
         step: they are of.
         workdir: of the run.
 
@@ -25,15 +27,25 @@ def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathl
     written = workdir / f"export-{step}"
     unfinished = written.with_name(f"{written.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shape, model = setup.team.shape, setup.model
-    if model is None:
-        config = families.config(shape, setup.tokenizer, setup.longest)
-    else:
-        config = families.read_config(model)
-    pretrained.Policy(params, shape, config, model).save(unfinished)
-    if model is None:
-        setup.tokenizer.save_pretrained(unfinished)
+    for name, player in setup.players.items():
+        alone = len(setup.players) == 1
+        directory = unfinished if alone else unfinished / name
+        _write(player, setup.longest, params[name], directory)
     if written.exists():
         files.remove(written)
     unfinished.rename(written)
     return written
+
+
+def _write(player: Player, longest: int, params: dict, directory: pathlib.Path) -> None:
+    shape, model = player.shape, player.model
+    if model is None:
+        config = families.config(shape, player.tokenizer, longest)
+    else:
+        config = families.read_config(model)
+    merged = decoder.merged(params, shape)
+    pretrained.Policy(merged, shape.replace(adapters=None), config, model).save(
+        directory
+    )
+    if model is None:
+        player.tokenizer.save_pretrained(directory)

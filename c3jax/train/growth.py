@@ -96,9 +96,13 @@ class Grown:
         """How well the writing kept the devices busy."""
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
 
-    def trained(self) -> int:
+    def trained(self, objective: update.Objective) -> int:
         """Tokens that an update takes its loss over."""
-        return self.graded.spent.generated_tokens * self._setup.config.train.epochs
+        levels = objective.levels(self._setup.team)
+        lengths = [
+            group.turns[level].length for group in self.groups for level in levels
+        ]
+        return objective.epochs * sum(int(n.sum()) for n in jax.device_get(lengths))
 
     @functools.cached_property
     def _all(self):
@@ -151,14 +155,19 @@ def grow(
 
 
 def credited(
-    setup: Setup, grown: Grown, reference: dict | None, watch: metrics.Stopwatch
+    setup: Setup,
+    grown: Grown,
+    params: dict,
+    reference: dict | None,
+    watch: metrics.Stopwatch,
 ) -> Iterator[update.Scored]:
     """Group after group as the update reads it; waits for rewards as "score".
 
     Args:
         setup: of the run.
         grown: the trees.
-        reference: parameters of the starting policy; None without KL.
+        params: the policies.
+        reference: what is `learned` of them as it was at the start; None without KL.
         watch: counts the seconds.
     """
     advantages = grown.advantages()
@@ -167,7 +176,8 @@ def credited(
             advantage = next(advantages)
         ref_logp = None
         if reference is not None:
-            ref_logp = all_logp(reference, setup.team, group.questions, group.turns)
+            start = update.relearned(params, reference)
+            ref_logp = all_logp(start, setup.team, group.questions, group.turns)
         yield update.Scored(
             group.questions, group.turns, setup.place(advantage), ref_logp
         )

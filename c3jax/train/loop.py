@@ -121,11 +121,13 @@ def run(
                 break
 
             with watch("update"):
-                scored = growth.credited(setup, grown, reference, watch)
-                state, stats = update_step(state, grown.groups, scored)
+                objective = setup.objective_at(step)
+                scored = growth.credited(setup, grown, state.params, reference, watch)
+                state, stats = update_step(objective, state, grown.groups, scored)
                 stats = {name: float(value) for name, value in stats.items()}
                 state = state.replace(memory=grown.memory)
-            spent = grown.graded.spent + Spent(trained_tokens=grown.trained())
+            trained = grown.trained(objective)
+            spent = grown.graded.spent + Spent(trained_tokens=trained)
             record = record.replace(
                 step=step + 1, next_index=record.next_index + len(items)
             ).spend("train", spent, seconds := watch.take())
@@ -196,22 +198,30 @@ def _begin(setup, store, workdir, cache, stop):
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
     reference = None
     if setup.config.train.kl:
-        reference = store.restore(abstract, 0)[0].params
+        start = store.restore(abstract, 0)[0].params
+        reference = update.learned(start, setup.objective.learners)
     return state, record, reference
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(state, groups, scored groups) -> (state, statistics).
+    """(objective, state, groups, scored groups) -> (state, statistics).
 
-    One program where everything is at hand at once, `update.update`; otherwise
-    `pieces`, which begins with groups that are scored while others are not.
+    One program an objective where everything is at hand at once, `update.update`;
+    otherwise `pieces`, which begins with groups that are scored while others are not.
     """
-    static = dict(team=setup.team, objective=setup.objective, optimise=optimiser(setup))
     state = abstract_state(setup)
-    if setup.config.train.buckets or setup.config.train.groups > 1:
-        return pieces.compiled(**static, sizes=piece_sizes(setup), state=state)
-    step = update.compiled(functools.partial(update.update, **static), state)
-    return lambda state, groups, scored: step(state, *scored)
+    in_pieces = setup.config.train.buckets or setup.config.train.groups > 1
+    sizes = piece_sizes(setup) if in_pieces else None
+
+    @functools.cache
+    def program(objective):
+        static = dict(team=setup.team, objective=objective, optimise=optimiser(setup))
+        if in_pieces:
+            return pieces.compiled(**static, sizes=sizes, state=state)
+        step = update.compiled(functools.partial(update.update, **static), state)
+        return lambda state, groups, scored: step(state, *scored)
+
+    return lambda objective, *args: program(objective)(*args)
 
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
@@ -231,7 +241,12 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
-    state = update.initial_state(optimiser(setup), setup.estimator.memory(), params)
+    state = update.initial_state(
+        optimiser(setup),
+        setup.estimator.memory(),
+        params,
+        setup.objective.learners,
+    )
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(setup))
     return jax.device_put(state, places)
 
@@ -243,15 +258,17 @@ def abstract_state(setup: Setup) -> update.TrainState:
         setup.estimator.memory(),
         setup.abstract_params(),
         meshes.whole(setup.mesh),
+        setup.objective.learners,
     )
 
 
 def optimiser(setup: Setup) -> optax.GradientTransformation:
-    """AdamW over all optimiser steps of the run; see `update.optimiser`."""
+    """AdamW over all of a policy's steps in the run; see `update.optimiser`."""
     c = setup.config.train
+    turns = len(setup.objective.learners) if c.alternate else 1
     return update.optimiser(
         lr=c.lr,
-        steps=c.steps * c.epochs * c.minibatches,
+        steps=c.steps * c.epochs * c.minibatches // turns,
         warmup=c.warmup,
         b1=c.b1,
         b2=c.b2,

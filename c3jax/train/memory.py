@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.policy import decoder
+from c3jax.train import update
 from c3jax.train.setup import Setup
 
 # What to change if a part is too large.
@@ -52,34 +53,33 @@ def estimate(setup: Setup) -> Estimate:
     Args:
         setup: of the run.
     """
-    c, s = setup.config, setup.team.shape
-    weights = sum(
-        4 * math.prod(p.sharding.shard_shape(p.shape))
-        for p in jax.tree.leaves(setup.abstract_params())
-    )
+    c = setup.config
+    params = setup.abstract_params()
+    moving = _bytes(update.learned(params, setup.objective.learners))
     parts = setup.mesh.shape["data"] * setup.mesh.shape["fsdp"]
-    item = jnp.dtype(s.dtype).itemsize
     tensor = setup.mesh.shape["tensor"]
     piece = c.train.batch_size // max(
         c.train.groups, c.train.minibatches * c.train.accumulate
     )
-    longest = max(role.max_tokens for role in setup.team.protocol.roles)
-    # Tokens whose logits exist at once, and then their gradient.
-    chunk = min(s.logits_chunk or longest, longest)
-    messages = piece * max(
-        setup.team.protocol.contexts(level) * k
-        for level, k in enumerate(setup.team.protocol.branching)
-    )
+    levels = setup.objective.levels(setup.team)
     return Estimate(
         {
-            "parameters": weights,
-            "optimiser": 2 * weights,
-            "starting policy": weights if c.train.kl else 0,
-            "gradients": weights * (1 if c.train.accumulate == 1 else 2),
-            "keys and values": _sampling(setup) * _kv(s, item) // parts // tensor,
-            "activations": _tokens(setup, piece) * _kept(s, item) // parts,
-            "logits": 2 * 4 * messages * chunk * s.vocab // parts // tensor,
+            "parameters": _bytes(params),
+            "optimiser": 2 * moving,
+            "starting policy": moving if c.train.kl else 0,
+            "gradients": moving * (1 if c.train.accumulate == 1 else 2),
+            "keys and values": _sampling(setup) // parts // tensor,
+            "activations": sum(_kept(setup, n, piece) for n in levels) // parts,
+            "logits": max(_logits(setup, n, piece) for n in levels) // parts // tensor,
         }
+    )
+
+
+def _bytes(params: dict) -> int:
+    """Of the part of some parameters that one device holds."""
+    return sum(
+        p.dtype.itemsize * math.prod(p.sharding.shard_shape(p.shape))
+        for p in jax.tree.leaves(params)
     )
 
 
@@ -102,33 +102,36 @@ def check(found: Estimate, device: jax.Device) -> None:
         )
 
 
-def _kv(s: decoder.Shape, item: int) -> int:
+def _kv(s: decoder.Shape) -> int:
     """Bytes of one token's keys and values."""
-    return 2 * s.layers * s.kv_heads * s.head_dim * item
+    return 2 * s.layers * s.kv_heads * s.head_dim * jnp.dtype(s.dtype).itemsize
 
 
-def _kept(s: decoder.Shape, item: int) -> int:
-    """Bytes that the backward pass finds of one token."""
+def _kept(setup: Setup, level: int, questions: int) -> int:
+    """Bytes that the backward pass finds of a role's tokens, each context's once."""
+    s, protocol = setup.team.cast[level].shape, setup.team.protocol
     inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
-    if s.remat == "none":
-        return s.layers * inside * item + _kv(s, item)
-    # The inputs of all layers, and of one of them what is computed again.
-    return (s.layers * s.width + inside) * item + _kv(s, item)
+    # Of all layers everything; or their inputs, and of one what is computed again.
+    layers = inside if s.remat == "none" else s.width
+    again = 0 if s.remat == "none" else inside
+    token = (s.layers * layers + again) * jnp.dtype(s.dtype).itemsize + _kv(s)
+    contexts, k = protocol.contexts(level), protocol.branching[level]
+    read = sum(protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads)
+    tokens = contexts * (read + k * protocol.roles[level].max_tokens)
+    return questions * (setup.config.data.prompt_tokens + tokens) * token
 
 
-def _tokens(setup: Setup, questions: int) -> int:
-    """Tokens that an update of some questions reads, each context once."""
-    protocol, total = setup.team.protocol, 0
-    for level, role in enumerate(protocol.roles):
-        contexts, k = protocol.contexts(level), protocol.branching[level]
-        total += setup.config.data.prompt_tokens + contexts * k * role.max_tokens
-        for i in setup.team.scripts[level].reads:
-            total += contexts * protocol.roles[i].max_tokens
-    return questions * total
+def _logits(setup: Setup, level: int, questions: int) -> int:
+    """Bytes of the logits of a role's messages that exist at once, and their slope."""
+    s, protocol = setup.team.cast[level].shape, setup.team.protocol
+    limit = protocol.roles[level].max_tokens
+    chunk = min(s.logits_chunk or limit, limit)
+    messages = questions * protocol.contexts(level) * protocol.branching[level]
+    return 2 * 4 * messages * chunk * s.vocab
 
 
 def _sampling(setup: Setup) -> int:
-    """Tokens whose keys and values exist at once while messages are written."""
+    """Bytes of keys and values that exist at once while messages are written."""
     c, protocol = setup.config, setup.team.protocol
     questions = c.train.batch_size // c.train.groups
     worst = 0
@@ -141,7 +144,8 @@ def _sampling(setup: Setup) -> int:
         if c.sampling.at_once:
             places = min(places, max(1, c.sampling.at_once // k))
         heads = min(places, questions) * c.data.prompt_tokens
-        worst = max(worst, heads + places * (read + k * role.max_tokens))
+        tokens = heads + places * (read + k * role.max_tokens)
+        worst = max(worst, tokens * _kv(setup.team.cast[level].shape))
     return worst
 
 

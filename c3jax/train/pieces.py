@@ -88,12 +88,13 @@ def compiled(
         state: from `update.abstract_state`.
     """
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
+    gradients = update.learned(places.params, objective.learners)
 
     @functools.partial(
         jax.jit,
         static_argnums=5,
         donate_argnums=0,
-        out_shardings=(places.params, None),
+        out_shardings=(gradients, None),
     )
     def add(total, params, batch, chosen, tokens, size):
         piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
@@ -102,19 +103,23 @@ def compiled(
         found, stats = update.slope(params, team, objective, piece, tokens)
         return jax.tree.map(jnp.add, total, found), stats
 
-    @functools.partial(jax.jit, out_shardings=places.params)
+    @functools.partial(jax.jit, out_shardings=gradients)
     def nothing(params):
-        return jax.tree.map(jnp.zeros_like, params)
+        return jax.tree.map(jnp.zeros_like, update.learned(params, objective.learners))
 
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(places, None))
-    def apply(state, total):
-        change, opt_state = optimise.update(total, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, change)
-        norm = optax.tree.norm(total)
-        return state.replace(params=params, opt_state=opt_state), norm
+    # What does not learn stays out of it, since the groups that are scored later still
+    # read it as it is.
+    states = {name: places.opt_state[name] for name in objective.learners}
+
+    @functools.partial(
+        jax.jit, donate_argnums=(0, 1), out_shardings=(gradients, states, None)
+    )
+    def apply(part, opt_state, total):
+        part, opt_state = update.descend(optimise, total, part, opt_state)
+        return part, opt_state, optax.tree.norm(total)
 
     def step(state, groups, scored):
-        cuts, tokens = _cut(groups, objective, sizes)
+        cuts, tokens = _cut(groups, team, objective, sizes)
         seen, here, scored = [], [], iter(scored)
         for minibatch, count in [*zip(cuts, tokens, strict=True)] * objective.epochs:
             total, found = nothing(state.params), []
@@ -124,7 +129,15 @@ def compiled(
                 batch = here[group]
                 total, stats = add(total, state.params, batch, chosen, count, size)
                 found.append(stats)
-            state, norm = apply(state, total)
+            part, changed, norm = apply(
+                update.learned(state.params, objective.learners),
+                {name: state.opt_state[name] for name in objective.learners},
+                total,
+            )
+            state = state.replace(
+                params=update.relearned(state.params, part),
+                opt_state={**state.opt_state, **changed},
+            )
             seen.append({**update.combined(_stacked(found)), "grad_norm": norm})
         stats = _stacked(seen)
         shown = {name: value.mean() for name, value in stats.items()}
@@ -138,7 +151,7 @@ def _stacked(stats: list[dict]) -> dict:
     return jax.tree.map(lambda *values: jnp.stack(values), *stats)
 
 
-def _cut(groups, objective: update.Objective, sizes: Sizes):
+def _cut(groups, team, objective: update.Objective, sizes: Sizes):
     """Per minibatch, [(group, indices in it, size of a piece)], and its tokens."""
     cuts = [[] for _ in range(objective.minibatches)]
     tokens = [0] * objective.minibatches
@@ -146,7 +159,7 @@ def _cut(groups, objective: update.Objective, sizes: Sizes):
     each = max(1, len(groups) // objective.minibatches)
     pieces = max(1, objective.accumulate // each)
     for number, group in enumerate(groups):
-        rungs, spoken = _lengths(group, sizes)
+        rungs, spoken = _lengths(group, objective.levels(team), sizes)
         parts = objective.minibatches if len(groups) == 1 else 1
         for first in range(parts):
             whole = np.arange(first, len(rungs), parts)
@@ -161,14 +174,14 @@ def _cut(groups, objective: update.Objective, sizes: Sizes):
     return cuts, tokens
 
 
-def _lengths(group, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
-    """[B, 2] rungs of a group's questions, and [B] tokens of their messages."""
+def _lengths(group, levels, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """[B, 2] rungs of a group's questions, and [B] tokens of some roles' messages."""
     heads, lengths = jax.device_get(
         (group.questions.lengths, tuple(turn.length for turn in group.turns))
     )
     flat = [each.reshape(len(each), -1) for each in lengths]
     rungs = sizes.rungs(np.max(heads, 0), [each.max(-1) for each in flat])
-    return rungs, sum(each.sum(-1) for each in flat)
+    return rungs, sum(flat[level].sum(-1) for level in levels)
 
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:

@@ -6,7 +6,6 @@ run reads records, never a config field by an unchecked name.
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable
 
 import jax
@@ -18,17 +17,12 @@ from c3jax.core import config as checks
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
-from c3jax.data import tasks, tokenizer
-from c3jax.policy import decoder, families
+from c3jax.data import tasks
+from c3jax.policy import decoder
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
-from c3jax.train import update
+from c3jax.train import players, update
 
-_SHAPE = [field.name for field in dataclasses.fields(decoder.Shape)]
-# A small policy of our own says all but what the tokenizer does, and what only
-# published models differ in; a published one says how it is computed.
-_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch"})
-_PUBLISHED = ("path", "dtype", "remat", "logits_chunk", "unroll", "attention")
 # What each other section of a config may hold, and must.
 SECTIONS = {
     "mesh": meshes.AXES,
@@ -36,7 +30,7 @@ SECTIONS = {
         *("task", "train", "weights", "test", "directory", "source", "fields"),
         *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
-    "protocol": ("name", "budget", "branching"),
+    "protocol": ("name", "policies", "budget", "branching"),
     "reward": (
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
@@ -47,7 +41,7 @@ SECTIONS = {
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
-        "epochs",
+        *("epochs", "frozen", "alternate"),
         *("clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
@@ -63,25 +57,33 @@ class Setup:
     Attributes:
         config: what the user asked for, locked.
         task: the questions, and who grades their answers.
-        tokenizer: of `transformers`.
+        players: the policies, by name.
         prompts: per role, what it reads.
         mesh: the devices.
         team: static description of training rollouts.
         estimator: how credit is assigned.
-        objective: what an update minimises.
-        model: directory of the published model that training starts from; None for a
-            policy of our own.
+        objective: what an update minimises, for everybody who learns.
     """
 
     config: ml_collections.ConfigDict
     task: tasks.Task
-    tokenizer: object
+    players: dict[str, players.Player]
     prompts: tuple[prompts.Prompt, ...]
     mesh: jax.sharding.Mesh
     team: contexts.Team
     estimator: api.Estimator
     objective: update.Objective
-    model: pathlib.Path | None = None
+
+    def bare(self) -> "Setup":
+        """The same run as it would be without adapters."""
+        return dataclasses.replace(self, team=self.team.reshaped(adapters=None))
+
+    def objective_at(self, step: int) -> update.Objective:
+        """What the update of a step minimises: policies learn together or in turn."""
+        if not self.config.train.alternate:
+            return self.objective
+        learners = self.objective.learners
+        return self.objective.replace(learners=(learners[step % len(learners)],))
 
     @property
     def longest(self) -> int:
@@ -102,31 +104,46 @@ class Setup:
     def encode(self, items: list) -> Questions:
         """Items as the heads of every role."""
         return prompts.encode(
-            self.tokenizer,
             self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
             self.config.data.prompt_tokens,
         )
 
-    def texts(self, turn) -> list[str]:
-        """The B * N * K messages of a turn as text, without special tokens."""
+    def texts(self, turn, level: int) -> list[str]:
+        """The B * N * K messages of a role's turn as text, without special tokens."""
         tokens = np.asarray(turn.tokens)
         length = np.asarray(turn.length).reshape(-1)
         rows = tokens.reshape(-1, tokens.shape[-1])
-        return self.tokenizer.batch_decode(
+        return self.prompts[level].tokenizer.batch_decode(
             [row[:n] for row, n in zip(rows, length, strict=True)],
             skip_special_tokens=True,
         )
 
     def abstract_params(self) -> dict:
-        """Shape, dtype and sharding of each parameter."""
+        """Shape, dtype and sharding of each parameter of each policy."""
+        return {
+            name: self._abstract(name, shape)
+            for name, shape in self.team.shapes.items()
+        }
 
-        def place(p: decoder.Param):
+    def _abstract(self, name: str, shape: decoder.Shape) -> dict:
+        # What nothing ever changes is kept as it is computed with.
+        taught = self.config.warm_start.steps or (
+            name in self.objective.learners
+            and self.players[name].shape.adapters is None
+        )
+        kept = jnp.float32 if taught else jnp.dtype(shape.dtype)
+
+        def place(p: decoder.Param, dtype=kept):
             sharding = meshes.parameter(self.mesh, p.shape, p.axes)
-            return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=sharding)
+            return jax.ShapeDtypeStruct(p.shape, dtype, sharding=sharding)
 
-        return decoder.over_params(place, self.team.shape)
+        found = decoder.over_params(place, shape)
+        if shape.adapters is not None:
+            learning = functools.partial(place, dtype=jnp.float32)
+            found["adapters"] = decoder.over_params(learning, shape)["adapters"]
+        return found
 
     def place(self, batch):
         """A tree of arrays whose first axis is questions, on the devices."""
@@ -143,11 +160,10 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    checks.only_keys(config, [*SECTIONS, "policy", "seed", "name", "teams"], "config")
+    others = ("policy", "policies", "seed", "name", "teams")
+    checks.only_keys(config, [*SECTIONS, *others], "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
-    published = "path" in config.policy
-    checks.only_keys(config.policy, _PUBLISHED if published else _OWN, "policy")
     checks.pick(tasks.TASKS, config.data.task, "data.task")
     estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
@@ -162,30 +178,32 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
-    model = families.find(config.policy.path) if "path" in config.policy else None
-    words = tokenizer.load(config.data.tokenizer or str(model))
-    thinking = config.data.thinking
-    compiled = tuple(prompts.prompt(words, role, roles, thinking) for role in roles)
-    fits = functools.partial(prompts.fits, words, compiled)
+    found = players.players(config, roles)
+    names = [role.name if role.name in found else players.SHARED for role in roles]
+    compiled = tuple(
+        prompts.prompt(found[name].tokenizer, role, roles, config.data.thinking)
+        for name, role in zip(names, roles, strict=True)
+    )
+    fits = functools.partial(prompts.fits, compiled)
     task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
     _check_careless(config, task)
-    shape = _shape(config, model, len(words))
-    end = (words.eos_token_id,)
-    if model is not None:
-        end = tuple({*end, *families.ends(model)})
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
+    vocabs = {player.shape.vocab for player in found.values()}
+    drawn["end"] = tuple(sorted({i for p in found.values() for i in p.ends}))
+    # Tables may be padded differently; beyond the smallest, nobody could read an id.
+    drawn["vocab"] = min(vocabs) if len(vocabs) > 1 else 0
     setup = Setup(
         config=config,
         task=task,
-        tokenizer=words,
+        players=found,
         prompts=compiled,
         mesh=mesh,
         team=contexts.Team(
-            shape=shape,
+            cast=tuple(contexts.Part(found[name].shape, name) for name in names),
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
-            sampling=sample.Sampling(end=end, **drawn),
+            sampling=sample.Sampling(**drawn),
             at_once=at_once,
             mesh=mesh if mesh.size > 1 else None,
         ),
@@ -196,28 +214,11 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             epochs=config.train.epochs,
             minibatches=config.train.minibatches,
             accumulate=config.train.accumulate,
+            learners=players.learners(config, found),
         ),
-        model=model,
     )
     setup.abstract_params()
     return setup
-
-
-def _shape(config, model: pathlib.Path | None, vocab: int) -> decoder.Shape:
-    """The policy's sizes, and how it is computed."""
-    checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
-    checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
-    if model is not None:
-        computed = {k: v for k, v in config.policy.items() if k != "path"}
-        return families.shape(families.read_config(model), **computed)
-    shape = decoder.Shape(vocab=vocab, **config.policy)
-    checks.require(
-        shape.heads % shape.kv_heads == 0,
-        "policy.heads",
-        shape.heads,
-        f"a multiple of policy.kv_heads={shape.kv_heads}",
-    )
-    return shape
 
 
 def _questions(config, fits: Callable) -> tasks.Task:

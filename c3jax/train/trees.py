@@ -34,7 +34,8 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         (grown.questions, grown.turns, grown.advantage)
     )
     texts = [
-        np.array(setup.texts(turn), object).reshape(turn.length.shape) for turn in turns
+        np.array(setup.texts(turn, level), object).reshape(turn.length.shape)
+        for level, turn in enumerate(turns)
     ]
     values = [
         baselines.tree_value(grown.graded.reward, span, level)

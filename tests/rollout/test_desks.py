@@ -72,9 +72,8 @@ def test_a_context_is_on_a_desk_once_however_many_siblings_it_has():
     segments = desks._read(support.params(), team, 1, questions(), at_once(), 0)
     node = keys.nodes(KEY, questions().uid[:1], 1, 2)[0]
     desk = desks._begin(team, 1, segments, 3, node)
-    shape = team.shape
     for segment in desk.segments:
-        assert segment.k.shape[0] == shape.layers
+        assert segment.k.shape[0] == support.SHAPE.layers
         assert segment.k.ndim == 4
     assert desk.writing.token.shape == (2,)
 

@@ -39,9 +39,13 @@ def one_step(setup, step=0):
         made_up = evaluate.Graded(np.float32(rng.random(shape)), ledger.Spent())
         groups.append(group._replace(graded=functools.partial(lambda x: x, made_up)))
     grown = growth.Grown(setup, state.memory, groups)
-    reference = jax.tree.map(jnp.copy, state.params) if setup.config.train.kl else None
-    scored = growth.credited(setup, grown, reference, watch)
-    state, stats = update_step(state, groups, scored)
+    reference = None
+    if setup.config.train.kl:
+        learned = update.learned(state.params, setup.objective.learners)
+        reference = jax.tree.map(jnp.copy, learned)
+    scored = growth.credited(setup, grown, state.params, reference, watch)
+    objective = setup.objective_at(step)
+    state, stats = update_step(objective, state, groups, scored)
     return state, grown, stats
 
 
@@ -136,7 +140,7 @@ def slope(shape=support.SHAPE, accumulate=1, **sampling):
     objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1)
     return jax.jit(update.gradient, static_argnums=(1, 2))(
         support.params(),
-        team.replace(shape=shape),
+        team.replace(cast=support.cast(shape, 1)),
         dataclasses.replace(objective, accumulate=accumulate),
         update.Scored(questions, turns, advantage, reference),
     )
@@ -178,7 +182,9 @@ def test_nothing_is_compiled_again_after_the_first_step():
         watch = metrics.Stopwatch()
         with scoring.started(setup) as scorer:
             grown = growth.grow(setup, state, index, items, scorer, watch)
-        state, _ = once(state, *growth.credited(setup, grown, None, watch))
+        state, _ = once(
+            state, *growth.credited(setup, grown, state.params, None, watch)
+        )
     assert once._cache_size() == 1
     assert tree.grow._cache_size() <= before + 1
 
