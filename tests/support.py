@@ -87,12 +87,13 @@ def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
 
 
 def page_config(page: str = "math", **changes):
-    """`configs/<page>.py`, with `section__field=value` changes."""
+    """`configs/<page>.py`, with `section__field=value` changes; "page:policy" too."""
+    page, _, policy = page.partition(":")
     path = ROOT / "configs" / f"{page}.py"
     spec = importlib.util.spec_from_file_location("page", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config()
+    config = module.get_config(policy or None)
     with config.unlocked():
         for name, value in changes.items():
             *sections, field = name.split("__")

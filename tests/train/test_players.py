@@ -1,6 +1,7 @@
 """Policies of the roles: shared or their own, frozen, in turn, with adapters."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from c3jax.policy import decoder
 from c3jax.train import loop, memory, update, warm_start
 from tests import support
 from tests.program import c3jax, small
+from tests.train.test_published import made
 from tests.train.test_update import SMALL, one_step
 
 ADAPTERS = decoder.Adapters(rank=3, alpha=6.0, targets=tuple(decoder.PRODUCTS))
@@ -138,6 +140,49 @@ def test_a_run_with_a_policy_a_role_is_replayed_and_exported(tmp_path):
     written = output.split()[-1]
     for name in ("reasoner", "actor"):
         assert (tmp_path / "export-2" / name / "model.safetensors").exists(), written
+
+
+def published(**models):
+    """A run whose roles have these models."""
+    policies = {
+        role: dict(
+            path=str(path),
+            adapters=dict(rank=0, alpha=1.0, targets=("q",)),
+            **dict(dtype="float32", remat="layer", logits_chunk=4, unroll=1),
+            attention="plain",
+        )
+        for role, path in models.items()
+    }
+    return support.math_setup(
+        **SMALL,
+        data__tokenizer="",
+        data__prompt_tokens=200,
+        protocol__policies="own",
+        policies=ml_collections.ConfigDict(policies),
+        warm_start__steps=0,
+        sampling__top_k=5,
+    )
+
+
+def test_roles_may_be_of_different_families_if_they_share_token_ids(tmp_path):
+    models = {
+        "reasoner": made(tmp_path / "reasoner", "qwen2"),
+        "actor": made(tmp_path / "actor", "qwen3"),
+    }
+    setup = published(**models)
+    reasoner, actor = (part.shape for part in setup.team.cast)
+    assert reasoner.qkv_bias and not actor.qkv_bias and actor.qk_norm
+    _, _, stats = one_step(setup)
+    assert float(stats["logp_gap"]) < 1e-5
+
+    path = tmp_path / "actor" / "tokenizer.json"
+    words = json.loads(path.read_text())
+    vocab = words["model"]["vocab"]
+    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+    path.write_text(json.dumps(words))
+    message = "'reasoner' and 'actor' do not share token ids: .* one tokenizer"
+    with pytest.raises(ValueError, match=message):
+        published(**models)
 
 
 @pytest.mark.parametrize(
