@@ -22,6 +22,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from c3jax.core import memory
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file with get_config().", lock_config=True
 )
@@ -29,7 +31,10 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "replay"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "report", "replay", "export"],
+    "What to do.",
 )
 _CACHE = flags.DEFINE_string(
     "cache_dir",
@@ -44,6 +49,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"not a flag: {' '.join(argv[1:])}")
     # transformers warns of a missing PyTorch, which c3jax does not use.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    memory.keep()
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:
@@ -52,6 +58,7 @@ def main(argv: list[str]) -> None:
             "evaluate": _evaluate,
             "report": _report,
             "replay": _replay,
+            "export": _export,
         }
         sys.exit(modes[_MODE.value]())
     except ValueError as error:
@@ -71,11 +78,15 @@ def _train() -> int:
     """Trains, or goes on; returns the exit code."""
     from c3jax.audit import report
     from c3jax.core import environment, files, signals
-    from c3jax.train import loop, setup, summary, workdir
+    from c3jax.train import loop, memory, setup, summary, workdir
 
     config, directory = _experiment()
     cache = _cache()
     resolved = setup.resolve(config)
+    if resolved.model is not None:
+        needed = memory.estimate(resolved)
+        print(needed, flush=True)
+        memory.check(needed, resolved.mesh.devices.flat[0])
     with files.locked(directory), signals.Stop() as stop:
         changes = workdir.claim(directory, config, environment.describe(resolved.mesh))
         if workdir.summary(directory) is None:
@@ -109,6 +120,19 @@ def _evaluate() -> int:
     path = directory / f"evaluation-{step}.json"
     files.write(path, json.dumps({"step": step, **found.fields()}, indent=2) + "\n")
     print(f"step {step}  {found}\n{path}")
+    return 0
+
+
+def _export() -> int:
+    """Writes the newest checkpoint as `transformers` loads it; returns 0."""
+    from c3jax.train import checkpoint, export, loop, setup
+
+    config, directory = _experiment()
+    _cache()
+    resolved = setup.resolve(config)
+    with checkpoint.Store(directory / "checkpoints") as store:
+        state, _ = store.restore(loop.abstract_state(resolved))
+    print(export.write(resolved, state.params, int(state.step), directory))
     return 0
 
 

@@ -59,8 +59,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         fields=dict(question="question", answer="answer", id="", entry_point=""),
         # Training questions of the test split: drop, keep or refuse.
         overlap=dict(action="drop", ngram=13, share=0.5),
-        tokenizer="program_words",
+        tokenizer="program_words",  # or a directory; "": the published policy's
         prompt_tokens=36,
+        overlong="drop",  # questions of more tokens: drop, or refuse
+        thinking=False,  # what a chat template with a switch for it is told
     )
 
     # A team is any acyclic graph of roles; protocol.name picks one of these.

@@ -1,6 +1,7 @@
-"""A Qwen3-style decoder as pure functions of its parameters.
+"""The decoder of Qwen and Llama as pure functions of its parameters.
 
-RMSNorm, rotary positions, grouped-query attention with QK-norm, SwiGLU. Everything is
+RMSNorm, rotary positions, grouped-query attention, SwiGLU; biases on queries, keys and
+values as in Qwen2, their norms as in Qwen3, or neither as in Llama. Everything is
 written for one sequence and holds no state: the context comes in as KV segments, the
 new tokens' keys and values come out as one more. Prefill, sampling, replay and
 training all call `forward`; batching over the tree is `jax.vmap` at the call site.
@@ -27,6 +28,22 @@ REMAT = {
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}
 
 
+class Stretch(NamedTuple):
+    """Rotary wavelengths beyond the window a model was first trained on (Llama 3.1).
+
+    Attributes:
+        factor: how much longer waves become that fit into the window less than `low`
+            times.
+        low, high: waves that fit in more than `high` times stay; between is a blend.
+        window: tokens.
+    """
+
+    factor: float
+    low: float
+    high: float
+    window: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """Sizes of a decoder, and how it is computed.
@@ -37,6 +54,9 @@ class Shape:
         rope_theta: base of the rotary wavelengths.
         norm_eps: added to mean squares.
         tied: whether the embedding table is also the output table.
+        qkv_bias: whether queries, keys and values have a bias, as in Qwen2.
+        qk_norm: whether queries and keys are normalised a head, as in Qwen3.
+        stretch: of the rotary wavelengths, as in Llama 3.1; None for none.
         dtype: of activations and KV; parameters, softmax and logits are float32.
         remat: what the backward pass computes again instead of keeping: a name of
             `REMAT`.
@@ -64,6 +84,9 @@ class Shape:
     unroll: int = 1
     embed_std: float = 0.02
     attention: str = "plain"
+    qkv_bias: bool = False
+    qk_norm: bool = True
+    stretch: Stretch | None = None
 
 
 class Param(NamedTuple):
@@ -71,7 +94,7 @@ class Param(NamedTuple):
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]
-    std: float | None  # None: all ones (a norm's gain).
+    std: float | None  # None: all ones (a norm's gain); 0: a bias.
 
 
 def declare(s: Shape) -> dict:
@@ -83,6 +106,13 @@ def declare(s: Shape) -> dict:
     norm = Param((n, d), ("layer", "width"), None)
     head_norm = Param((n, hd), ("layer", "head_dim"), None)
     into_kv = Param((n, d, kv, hd), ("layer", "width", "kv", "head_dim"), d**-0.5)
+    optional = {}
+    if s.qk_norm:
+        optional |= {"q_norm": head_norm, "k_norm": head_norm}
+    if s.qkv_bias:
+        kv_bias = Param((n, kv, hd), ("layer", "kv", "head_dim"), 0.0)
+        q_bias = Param((n, h, hd), ("layer", "heads", "head_dim"), 0.0)
+        optional |= {"q_bias": q_bias, "k_bias": kv_bias, "v_bias": kv_bias}
     into_mlp = Param((n, d, f), ("layer", "width", "hidden"), d**-0.5)
     # Residual branches start small, so depth does not grow the stream.
     out = (2 * n) ** -0.5
@@ -93,8 +123,7 @@ def declare(s: Shape) -> dict:
             "q": Param((n, d, h, hd), ("layer", "width", "heads", "head_dim"), d**-0.5),
             "k": into_kv,
             "v": into_kv,
-            "q_norm": head_norm,
-            "k_norm": head_norm,
+            **optional,
             "o": Param(
                 (n, h, hd, d),
                 ("layer", "heads", "head_dim", "width"),
@@ -159,7 +188,7 @@ def forward(
     size = tokens.shape[0]
     dtype = jnp.dtype(s.dtype)
     start = sum(segment.length for segment in context)
-    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta)
+    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
     lengths = [segment.length for segment in context]
 
     def layer(x, scanned):
@@ -169,8 +198,15 @@ def forward(
         q = jnp.einsum("td,dhk->htk", y, p["q"])
         k = jnp.einsum("td,dhk->htk", y, p["k"])
         v = jnp.einsum("td,dhk->htk", y, p["v"])
-        q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), waves)
-        k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), waves)
+        if s.qkv_bias:
+            q, k, v = (
+                x + p[f"{name}_bias"][:, None]
+                for name, x in (("q", q), ("k", k), ("v", v))
+            )
+        if s.qk_norm:
+            q = rms_norm(q, p["q_norm"], s.norm_eps)
+            k = rms_norm(k, p["k_norm"], s.norm_eps)
+        q, k = rotate(q, waves), rotate(k, waves)
         q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
         read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
         y = ATTENTION[s.attention](q, read, (k, v))
@@ -213,19 +249,27 @@ def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
     return wide.astype(x.dtype) * gain
 
 
-def rotary(position: jax.Array, dim: int, theta: float) -> jax.Array:
+def rotary(
+    position: jax.Array, dim: int, theta: float, stretch: Stretch | None = None
+) -> jax.Array:
     """Cosines and sines of rotary positions (RoFormer, arXiv:2104.09864).
 
     Args:
         position: [T] int.
         dim: D, of one head.
         theta: base of the wavelengths.
+        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
 
     Returns:
         [2, T, D / 2] float32.
     """
     half = dim // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if stretch is not None:
+        fits = stretch.window * frequency / (2 * jnp.pi)
+        kept = (fits - stretch.low) / (stretch.high - stretch.low)
+        kept = jnp.clip(kept, 0, 1)
+        frequency = frequency * (kept + (1 - kept) / stretch.factor)
     angle = position[:, None].astype(jnp.float32) * frequency
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 

@@ -8,6 +8,7 @@ split there, and the pieces between are tokenised once.
 
 import dataclasses
 
+import jinja2
 import numpy as np
 
 from c3jax.core.types import Questions, Role, Script
@@ -25,13 +26,19 @@ class Prompt:
     script: Script
 
 
-def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
+def prompt(
+    tokenizer, role: Role, roles: tuple[Role, ...], thinking: bool = False
+) -> Prompt:
     """Compiles the chat template of a tokenizer for one role.
+
+    The role's instruction is the system message; where a template has none, the user's
+    message begins with it.
 
     Args:
         tokenizer: a `transformers` tokenizer with a chat template.
         role: whose context.
         roles: the whole team, in topological order.
+        thinking: what a template with a switch for it is told.
 
     Raises:
         ValueError: the template drops or repeats the question or a message, or nothing
@@ -42,14 +49,7 @@ def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
     parts = [_QUESTION]
     for name, mark in zip(role.depends_on, marks[1:], strict=True):
         parts.append(f"{name} :\n{mark}")
-    text = tokenizer.apply_chat_template(
-        [
-            {"role": "system", "content": role.instruction},
-            {"role": "user", "content": "\n\n".join(parts)},
-        ],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    text = _rendered(tokenizer, role.instruction, "\n\n".join(parts), thinking)
     pieces = []
     for mark in marks:
         if text.count(mark) != 1:
@@ -75,6 +75,35 @@ def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
             opener=last[-1],
         ),
     )
+
+
+def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
+    """The template's text up to where the answer begins."""
+
+    def render(*messages):
+        return tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=thinking,
+        )
+
+    try:
+        text = render(("system", instruction), ("user", user))
+    except jinja2.TemplateError:  # "no system role", says the template
+        text = ""
+    if instruction.strip() not in text or not text:
+        text = render(("user", f"{instruction}\n\n{user}"))
+    return text
+
+
+def fits(
+    tokenizer, prompts: tuple[Prompt, ...], text: list[str], size: int
+) -> list[bool]:
+    """Whether each question has no more than `size` ids with any role's instruction."""
+    around = max(len(p.before) + len(p.after) for p in prompts)
+    bodies = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [len(body) + around <= size for body in bodies]
 
 
 def encode(

@@ -195,7 +195,7 @@ class Pending:
 def submit(
     texts: Sequence[str],
     answers: Sequence[str],
-    rules: types.Rules = types.Rules(),  # noqa: B008, it is frozen
+    rules: types.Rules = types.EXACT,
     verifier: Verifier | None = None,
 ) -> Pending:
     """Begins to judge texts; from any thread.
@@ -239,7 +239,7 @@ def _verdict(future: concurrent.futures.Future) -> Verdict:
 def grade(
     texts: Sequence[str],
     answers: Sequence[str],
-    rules: types.Rules = types.Rules(),  # noqa: B008
+    rules: types.Rules = types.EXACT,
     verifier: Verifier | None = None,
 ) -> list[Verdict]:
     """What became of each text; see `submit`."""
@@ -249,13 +249,13 @@ def grade(
 def scores(
     texts: Sequence[str],
     answers: Sequence[str],
-    rules: types.Rules = types.Rules(),  # noqa: B008
+    rules: types.Rules = types.EXACT,
 ) -> list[float]:
     """1.0 for each text that gives its answer, otherwise 0.0; see `submit`."""
     return [verdict.reward for verdict in grade(texts, answers, rules)]
 
 
-def score(text: str, answer: str, rules: types.Rules = types.Rules()) -> float:  # noqa: B008
+def score(text: str, answer: str, rules: types.Rules = types.EXACT) -> float:
     """1.0 if a text gives the answer, otherwise 0.0; see `submit`.
 
     >>> score(r"so it is \\boxed{\\frac{3}{4}}", "0.75")

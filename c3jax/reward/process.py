@@ -113,11 +113,13 @@ class Process:
 
 def _environment() -> dict[str, str]:
     """Finds the packages that this process finds, and is the same every time."""
+    # The current directory is "" here, and another one there.
+    paths = [str(pathlib.Path(path).absolute()) for path in sys.path]
     kept = ("PATH", "HOME", "LD_LIBRARY_PATH", "SYSTEMROOT")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "LC_ALL": "C.UTF-8",
         # The order of sets, and with it how long an algebra system takes.
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": os.pathsep.join(str(pathlib.Path(p)) for p in sys.path if p),
+        "PYTHONPATH": os.pathsep.join(paths),
     }

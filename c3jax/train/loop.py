@@ -181,7 +181,8 @@ def _begin(setup, store, workdir, cache, stop):
             return None
         ledger = Ledger().add("warm_start", warmed.spent, warmed.seconds_by_phase())
         log = metrics.Log(workdir, {})
-        log.write(step=0, **warmed.fields(), **ledger.figures())
+        dropped = {f"data/overlong_{k}": n for k, n in setup.task.dropped.items()}
+        log.write(step=0, **dropped, **warmed.fields(), **ledger.figures())
         record = Record(seed=seed, ledger=ledger, log=log.sizes())
         log.close()
         state = initial_state(setup, warmed.params)

@@ -5,6 +5,9 @@ run reads records, never a config field by an unchecked name.
 """
 
 import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +19,22 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
 from c3jax.data import tasks, tokenizer
-from c3jax.policy import decoder
+from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
 from c3jax.train import update
 
-# What each section of a config may hold, and must.
+_SHAPE = [field.name for field in dataclasses.fields(decoder.Shape)]
+# A small policy of our own says all but what the tokenizer does, and what only
+# published models differ in; a published one says how it is computed.
+_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch"})
+_PUBLISHED = ("path", "dtype", "remat", "logits_chunk", "unroll", "attention")
+# What each other section of a config may hold, and must.
 SECTIONS = {
     "mesh": meshes.AXES,
-    "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
     "data": (
         *("task", "train", "weights", "test", "directory", "source", "fields"),
-        *("overlap", "tokenizer", "prompt_tokens"),
+        *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
     "protocol": ("name", "budget", "branching"),
     "reward": (
@@ -62,6 +69,8 @@ class Setup:
         team: static description of training rollouts.
         estimator: how credit is assigned.
         objective: what an update minimises.
+        model: directory of the published model that training starts from; None for a
+            policy of our own.
     """
 
     config: ml_collections.ConfigDict
@@ -72,6 +81,19 @@ class Setup:
     team: contexts.Team
     estimator: api.Estimator
     objective: update.Objective
+    model: pathlib.Path | None = None
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest context with its message."""
+        sizes = []
+        for role, script in zip(
+            self.team.protocol.roles, self.team.scripts, strict=True
+        ):
+            read = [self.team.protocol.roles[i].max_tokens for i in script.reads]
+            glue = sum(map(len, script.glue)) + 1
+            sizes.append(sum(read) + glue + role.max_tokens)
+        return self.config.data.prompt_tokens + max(sizes)
 
     def questions(self, items: list) -> Questions:
         """Items as the heads of every role, on the devices."""
@@ -121,9 +143,11 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    checks.only_keys(config, [*SECTIONS, "seed", "name", "teams"], "config")
+    checks.only_keys(config, [*SECTIONS, "policy", "seed", "name", "teams"], "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
+    published = "path" in config.policy
+    checks.only_keys(config.policy, _PUBLISHED if published else _OWN, "policy")
     checks.pick(tasks.TASKS, config.data.task, "data.task")
     estimator = checks.pick(api.ESTIMATORS, config.credit.name, "credit.name")
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
@@ -138,19 +162,17 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_batches(config, meshes.batch_size(mesh))
-    task = _questions(config)
+    model = families.find(config.policy.path) if "path" in config.policy else None
+    words = tokenizer.load(config.data.tokenizer or str(model))
+    thinking = config.data.thinking
+    compiled = tuple(prompts.prompt(words, role, roles, thinking) for role in roles)
+    fits = functools.partial(prompts.fits, words, compiled)
+    task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
     _check_careless(config, task)
-    words = tokenizer.load(config.data.tokenizer)
-    compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
-    checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
-    checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
-    shape = decoder.Shape(vocab=len(words), **config.policy)
-    checks.require(
-        shape.heads % shape.kv_heads == 0,
-        "policy.heads",
-        shape.heads,
-        f"a multiple of policy.kv_heads={shape.kv_heads}",
-    )
+    shape = _shape(config, model, len(words))
+    end = (words.eos_token_id,)
+    if model is not None:
+        end = tuple({*end, *families.ends(model)})
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
     setup = Setup(
@@ -163,7 +185,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             shape=shape,
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
-            sampling=sample.Sampling(end=(words.eos_token_id,), **drawn),
+            sampling=sample.Sampling(end=end, **drawn),
             at_once=at_once,
             mesh=mesh if mesh.size > 1 else None,
         ),
@@ -175,12 +197,30 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             minibatches=config.train.minibatches,
             accumulate=config.train.accumulate,
         ),
+        model=model,
     )
     setup.abstract_params()
     return setup
 
 
-def _questions(config) -> tasks.Task:
+def _shape(config, model: pathlib.Path | None, vocab: int) -> decoder.Shape:
+    """The policy's sizes, and how it is computed."""
+    checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
+    checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
+    if model is not None:
+        computed = {k: v for k, v in config.policy.items() if k != "path"}
+        return families.shape(families.read_config(model), **computed)
+    shape = decoder.Shape(vocab=vocab, **config.policy)
+    checks.require(
+        shape.heads % shape.kv_heads == 0,
+        "policy.heads",
+        shape.heads,
+        f"a multiple of policy.kv_heads={shape.kv_heads}",
+    )
+    return shape
+
+
+def _questions(config, fits: Callable) -> tasks.Task:
     """The questions, prepared where they were not, and what is in them told."""
     c = config.data
     checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
@@ -195,6 +235,7 @@ def _questions(config) -> tasks.Task:
         fields=c.fields,
         near=c.overlap,
     )
+    task = tasks.fitting(task, fits, c.overlong)
     if task.report:
         print(task.report, flush=True)
     test, asked = len(task.split("test")), config.evaluate.questions

@@ -20,7 +20,7 @@ from c3jax.core import environment, files, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
 from c3jax.data import pipeline, problems
-from c3jax.policy import decoder
+from c3jax.policy import decoder, weights
 from c3jax.rollout import sample
 from c3jax.train import checkpoint, update
 from c3jax.train.ledger import Spent
@@ -28,7 +28,16 @@ from c3jax.train.setup import Setup
 
 
 def initial_params(setup: Setup) -> dict:
-    """Random parameters on the mesh; in "words", numbers start as waves of n."""
+    """Parameters on the mesh: a published model's, or random ones.
+
+    Of random ones in "words", numbers start as waves of n.
+    """
+    if setup.model is not None:
+
+        def place(p: decoder.Param):
+            return meshes.parameter(setup.mesh, p.shape, p.axes)
+
+        return weights.load(setup.model, setup.team.shape, place)
     key = keys.stream(setup.config.seed, "init")
     shape = setup.team.shape
 

@@ -94,3 +94,19 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
         for each, size in zip(longest, messages, strict=True):
             assert each[chosen].max() <= size
     assert sum(tokens) == sum(int(t.length.sum()) for t in batch.turns)
+
+
+def test_a_minibatch_is_some_whole_groups():
+    _, batch = scored()
+    whole = (batch.questions, batch.turns)
+
+    def some(first):
+        part = jax.tree.map(lambda x: x[first : first + 2], whole)
+        return update.Scored(*part, ())
+
+    groups = [some(first) for first in range(0, 8, 2)]
+    cuts, tokens = pieces._cut(groups, OBJECTIVE, SIZES)
+    assert [[group for group, *_ in cut] for cut in cuts] == [[0, 1], [2, 3]]
+    assert all(sorted(i) == [0, 1] for cut in cuts for _, i, _ in cut)
+    spoken = [sum(int(t.length.sum()) for t in group.turns) for group in groups]
+    assert tokens == [sum(spoken[:2]), sum(spoken[2:])]

@@ -247,9 +247,7 @@ def _bind(space, names, program) -> None:
             continue
         try:
             space[name] = program.ask("name", name)[0]
-        except Gone as gone:
-            space[name] = _absent(gone)
-        except Exception as error:
+        except (Gone, Exception) as error:  # every check that uses it will say so
             space[name] = _absent(error)
 
 
