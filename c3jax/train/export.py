@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 
-from c3jax.core import files
+from c3jax.core import files, hosts
 from c3jax.policy import families, pretrained
 from c3jax.train.setup import Setup
 
@@ -22,6 +22,12 @@ def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathl
     Raises:
         OSError: it cannot be written.
     """
+    if hosts.many():  # One alone reads it tensor by tensor.
+        params = hosts.fetch(params)
+    return hosts.by_first(_write, setup, params, step, workdir)
+
+
+def _write(setup, params, step, workdir):
     written = workdir / f"export-{step}"
     unfinished = written.with_name(f"{written.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -33,7 +39,6 @@ def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathl
     pretrained.Policy(params, shape, config, model).save(unfinished)
     if model is None:
         setup.tokenizer.save_pretrained(unfinished)
-    if written.exists():
-        files.remove(written)
+    files.remove(written)
     unfinished.rename(written)
     return written
