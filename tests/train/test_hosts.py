@@ -23,8 +23,8 @@ RUN = [
         f"--config.{change}"
         for change in (
             *("train.steps=6", "train.batch_size=8", "train.checkpoint_every=1"),
-            *("warm_start.steps=200", "warm_start.lr=1e-2"),
-            *("warm_start.careless.misread=0.0", "warm_start.careless.distracted=0.0"),
+            *("warm_start.steps=80", "warm_start.lr=1e-2"),
+            "reward.fallback=('boxed','last_number')",
             *("evaluate.every=3", "evaluate.questions=6", "evaluate.batch_size=4"),
             *("evaluate.samples=2", "evaluate.k=(1,2)", "evaluate.trees=5"),
             *("policy.width=32", "policy.hidden=48", "policy.layers=1"),
