@@ -1,5 +1,6 @@
 """Devices and where arrays live on them: the one place that names mesh axes."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -55,6 +56,15 @@ def batch_size(mesh: Mesh) -> int:
 def batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
     """Arrays whose first axis, or axis number `axis`, is questions."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, _BATCH))
+
+
+@functools.cache
+def rows(mesh: Mesh, size: int) -> tuple[np.ndarray, ...]:
+    """Per process, which of a batch of `size` questions its devices hold, ascending."""
+    found = [set() for _ in range(jax.process_count())]
+    for device, (some,) in batch(mesh).devices_indices_map((size,)).items():
+        found[device.process_index] |= {*range(size)[some]}
+    return tuple(np.array(sorted(each), int) for each in found)
 
 
 def apart(fn: Callable, mesh: Mesh, spread: tuple[bool, ...]) -> Callable:

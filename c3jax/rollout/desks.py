@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from c3jax.core import keys
+from c3jax.core import hosts, keys
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Segment, Turn
 from c3jax.rollout import contexts, tree, writing
@@ -127,7 +127,7 @@ def grow(
 def _load_at_once(turns: tuple[Turn, ...]) -> Load:
     """The load of `tree.grow`: every row is computed until the last one ends."""
     load = Load()
-    for length in jax.device_get([turn.length for turn in turns]):
+    for length in hosts.fetch([turn.length for turn in turns]):
         steps = int(length.max(initial=0))
         batch, number, _ = length.shape
         load += Load(
@@ -267,7 +267,8 @@ class _Room:
         self.desks, steps, alive = _advance(
             params, self._team, self._level, self.desks, taken, self._few, wanted
         )
-        steps, alive = jax.device_get((steps, alive))
+        # All processes read the same, and so seat the same.
+        steps, alive = hosts.fetch((steps, alive))
         width, rows = self._shape
         self.load += Load(int(steps), 0, int(steps) * width * rows, int(steps) * width)
         free = np.flatnonzero(taken & (alive.sum(-1) <= self._few))

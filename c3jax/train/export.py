@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 
-from c3jax.core import files
+from c3jax.core import files, hosts
 from c3jax.policy import decoder, families, pretrained
 from c3jax.train.players import Player
 from c3jax.train.setup import Setup
@@ -24,20 +24,27 @@ def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathl
     Raises:
         OSError: it cannot be written.
     """
+    if hosts.many():  # One alone reads it tensor by tensor.
+        params = hosts.fetch(params)
+    return hosts.by_first(_write, setup, params, step, workdir)
+
+
+def _write(setup, params, step, workdir):
     written = workdir / f"export-{step}"
     unfinished = written.with_name(f"{written.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     for name, player in setup.players.items():
         alone = len(setup.players) == 1
         directory = unfinished if alone else unfinished / name
-        _write(player, setup.longest, params[name], directory)
-    if written.exists():
-        files.remove(written)
+        _write_one(player, setup.longest, params[name], directory)
+    files.remove(written)
     unfinished.rename(written)
     return written
 
 
-def _write(player: Player, longest: int, params: dict, directory: pathlib.Path) -> None:
+def _write_one(
+    player: Player, longest: int, params: dict, directory: pathlib.Path
+) -> None:
     shape, model = player.shape, player.model
     if model is None:
         config = families.config(shape, player.tokenizer, longest)

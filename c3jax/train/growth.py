@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3jax.core import keys, metrics
+from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.rollout import desks, tree
 from c3jax.train import evaluate, scoring, update
@@ -102,7 +102,7 @@ class Grown:
         lengths = [
             group.turns[level].length for group in self.groups for level in levels
         ]
-        return objective.epochs * sum(int(n.sum()) for n in jax.device_get(lengths))
+        return objective.epochs * sum(int(n.sum()) for n in hosts.fetch(lengths))
 
     @functools.cached_property
     def _all(self):
@@ -121,6 +121,14 @@ class Grown:
         return self._setup.estimator.fn(evidence, self._memory, std=std)
 
 
+def share(setup: Setup) -> np.ndarray:
+    """Which of a step's questions this process grows and scores, group after group."""
+    c = setup.config.train
+    each = c.batch_size // c.groups
+    firsts = range(0, c.batch_size, each)
+    return np.concatenate([first + setup.share(each) for first in firsts])
+
+
 def grow(
     setup: Setup,
     state: update.TrainState,
@@ -137,7 +145,7 @@ def grow(
         setup: of the run; `train.groups` says into how many groups items are cut.
         state: with the policy that samples.
         step: what its randomness is named after.
-        items: the questions.
+        items: the questions, those of `share`.
         scorer: of the run.
         watch: counts the seconds of "rollout".
     """
@@ -174,13 +182,13 @@ def credited(
     for group in grown.groups:
         with watch("score"):
             advantage = next(advantages)
+            mine = setup.share(group.questions.uid.shape[0])
         ref_logp = None
         if reference is not None:
             start = update.relearned(params, reference)
             ref_logp = all_logp(start, setup.team, group.questions, group.turns)
-        yield update.Scored(
-            group.questions, group.turns, setup.place(advantage), ref_logp
-        )
+        placed = setup.place(tuple(np.asarray(each)[mine] for each in advantage))
+        yield update.Scored(group.questions, group.turns, placed, ref_logp)
 
 
 @functools.partial(jax.jit, static_argnums=1)

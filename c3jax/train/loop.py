@@ -6,11 +6,10 @@ import json
 import pathlib
 from collections.abc import Callable, Mapping
 
-import jax
 import numpy as np
 import optax
 
-from c3jax.core import files, metrics
+from c3jax.core import files, hosts, metrics
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.train import (
@@ -92,15 +91,17 @@ def run(
         state, record, reference = begun
         update_step = compiled_update(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
-        batches = pipeline.Batches(source, c.train.batch_size)
-        log, watch = metrics.Log(workdir, record.log), metrics.Stopwatch()
+        batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
+        log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
             grown = growth.grow(setup, state, step, items, scorer, watch)
 
             if _is_due(setup, step) and record.evaluated < step:
-                trees.save(workdir, setup, step, items, grown)
+                shown = min(c.evaluate.trees, c.train.batch_size)
+                first = [source[record.next_index + row] for row in range(shown)]
+                trees.save(workdir, setup, step, first, grown)
                 with watch("evaluate"):
                     found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
@@ -129,7 +130,7 @@ def run(
             trained = grown.trained(objective)
             spent = grown.graded.spent + Spent(trained_tokens=trained)
             record = record.replace(
-                step=step + 1, next_index=record.next_index + len(items)
+                step=step + 1, next_index=record.next_index + c.train.batch_size
             ).spend("train", spent, seconds := watch.take())
             reward = float(grown.graded.reward.mean())
             log.write(
@@ -150,10 +151,14 @@ def run(
             )
         log.close()
     if done:
-        page = summary.summarise(c, metrics.read(workdir), record.ledger)
-        files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
+        hosts.by_first(_summarise, workdir, c, record.ledger)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _summarise(workdir: pathlib.Path, config, ledger: Ledger) -> None:
+    page = summary.summarise(config, metrics.read(workdir), ledger)
+    files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
 
 
 def _is_due(setup: Setup, step: int) -> bool:
@@ -182,7 +187,7 @@ def _begin(setup, store, workdir, cache, stop):
         if warmed is None:
             return None
         ledger = Ledger().add("warm_start", warmed.spent, warmed.seconds_by_phase())
-        log = metrics.Log(workdir, {})
+        log = metrics.log(workdir, {})
         dropped = {f"data/overlong_{k}": n for k, n in setup.task.dropped.items()}
         log.write(step=0, **dropped, **warmed.fields(), **ledger.figures())
         record = Record(seed=seed, ledger=ledger, log=log.sizes())
@@ -190,8 +195,7 @@ def _begin(setup, store, workdir, cache, stop):
         state = initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
-    if directory.exists():
-        files.remove(directory)
+    hosts.by_first(files.remove, directory)
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
     if record.step:
@@ -241,14 +245,8 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
-    state = update.initial_state(
-        optimiser(setup),
-        setup.estimator.memory(),
-        params,
-        setup.objective.learners,
-    )
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(setup))
-    return jax.device_put(state, places)
+    memory, places = setup.estimator.memory(), abstract_state(setup)
+    return update.placed_state(optimiser(setup), memory, params, places)
 
 
 def abstract_state(setup: Setup) -> update.TrainState:

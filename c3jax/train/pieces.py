@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets
 from c3jax.rollout import contexts
@@ -176,7 +177,7 @@ def _cut(groups, team, objective: update.Objective, sizes: Sizes):
 
 def _lengths(group, levels, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
     """[B, 2] rungs of a group's questions, and [B] tokens of some roles' messages."""
-    heads, lengths = jax.device_get(
+    heads, lengths = hosts.fetch(
         (group.questions.lengths, tuple(turn.length for turn in group.turns))
     )
     flat = [each.reshape(len(each), -1) for each in lengths]

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from c3jax.core import config as checks
+from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
@@ -98,7 +99,7 @@ class Setup:
         return self.config.data.prompt_tokens + max(sizes)
 
     def questions(self, items: list) -> Questions:
-        """Items as the heads of every role, on the devices."""
+        """Items of this process as the heads of every role, on the devices."""
         return self.place(self.encode(items))
 
     def encode(self, items: list) -> Questions:
@@ -115,6 +116,8 @@ class Setup:
         tokens = np.asarray(turn.tokens)
         length = np.asarray(turn.length).reshape(-1)
         rows = tokens.reshape(-1, tokens.shape[-1])
+        if not len(rows):  # The tokenizer would make one text of none.
+            return []
         return self.prompts[level].tokenizer.batch_decode(
             [row[:n] for row, n in zip(rows, length, strict=True)],
             skip_special_tokens=True,
@@ -145,9 +148,29 @@ class Setup:
             found["adapters"] = decoder.over_params(learning, shape)["adapters"]
         return found
 
+    def share(self, size: int) -> np.ndarray:
+        """Which of a batch of `size` questions are this process's, ascending.
+
+        It reads them, has them on its devices, and has their answers scored.
+        """
+        return meshes.rows(self.mesh, size)[jax.process_index()]
+
     def place(self, batch):
-        """A tree of arrays whose first axis is questions, on the devices."""
-        return jax.device_put(batch, meshes.batch(self.mesh))
+        """A tree of arrays whose first axis is questions, on the devices.
+
+        Args:
+            batch: this process's share, in NumPy arrays.
+        """
+        return jax.make_array_from_process_local_data(meshes.batch(self.mesh), batch)
+
+    def gather(self, values: np.ndarray, size: int) -> np.ndarray:
+        """What each process found for its share of `size` questions, in all of them.
+
+        Args:
+            values: first axis as `share`.
+            size: of the batch.
+        """
+        return hosts.gather(values, meshes.rows(self.mesh, size))
 
 
 def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> Setup:
@@ -177,6 +200,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     )
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
+    _check_shares(mesh)
     _check_batches(config, meshes.batch_size(mesh))
     found = players.players(config, roles)
     names = [role.name if role.name in found else players.SHARED for role in roles]
@@ -303,6 +327,17 @@ def _check_careless(config, task: tasks.Task) -> None:
     for name, value in given.items():
         field = f"warm_start.careless.{name}"
         checks.require(0 <= value <= 1, field, value, "a probability")
+
+
+def _check_shares(mesh: jax.sharding.Mesh) -> None:
+    """Every process has as many of a batch's questions."""
+    shares = meshes.rows(mesh, meshes.batch_size(mesh))
+    if len({*map(len, shares)}) > 1:
+        each = mesh.size // len(shares)
+        raise ValueError(
+            f"mesh.tensor={mesh.shape['tensor']} neither divides the {each} devices "
+            f"of a process nor is a multiple of them; try mesh.tensor={each}."
+        )
 
 
 def _check_batches(config, parts: int) -> None:

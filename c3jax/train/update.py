@@ -257,6 +257,27 @@ def initial_state(
     )
 
 
+def placed_state(
+    optimise: optax.GradientTransformation, memory: object, params: dict, places
+) -> TrainState:
+    """The state before the first step, on its mesh.
+
+    Args:
+        optimise: the optimiser.
+        memory: of the estimator.
+        params: where they are to stay.
+        places: from `abstract_state`.
+    """
+
+    def rest(params):
+        learners = tuple(places.opt_state)
+        state = initial_state(optimise, memory, params, learners)
+        return state.replace(params=None)
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, places.replace(params=None))
+    return jax.jit(rest, out_shardings=shardings)(params).replace(params=params)
+
+
 def abstract_state(
     optimise: optax.GradientTransformation,
     memory: object,

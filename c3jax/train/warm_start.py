@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from c3jax.core import environment, files, keys, metrics
+from c3jax.core import environment, files, hosts, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
 from c3jax.data import pipeline, problems
@@ -167,8 +167,9 @@ def _run(setup, directory, cache, stop) -> Warmed | None:
         meshes.whole(setup.mesh),
         tuple(setup.players),
     )
-    kept = cache and cache / "warm_start" / _identity(setup)
-    if kept and kept.exists():
+    kept = cache and cache / "warm_start" / hosts.by_first(_identity, setup)
+    # A cache that only some processes see is none.
+    if kept and not hosts.largest(not kept.exists()):
         found = _read(kept, abstract)
         if found is not None:
             print(f"warm start from {kept}", flush=True)
@@ -176,7 +177,7 @@ def _run(setup, directory, cache, stop) -> Warmed | None:
     with checkpoint.Store(directory) as store:
         warmed = _imitate(setup, store, optimise, abstract, stop)
     if kept and warmed is not None:
-        _keep(store.path(c.steps), kept)
+        hosts.by_first(_keep, store.path(c.steps), kept)
     return warmed
 
 
@@ -206,14 +207,11 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         begin = int(state.step)
         print(f"warm start goes on from step {begin} of {c.steps}", flush=True)
     else:
-        state = update.initial_state(
-            optimise, (), initial_params(setup), tuple(setup.players)
-        )
-        places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        state = jax.device_put(state, places)
+        state = update.placed_state(optimise, (), initial_params(setup), abstract)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
     ordered = pipeline.order(setup.task.split("train"), setup.config.seed)
     batches = pipeline.Batches(ordered, c.batch_size)
+    share = setup.share(c.batch_size)
     careless = setup.task.generator.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
@@ -228,7 +226,9 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         ]
         turns = demonstrated(setup, shown)
         record["trained_tokens"] += sum(int(turn.length.sum()) for turn in turns)
-        questions, turns = setup.questions(items), setup.place(turns)
+        # Demonstrations cost so little that every process makes all of them.
+        questions = setup.questions([items[row] for row in share])
+        turns = setup.place(jax.tree.map(lambda x: x[share], turns))
         state, nll = imitate(state, questions, turns)
         done, stopping = step + 1, stop()
         if done % 10 == 0 or done == c.steps:
@@ -273,7 +273,7 @@ def _read(kept: pathlib.Path, abstract) -> Warmed | None:
             return _warmed(*store.restore(abstract))
     except ValueError:
         print(f"the cached warm start {kept} is damaged; it is made again", flush=True)
-        files.remove(kept)
+        hosts.by_first(files.remove, kept)
 
 
 def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
