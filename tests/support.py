@@ -1,5 +1,6 @@
 """Small teams and setups that several tests share."""
 
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core import keys
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
@@ -57,6 +59,17 @@ def params() -> dict:
     return jax.jit(decoder.init, static_argnums=1)(keys.stream(3, "init"), SHAPE)
 
 
+def spread(team: contexts.Team, mesh: jax.sharding.Mesh):
+    """`params` on the devices, and a team that knows of them."""
+    shape = dataclasses.replace(team.shape, mesh=mesh)
+
+    def place(p: decoder.Param):
+        return meshes.parameter(mesh, p.shape, p.axes)
+
+    places = decoder.over_params(place, shape)
+    return jax.device_put(params(), places), team.replace(shape=shape, mesh=mesh)
+
+
 def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:
     return contexts.Team(
         shape=SHAPE,
@@ -81,12 +94,13 @@ def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
 
 
 def page_config(page: str = "math", **changes):
-    """`configs/<page>.py`, with `section__field=value` changes."""
+    """`configs/<page>.py`, with `section__field=value` changes; "page:policy" too."""
+    page, _, policy = page.partition(":")
     path = ROOT / "configs" / f"{page}.py"
     spec = importlib.util.spec_from_file_location("page", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config()
+    config = module.get_config(policy or None)
     with config.unlocked():
         for name, value in changes.items():
             *sections, field = name.split("__")

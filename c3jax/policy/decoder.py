@@ -14,13 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Segment
 from c3jax.policy import fused, segments
 
-# What a layer's backward pass finds kept: everything; its input alone; or that and the
-# results of its matrix products.
+# What a layer's backward pass finds kept: everything but parameters that were brought
+# together; its input alone; or that and the results of its matrix products.
 REMAT = {
-    "none": jax.checkpoint_policies.everything_saveable,
+    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",
     "layer": jax.checkpoint_policies.nothing_saveable,
     "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
@@ -66,6 +67,7 @@ class Shape:
         logits_chunk: tokens of a message whose logits exist at once while training; 0
             for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
+        mesh: what the parameters are spread over; None for one device.
     """
 
     vocab: int
@@ -87,6 +89,7 @@ class Shape:
     qkv_bias: bool = False
     qk_norm: bool = True
     stretch: Stretch | None = None
+    mesh: jax.sharding.Mesh | None = None
 
 
 class Param(NamedTuple):
@@ -190,10 +193,14 @@ def forward(
     start = sum(segment.length for segment in context)
     waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
     lengths = [segment.length for segment in context]
+    declared = declare(s)["layers"]
 
     def layer(x, scanned):
         p, past = scanned
-        p = jax.tree.map(lambda w: w.astype(dtype), p)
+        p = {
+            name: _at_hand(w.astype(dtype), s, declared[name].axes[1:])
+            for name, w in p.items()
+        }
         y = rms_norm(x, p["attention_norm"], s.norm_eps)
         q = jnp.einsum("td,dhk->htk", y, p["q"])
         k = jnp.einsum("td,dhk->htk", y, p["k"])
@@ -216,10 +223,10 @@ def forward(
         y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
         return x + y @ p["down"], (k, v)
 
-    if s.remat != "none":
+    if s.remat != "none" or s.mesh is not None:
         layer = jax.checkpoint(layer, policy=REMAT[s.remat])
     past = tuple((c.k, c.v) for c in context)
-    x = params["embed"][tokens].astype(dtype)
+    x = _table(params, s, "embed")[tokens].astype(dtype)
     x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=s.unroll)
     x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
     return x, Segment(k=k, v=v, length=jnp.int32(size))
@@ -227,7 +234,7 @@ def forward(
 
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
     """[.., width] hidden states to [.., V] float32 logits."""
-    table = params["embed" if s.tied else "unembed"].astype(hidden.dtype)
+    table = _table(params, s, "embed" if s.tied else "unembed", hidden.dtype)
     return jnp.einsum(
         "...d,vd->...v", hidden, table, preferred_element_type=jnp.float32
     )
@@ -235,11 +242,25 @@ def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
-    table = params["embed" if s.tied else "unembed"]
+    table = _table(params, s, "embed" if s.tied else "unembed")
     rows = table[ids].astype(hidden.dtype)
     return jnp.einsum(
         "...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32
     )
+
+
+def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:
+    """A table of tokens; in its own dtype where rows of it are looked up, so that what
+    all tokens add to the gradient of a row is not rounded each time."""
+    table = params[name] if dtype is None else params[name].astype(dtype)
+    return _at_hand(table, s, declare(s)[name].axes)
+
+
+def _at_hand(param: jax.Array, s: Shape, axes: tuple) -> jax.Array:
+    """A parameter brought together where it is spread over devices with questions."""
+    if s.mesh is None:
+        return param
+    return jax.lax.with_sharding_constraint(param, meshes.at_hand(s.mesh, axes))
 
 
 def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:

@@ -12,6 +12,7 @@ whole groups, and the pieces of a group are computed as soon as it is scored.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,25 +69,28 @@ class Sizes:
         return len(sizes) - 1 - sizes.index(buckets.fit(length, sizes))
 
 
-def compiled(
+class Programs(NamedTuple):
+    """What an update in pieces runs on the devices.
+
+    Attributes:
+        nothing: (params) -> a gradient of zeros.
+        add: (total, params, batch, chosen, tokens, size) -> (total, statistics), with
+            the gradient of the chosen questions; the total is donated.
+        apply: (state, total) -> (state, norm); the state is donated.
+    """
+
+    nothing: Callable
+    add: Callable
+    apply: Callable
+
+
+def programs(
     team: contexts.Team,
     objective: update.Objective,
     optimise: optax.GradientTransformation,
-    sizes: Sizes,
     state: update.TrainState,
-) -> Callable:
-    """(state, groups, scored) -> (state, statistics); see `update.update`.
-
-    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
-    and may take its time.
-
-    Args:
-        team: static description.
-        objective: static; `accumulate` pieces a minibatch.
-        optimise: the optimiser.
-        sizes: what arrays may be padded to.
-        state: from `update.abstract_state`.
-    """
+) -> Programs:
+    """The programs of `compiled`, which see."""
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
 
     @functools.partial(
@@ -112,6 +116,30 @@ def compiled(
         params = optax.apply_updates(state.params, change)
         norm = optax.tree.norm(total)
         return state.replace(params=params, opt_state=opt_state), norm
+
+    return Programs(nothing, add, apply)
+
+
+def compiled(
+    team: contexts.Team,
+    objective: update.Objective,
+    optimise: optax.GradientTransformation,
+    sizes: Sizes,
+    state: update.TrainState,
+) -> Callable:
+    """(state, groups, scored) -> (state, statistics); see `update.update`.
+
+    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
+    and may take its time.
+
+    Args:
+        team: static description.
+        objective: static; `accumulate` pieces a minibatch.
+        optimise: the optimiser.
+        sizes: what arrays may be padded to.
+        state: from `update.abstract_state`.
+    """
+    nothing, add, apply = programs(team, objective, optimise, state)
 
     def step(state, groups, scored):
         cuts, tokens = _cut(groups, objective, sizes)

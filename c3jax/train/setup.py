@@ -27,7 +27,7 @@ from c3jax.train import update
 _SHAPE = [field.name for field in dataclasses.fields(decoder.Shape)]
 # A small policy of our own says all but what the tokenizer does, and what only
 # published models differ in; a published one says how it is computed.
-_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch"})
+_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch", "mesh"})
 _PUBLISHED = ("path", "dtype", "remat", "logits_chunk", "unroll", "attention")
 # What each other section of a config may hold, and must.
 SECTIONS = {
@@ -169,7 +169,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     fits = functools.partial(prompts.fits, words, compiled)
     task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
     _check_careless(config, task)
-    shape = _shape(config, model, len(words))
+    spread = mesh if mesh.size > 1 else None
+    shape = _shape(config, model, len(words), spread)
     end = (words.eos_token_id,)
     if model is not None:
         end = tuple({*end, *families.ends(model)})
@@ -187,7 +188,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             scripts=tuple(p.script for p in compiled),
             sampling=sample.Sampling(end=end, **drawn),
             at_once=at_once,
-            mesh=mesh if mesh.size > 1 else None,
+            mesh=spread,
         ),
         estimator=estimator,
         objective=update.Objective(
@@ -200,17 +201,18 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         model=model,
     )
     setup.abstract_params()
+    _check_positions(setup)
     return setup
 
 
-def _shape(config, model: pathlib.Path | None, vocab: int) -> decoder.Shape:
+def _shape(config, model: pathlib.Path | None, vocab: int, mesh) -> decoder.Shape:
     """The policy's sizes, and how it is computed."""
     checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
     checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
     if model is not None:
         computed = {k: v for k, v in config.policy.items() if k != "path"}
-        return families.shape(families.read_config(model), **computed)
-    shape = decoder.Shape(vocab=vocab, **config.policy)
+        return families.shape(families.read_config(model), mesh=mesh, **computed)
+    shape = decoder.Shape(vocab=vocab, mesh=mesh, **config.policy)
     checks.require(
         shape.heads % shape.kv_heads == 0,
         "policy.heads",
@@ -218,6 +220,20 @@ def _shape(config, model: pathlib.Path | None, vocab: int) -> decoder.Shape:
         f"a multiple of policy.kv_heads={shape.kv_heads}",
     )
     return shape
+
+
+def _check_positions(setup: Setup) -> None:
+    """A published model knows so many positions, and says nothing sensible beyond."""
+    if setup.model is None:
+        return
+    most = families.read_config(setup.model).max_position_embeddings
+    if setup.longest > most:
+        raise ValueError(
+            f"data.prompt_tokens={setup.config.data.prompt_tokens} and the messages "
+            f"that roles read and write come to {setup.longest} tokens, but the "
+            f"max_position_embeddings of {setup.config.policy.path} is {most}; lower "
+            f"data.prompt_tokens, or max_tokens in teams.{setup.config.protocol.name}."
+        )
 
 
 def _questions(config, fits: Callable) -> tasks.Task:
