@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from c3jax.core import keys
 from c3jax.core import mesh as meshes
 from c3jax.policy import decoder
-from c3jax.rollout import contexts, desks, replay, tree
+from c3jax.rollout import contexts, desks, replay, tree, writing
 from c3jax.train import growth, pieces, update
 from tests import support
 
@@ -63,9 +63,18 @@ class Case:
 
     @functools.cached_property
     def turns(self):
-        grow = functools.partial(tree.grow, team=self.team)
-        shapes = jax.eval_shape(grow, self.params, questions=self.questions, key=KEY)
-        return self.placed(shapes)
+        def blank():
+            protocol = self.team.protocol
+            return tuple(
+                writing.blank(
+                    self.team,
+                    (self.batch, protocol.contexts(level), protocol.branching[level]),
+                    role.max_tokens,
+                )
+                for level, role in enumerate(protocol.roles)
+            )
+
+        return self.placed(jax.eval_shape(blank))
 
     @functools.cached_property
     def desk(self):
