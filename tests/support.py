@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core import keys
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
@@ -61,6 +62,17 @@ def params() -> dict:
 def cast(shape: decoder.Shape, roles: int = 2) -> tuple[contexts.Part, ...]:
     """Roles that share a policy of some sizes."""
     return (contexts.Part(shape),) * roles
+
+
+def spread(team: contexts.Team, mesh: jax.sharding.Mesh):
+    """`params` on the devices, and a team that knows of them."""
+
+    def place(p: decoder.Param):
+        return meshes.parameter(mesh, p.shape, p.axes)
+
+    places = {"shared": decoder.over_params(place, SHAPE)}
+    told = team.reshaped(mesh=mesh).replace(mesh=mesh)
+    return jax.device_put(params(), places), told
 
 
 def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Segment
 from c3jax.policy import fused, segments
 
-# What a layer's backward pass finds kept: everything; its input alone; or that and the
-# results of its matrix products.
+# What a layer's backward pass finds kept: everything but parameters that were brought
+# together; its input alone; or that and the results of its matrix products.
 REMAT = {
-    "none": jax.checkpoint_policies.everything_saveable,
+    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",
     "layer": jax.checkpoint_policies.nothing_saveable,
     "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
@@ -85,6 +86,7 @@ class Shape:
             for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
         adapters: low-rank changes beside the weights; None for none.
+        mesh: what the parameters are spread over; None for one device.
     """
 
     vocab: int
@@ -107,6 +109,7 @@ class Shape:
     qk_norm: bool = True
     stretch: Stretch | None = None
     adapters: Adapters | None = None
+    mesh: jax.sharding.Mesh | None = None
 
     def replace(self, **changes) -> "Shape":
         return dataclasses.replace(self, **changes)
@@ -263,10 +266,17 @@ def forward(
     start = sum(segment.length for segment in context)
     waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
     lengths = [segment.length for segment in context]
+    declared = declare(s)
+
+    def at_hand(name, scanned):
+        def one(p, w):
+            return _at_hand(w.astype(dtype), s, p.axes[1:])
+
+        return jax.tree.map(one, declared.get(name, {}), scanned, is_leaf=_is_param)
 
     def layer(x, scanned):
         p, adapters, past = scanned
-        p, adapters = jax.tree.map(lambda w: w.astype(dtype), (p, adapters))
+        p, adapters = at_hand("layers", p), at_hand("adapters", adapters)
 
         def product(x, name):
             y = jnp.einsum(PRODUCTS[name], x, p[name])
@@ -297,10 +307,10 @@ def forward(
         y = jax.nn.silu(product(y, "gate")) * product(y, "up")
         return x + product(y, "down"), (k, v)
 
-    if s.remat != "none":
+    if s.remat != "none" or s.mesh is not None:
         layer = jax.checkpoint(layer, policy=REMAT[s.remat])
     past = tuple((c.k, c.v) for c in context)
-    x = params["embed"][tokens].astype(dtype)
+    x = _table(params, s, "embed")[tokens].astype(dtype)
     adapters = params["adapters"] if s.adapters else {}
     scanned = (params["layers"], adapters, past)
     x, (k, v) = jax.lax.scan(layer, x, scanned, unroll=s.unroll)
@@ -310,7 +320,7 @@ def forward(
 
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
     """[.., width] hidden states to [.., V] float32 logits."""
-    table = params["embed" if s.tied else "unembed"].astype(hidden.dtype)
+    table = _table(params, s, "embed" if s.tied else "unembed", hidden.dtype)
     return jnp.einsum(
         "...d,vd->...v", hidden, table, preferred_element_type=jnp.float32
     )
@@ -318,11 +328,25 @@ def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
-    table = params["embed" if s.tied else "unembed"]
+    table = _table(params, s, "embed" if s.tied else "unembed")
     rows = table[ids].astype(hidden.dtype)
     return jnp.einsum(
         "...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32
     )
+
+
+def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:
+    """A table of tokens; in its own dtype where rows of it are looked up, so that what
+    all tokens add to the gradient of a row is not rounded each time."""
+    table = params[name] if dtype is None else params[name].astype(dtype)
+    return _at_hand(table, s, declare(s)[name].axes)
+
+
+def _at_hand(param: jax.Array, s: Shape, axes: tuple) -> jax.Array:
+    """A parameter brought together where it is spread over devices with questions."""
+    if s.mesh is None:
+        return param
+    return jax.lax.with_sharding_constraint(param, meshes.at_hand(s.mesh, axes))
 
 
 def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:

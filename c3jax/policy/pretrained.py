@@ -94,7 +94,7 @@ def load(
     """
     directory = pathlib.Path(directory)
     config = families.read_config(directory)
-    shape = families.shape(config, dtype=activations, **computed)
+    shape = families.shape(config, dtype=activations, mesh=mesh, **computed)
     mesh = mesh or meshes.make(1, 1, 1, devices=jax.devices()[:1])
 
     def place(p: decoder.Param):

@@ -53,12 +53,17 @@ def load(
 
     params = decoder.over_params(empty, shape)
     for tensor in families.tensors(shape):
-        with _opened(found[tensor.name]) as file:
-            _set(params, tensor, file.get_slice(tensor.name))
+        _set(params, tensor, functools.partial(_rows, found[tensor.name], tensor.name))
     return params
 
 
-def _set(params: dict, tensor: families.Tensor, rows) -> None:
+def _rows(path: pathlib.Path, name: str, begin: int, end: int) -> np.ndarray:
+    """Some rows of a tensor; what of the file was mapped for them is let go."""
+    with _opened(path) as file:
+        return file.get_slice(name)[begin:end]
+
+
+def _set(params: dict, tensor: families.Tensor, rows: Callable) -> None:
     """Fills a parameter, or a layer of it, from a tensor's rows."""
     parent = functools.reduce(dict.__getitem__, tensor.path[:-1], params)
     whole = parent[tensor.path[-1]]
@@ -71,7 +76,7 @@ def _set(params: dict, tensor: families.Tensor, rows) -> None:
     step = max(1, BLOCK_BYTES // row_bytes)
     for begin in range(0, ours[axis], step):
         end = min(begin + step, ours[axis])
-        block = rows[begin * each : end * each]
+        block = rows(begin * each, end * each)
         start = [0] * len(ours)
         start[axis] = begin
         if tensor.layer is not None:
@@ -89,7 +94,11 @@ def _written(whole, block, axes, count, start):
     block = block.reshape([ours[axis] for axis in order])
     block = block.transpose(np.argsort(order)).astype(whole.dtype)
     block = block.reshape((1,) * (whole.ndim - block.ndim) + block.shape)
-    return jax.lax.dynamic_update_slice(whole, block, list(start))
+    # As bits: a CPU would make float32 of the whole parameter to write into bfloat16.
+    bits = jnp.dtype(f"uint{8 * whole.dtype.itemsize}")
+    raw = [jax.lax.bitcast_convert_type(x, bits) for x in (whole, block)]
+    filled = jax.lax.dynamic_update_slice(*raw, list(start))
+    return jax.lax.bitcast_convert_type(filled, whole.dtype)
 
 
 def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -148,11 +157,16 @@ def _check(directory, shape: decoder.Shape, found: dict[str, pathlib.Path]) -> N
 
 
 def _check_tied(found) -> None:
-    rows = []
-    for name in ("lm_head.weight", "model.embed_tokens.weight"):
-        with _opened(found[name]) as file:
-            rows.append(file.get_tensor(name))
-    if not np.array_equal(*rows):
+    names = ("lm_head.weight", "model.embed_tokens.weight")
+    with _opened(found[names[0]]) as file, _opened(found[names[1]]) as other_file:
+        one, other = file.get_slice(names[0]), other_file.get_slice(names[1])
+        sizes = one.get_shape()
+        is_same = sizes == other.get_shape()
+        step = max(1, BLOCK_BYTES // (4 * math.prod(sizes[1:])))
+        for begin in range(0, sizes[0] if is_same else 0, step):
+            blocks = (rows[begin : begin + step] for rows in (one, other))
+            is_same = is_same and np.array_equal(*blocks)
+    if not is_same:
         raise ValueError(
             "the config says tie_word_embeddings, but lm_head.weight is another table "
             "than model.embed_tokens.weight; correct one of them."

@@ -162,7 +162,7 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
         ):
             written = _keep(written, room.desks, at, seat.context, seat.siblings)
             if alive.any():
-                moving.append(_move(room.desks, at, seat, alive, few))
+                moving.append(_move(team, room.desks, at, seat, alive, few))
     load = wide.load + narrow.load
     return written, dataclasses.replace(load, tokens=int(written.length.sum()))
 
@@ -212,12 +212,12 @@ def _begin(team, level, segments, n, node) -> Desk:
     )
 
 
-def _move(desks: Desk, at: int, seat: Seat, alive: np.ndarray, rows: int):
+def _move(team: Team, desks: Desk, at: int, seat: Seat, alive: np.ndarray, rows: int):
     """The seat and the desk, of `rows` rows, of those who go on."""
     place = np.flatnonzero(alive)
     empty = rows - len(place)
     siblings = np.pad(seat.siblings[place], (0, empty), constant_values=len(alive))
-    desk = _leave(desks, at, np.pad(place, (0, empty)), len(place))
+    desk = _leave(team, desks, at, np.pad(place, (0, empty)), len(place))
     return Seat(seat.context, siblings), desk
 
 
@@ -298,7 +298,9 @@ def _spread(team: Team, desks: Desk) -> Desk:
         return desks
 
     def place(axis, x):
-        return jax.lax.with_sharding_constraint(x, meshes.batch(team.mesh, axis))
+        # Only keys and values have layers in front of the desks.
+        where = meshes.memory(team.mesh, x.ndim) if axis else meshes.batch(team.mesh)
+        return jax.lax.with_sharding_constraint(x, where)
 
     return jax.tree.map(place, _axes(desks), desks)
 
@@ -323,11 +325,13 @@ def _sit(team: Team, desks: Desk, desk: Desk, at: jax.Array) -> Desk:
     return _spread(team, jax.tree.map(put, _axes(desk), desks, desk))
 
 
-@jax.jit
-def _leave(desks: Desk, at: jax.Array, rows: jax.Array, count: jax.Array) -> Desk:
+@functools.partial(jax.jit, static_argnums=0)
+def _leave(team: Team, desks: Desk, at, rows: jax.Array, count: jax.Array) -> Desk:
     """One desk with some of its rows; of these the first `count` go on."""
 
     def pick(axis, x):
+        if team.mesh is not None and axis:
+            return meshes.remembered(team.mesh, x, at)
         return jax.lax.dynamic_index_in_dim(x, at, axis, keepdims=False)
 
     desk = jax.tree.map(pick, _axes(desks), desks)

@@ -12,6 +12,7 @@ whole groups, and the pieces of a group are computed as soon as it is scored.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,25 +70,28 @@ class Sizes:
         return len(sizes) - 1 - sizes.index(buckets.fit(length, sizes))
 
 
-def compiled(
+class Programs(NamedTuple):
+    """What an update in pieces runs on the devices.
+
+    Attributes:
+        nothing: (params) -> a gradient of zeros.
+        add: (total, params, batch, chosen, tokens, size) -> (total, statistics), with
+            the gradient of the chosen questions; the total is donated.
+        apply: (state, total) -> (state, norm); the state is donated.
+    """
+
+    nothing: Callable
+    add: Callable
+    apply: Callable
+
+
+def programs(
     team: contexts.Team,
     objective: update.Objective,
     optimise: optax.GradientTransformation,
-    sizes: Sizes,
     state: update.TrainState,
-) -> Callable:
-    """(state, groups, scored) -> (state, statistics); see `update.update`.
-
-    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
-    and may take its time.
-
-    Args:
-        team: static description.
-        objective: static; `accumulate` pieces a minibatch.
-        optimise: the optimiser.
-        sizes: what arrays may be padded to.
-        state: from `update.abstract_state`.
-    """
+) -> Programs:
+    """The programs of `compiled`, which see."""
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
     gradients = update.learned(places.params, objective.learners)
 
@@ -118,6 +122,30 @@ def compiled(
     def apply(part, opt_state, total):
         part, opt_state = update.descend(optimise, total, part, opt_state)
         return part, opt_state, optax.tree.norm(total)
+
+    return Programs(nothing, add, apply)
+
+
+def compiled(
+    team: contexts.Team,
+    objective: update.Objective,
+    optimise: optax.GradientTransformation,
+    sizes: Sizes,
+    state: update.TrainState,
+) -> Callable:
+    """(state, groups, scored) -> (state, statistics); see `update.update`.
+
+    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
+    and may take its time.
+
+    Args:
+        team: static description.
+        objective: static; `accumulate` pieces a minibatch.
+        optimise: the optimiser.
+        sizes: what arrays may be padded to.
+        state: from `update.abstract_state`.
+    """
+    nothing, add, apply = programs(team, objective, optimise, state)
 
     def step(state, groups, scored):
         cuts, tokens = _cut(groups, team, objective, sizes)

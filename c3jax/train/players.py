@@ -12,7 +12,7 @@ from c3jax.policy import decoder, families
 _SHAPE = [field.name for field in dataclasses.fields(decoder.Shape)]
 # A small policy of our own says all but what the tokenizer does, and what only
 # published models differ in; a published one says how it is computed.
-_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch"})
+_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch", "mesh"})
 _PUBLISHED = (
     *("path", "dtype", "remat", "logits_chunk", "unroll", "attention", "adapters"),
 )

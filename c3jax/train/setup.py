@@ -19,7 +19,7 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
 from c3jax.data import tasks
-from c3jax.policy import decoder
+from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
 from c3jax.train import players, update
@@ -211,6 +211,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     fits = functools.partial(prompts.fits, compiled)
     task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
     _check_careless(config, task)
+    spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
     vocabs = {player.shape.vocab for player in found.values()}
@@ -224,12 +225,15 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         prompts=compiled,
         mesh=mesh,
         team=contexts.Team(
-            cast=tuple(contexts.Part(found[name].shape, name) for name in names),
+            cast=tuple(
+                contexts.Part(found[name].shape.replace(mesh=spread), name)
+                for name in names
+            ),
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
             sampling=sample.Sampling(**drawn),
             at_once=at_once,
-            mesh=mesh if mesh.size > 1 else None,
+            mesh=spread,
         ),
         estimator=estimator,
         objective=update.Objective(
@@ -242,7 +246,24 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         ),
     )
     setup.abstract_params()
+    _check_positions(setup)
     return setup
+
+
+def _check_positions(setup: Setup) -> None:
+    """A published model knows so many positions, and says nothing sensible beyond."""
+    for player in setup.players.values():
+        if player.model is None:
+            continue
+        most = families.read_config(player.model).max_position_embeddings
+        if setup.longest > most:
+            raise ValueError(
+                f"data.prompt_tokens={setup.config.data.prompt_tokens} and the "
+                f"messages that roles read and write come to {setup.longest} tokens, "
+                f"but the max_position_embeddings of {player.model} is {most}; lower "
+                "data.prompt_tokens, or max_tokens in "
+                f"teams.{setup.config.protocol.name}."
+            )
 
 
 def _questions(config, fits: Callable) -> tasks.Task:

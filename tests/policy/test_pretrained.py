@@ -141,6 +141,41 @@ def test_shards_with_an_index_are_one_model(model, tmp_path, monkeypatch):
     assert torch.equal(loaded.lm_head.weight, theirs.lm_head.weight)
 
 
+def test_no_more_than_a_block_is_read_at_a_time(model, monkeypatch):
+    _, directory = model
+    read, opened = [], weights._opened
+
+    class Watched:
+        """A file, or a tensor of it, that tells how much of it is read."""
+
+        def __init__(self, found):
+            self._found = found
+
+        def __enter__(self):
+            return Watched(self._found.__enter__())
+
+        def __exit__(self, *error):
+            return self._found.__exit__(*error)
+
+        def __getattr__(self, name):
+            assert name != "get_tensor"
+            return getattr(self._found, name)
+
+        def get_slice(self, name):
+            return Watched(self._found.get_slice(name))
+
+        def __getitem__(self, rows):
+            block = self._found[rows]
+            read.append(block.nbytes)
+            return block
+
+    monkeypatch.setattr(weights, "_opened", lambda path: Watched(opened(path)))
+    monkeypatch.setattr(weights, "BLOCK_BYTES", 4096)
+    loaded = policy.load(directory).params
+    assert max(read) <= 4096
+    assert sum(read) == sum(leaf.nbytes for leaf in jax.tree.leaves(loaded))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_sixteen_bit_checkpoints_survive_the_round_trip(model, tmp_path, dtype):
     theirs, _ = model

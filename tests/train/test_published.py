@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -78,7 +79,7 @@ def byte_level(template: str, end: str):
     )
 
 
-def made(directory: pathlib.Path, family: str) -> pathlib.Path:
+def made(directory: pathlib.Path, family: str, **changes) -> pathlib.Path:
     """A random model of a family with its tokenizer, as `transformers` saves them."""
     config, template, end = FAMILIES[family]
     words = byte_level(template, end)
@@ -86,6 +87,7 @@ def made(directory: pathlib.Path, family: str) -> pathlib.Path:
         **SIZES,
         "vocab_size": len(words),
         "tie_word_embeddings": family != "llama",
+        **changes,
     }
     if family == "qwen3":
         sizes["head_dim"] = 8
@@ -194,16 +196,57 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
-def test_a_model_that_is_nowhere_is_asked_for_in_seconds():
+def coder(tmp_path: pathlib.Path, positions: int):
+    """The page of the paper's coder, with a small random model and tasks of our own."""
+    rows = [
+        {"question": f"Add {n} to a number.", "answer": f"assert add(1) == {n + 1}"}
+        for n in range(8)
+    ]
+    questions = tmp_path / "own.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = made(tmp_path / "model", "qwen2", max_position_embeddings=positions)
+    config = support.page_config(
+        "code:qwen2_5_coder_3b",
+        policy__path=str(model),
+        data__train=(str(questions),),
+        data__test=str(questions),
+        data__overlap__action="keep",
+        evaluate__questions=8,
+    )
+    return support.setups.resolve(config, jax.devices()[:1])
+
+
+def test_the_page_of_the_coder_names_a_run_on_programs(tmp_path):
+    setup = coder(tmp_path, positions=4096)
+    assert setup.task.reward == "code"
+    assert setup.team.protocol.branching == (4, 2)
+    shape = setup.team.cast[0].shape
+    assert shape.qkv_bias and shape.dtype == "bfloat16"
+    assert "```python" in setup.team.protocol.roles[1].instruction
+
+
+def test_more_tokens_than_a_model_has_positions_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"data.prompt_tokens=2560 .* max_position_embeddings .* 2048"
+    ):
+        coder(tmp_path, positions=2048)
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("math.py:qwen3_4b", "Qwen/Qwen3-4B-Instruct-2507"),
+        ("code.py:qwen2_5_coder_3b", "Qwen/Qwen2.5-Coder-3B-Instruct"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_asked_for_in_seconds(page, name):
     setup = support.page_config("math")
     with setup.unlocked():
         setup.policy = dict(path="nobody/nothing")
     with pytest.raises(ValueError, match="policy lacks"):
         loop and support.setups.resolve(setup, jax.devices()[:1])
-    output = c3jax(
-        "--config=configs/math.py:qwen3_4b",
-        "--workdir=/nowhere/c3jax",
-        code=1,
-    )
-    assert "policy.path='Qwen/Qwen3-4B-Instruct-2507' is no directory" in output
-    assert "hf download Qwen/Qwen3-4B-Instruct-2507" in output
+    begin = time.monotonic()
+    output = c3jax(f"--config=configs/{page}", "--workdir=/nowhere/c3jax", code=1)
+    assert f"policy.path='{name}' is no directory" in output
+    assert f"hf download {name}" in output
+    assert time.monotonic() - begin < 60
