@@ -74,10 +74,11 @@ class Programs(NamedTuple):
     """What an update in pieces runs on the devices.
 
     Attributes:
-        nothing: (params) -> a gradient of zeros.
+        nothing: (params) -> a gradient of zeros, of what learns.
         add: (total, params, batch, chosen, tokens, size) -> (total, statistics), with
             the gradient of the chosen questions; the total is donated.
-        apply: (state, total) -> (state, norm); the state is donated.
+        apply: (what learns, its optimiser state, total) -> (both of them, norm of
+            the total); both are donated.
     """
 
     nothing: Callable
