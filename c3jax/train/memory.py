@@ -111,7 +111,9 @@ def _kept(s: decoder.Shape, item: int) -> int:
     """Bytes that the backward pass finds of one token."""
     inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
     if s.remat == "none":
-        return s.layers * inside * item + _kv(s, item)
+        # Also what norms, rotations and the gate's curve are computed from.
+        steps = (s.heads + 2 * s.kv_heads) * s.head_dim + 2 * s.hidden + 4 * s.width
+        return s.layers * (inside + steps) * item + _kv(s, item)
     # The inputs of all layers, and of one of them what is computed again.
     return (s.layers * s.width + inside) * item + _kv(s, item)
 
