@@ -111,10 +111,13 @@ def _kept(setup: Setup, level: int, questions: int) -> int:
     """Bytes that the backward pass finds of a role's tokens, each context's once."""
     s, protocol = setup.team.cast[level].shape, setup.team.protocol
     inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
-    # Of all layers everything; or their inputs, and of one what is computed again.
-    layers = inside if s.remat == "none" else s.width
-    again = 0 if s.remat == "none" else inside
-    token = (s.layers * layers + again) * jnp.dtype(s.dtype).itemsize + _kv(s)
+    if s.remat == "none":
+        # Also what norms, rotations and the gate's curve are computed from.
+        steps = (s.heads + 2 * s.kv_heads) * s.head_dim + 2 * s.hidden + 4 * s.width
+        numbers = s.layers * (inside + steps)
+    else:  # The inputs of all layers, and of one what is computed again.
+        numbers = s.layers * s.width + inside
+    token = numbers * jnp.dtype(s.dtype).itemsize + _kv(s)
     contexts, k = protocol.contexts(level), protocol.branching[level]
     read = sum(protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads)
     tokens = contexts * (read + k * protocol.roles[level].max_tokens)
