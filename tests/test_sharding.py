@@ -127,7 +127,7 @@ def test_a_decoder_that_does_not_know_of_the_devices_has_states_gathered():
 def test_what_is_gathered_whole_is_found(whole):
     here = case(THREE, 2)
     if whole == "parameters":
-        given = here.params["layers"]["up"]
+        given = here.params["shared"]["layers"]["up"]
     else:
         given = here.room.segments[0].k
     gather = jax.jit(lambda x: x, out_shardings=meshes.whole(here.team.mesh))
