@@ -14,7 +14,7 @@ from c3jax.core import files, hosts
 CONFIG, SUMMARY = "config.json", "summary.json"
 # What the first process writes for the others to find, and how long they look for it: a
 # network file system may show it late.
-_TOKEN, _LOOK_S = ".token", 60.0
+_TOKEN, _LOOK_S = ".token", 30.0
 
 
 @contextlib.contextmanager
@@ -41,12 +41,13 @@ def _check_shared(workdir: pathlib.Path) -> None:
     end = time.monotonic() + _LOOK_S
     while not (seen := _holds(path, token)) and time.monotonic() < end:
         time.sleep(0.2)
-    if hosts.largest(not seen):
+    unseen = hosts.largest(not seen)
+    hosts.by_first(path.unlink)
+    if unseen:
         raise ValueError(
             f"--workdir={workdir} is not the same directory in all processes of the "
             "run; put it on a file system that all machines have mounted."
         )
-    hosts.by_first(path.unlink)
 
 
 def _put(path: pathlib.Path, text: str) -> str:
