@@ -58,6 +58,8 @@ class Policy:
         Raises:
             OSError: it cannot be written.
         """
+        import transformers  # Slow to import.
+
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         dtype = dtype or str(self.config.dtype or "float32").removeprefix("torch.")
@@ -69,6 +71,9 @@ class Policy:
         for name in beside:
             if (self.directory / name).exists() and directory != self.directory:
                 shutil.copyfile(self.directory / name, directory / name)
+        if not (directory / _GENERATION).exists():
+            generation = transformers.GenerationConfig.from_model_config(config)
+            generation.save_pretrained(directory)
         weights.save(directory, self.params, self.shape, dtype)
 
 

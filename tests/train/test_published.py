@@ -191,6 +191,7 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
         wanted = loaded(torch.tensor(tokens)).logits.numpy()
     np.testing.assert_allclose(policy.load(written).logits(tokens), wanted, atol=1e-4)
     words = transformers.PreTrainedTokenizerFast.from_pretrained(written)
+    assert loaded.generation_config.eos_token_id == words.eos_token_id
     assert words.get_vocab() == tokenizers_of_ours.load("words").get_vocab()
     again = policy.load(written).params
     jax.tree.map(np.testing.assert_array_equal, again, params)
