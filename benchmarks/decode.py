@@ -38,7 +38,7 @@ def team(args, siblings: int, **sampling) -> contexts.Team:
         remat="layer",
     )
     return contexts.Team(
-        shape=shape,
+        cast=(contexts.Part(shape),),
         protocol=Protocol((Role("actor", "", (), True, args.completion),), (siblings,)),
         scripts=(Script((), (), OPENER),),
         # An end token that is out of the vocabulary: every message has C tokens.
@@ -69,9 +69,8 @@ def prompts(questions: Questions, repeat: int) -> np.ndarray:
 def sampled(params, team, questions, node):
     """Messages at the keys `node`: [G, K] shared, [G * K, 1] repeated."""
     context = contexts.read(params, team, 0, questions, ())
-    limit, opener = team.protocol.roles[0].max_tokens, team.scripts[0].opener
     axes = (contexts.BATCH, 0)
-    return writing.generate(params, team, opener, context, node, axes, limit)
+    return writing.generate(params, team, 0, context, node, axes)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -80,10 +79,10 @@ def prefilled(params, team, questions):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def init(shape: decoder.Shape, dtype: str) -> dict:
-    """Random weights, kept in the given dtype."""
-    params = decoder.init(keys.stream(0, "init"), shape)
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+def init(team: contexts.Team, dtype: str) -> dict:
+    """Random weights of the policy that all roles share, kept in the given dtype."""
+    params = decoder.init(keys.stream(0, "init"), team.cast[0].shape)
+    return {"shared": jax.tree.map(lambda leaf: leaf.astype(dtype), params)}
 
 
 def sampling_flags(parser: argparse.ArgumentParser) -> None:

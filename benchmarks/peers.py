@@ -144,8 +144,8 @@ CLIP = 0.2
 def case(args, team: contexts.Team, params: dict, prompts: np.ndarray) -> Case:
     """What peers are to do beside a team of one role."""
     return Case(
-        shape=team.shape,
-        params=params,
+        shape=team.cast[0].shape,
+        params=params["shared"],
         prompts=prompts,
         completion=args.completion,
         sampling=team.sampling,

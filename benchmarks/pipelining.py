@@ -65,8 +65,10 @@ class Step:
     def __call__(self, scorer) -> None:
         watch = metrics.Stopwatch()
         grown = growth.grow(self.setup, self.state, 0, self.items, scorer, watch)
-        scored = growth.credited(self.setup, grown, None, watch)
-        self.state, stats = self.update(self.state, grown.groups, scored)
+        scored = growth.credited(self.setup, grown, self.state.params, None, watch)
+        self.state, stats = self.update(
+            self.setup.objective, self.state, grown.groups, scored
+        )
         jax.block_until_ready(stats)
 
 

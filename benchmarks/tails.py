@@ -18,7 +18,6 @@ import numpy as np
 
 from benchmarks import bench, decode
 from c3jax.core import keys
-from c3jax.policy import decoder
 from c3jax.rollout import desks, replay, sample
 
 END = 1
@@ -62,7 +61,7 @@ def main() -> None:
             end=(END,), temperature=0.7, top_k=20, top_p=0.8, min_tokens=1 << 30
         )
     )
-    params = jax.jit(decoder.init, static_argnums=1)(keys.stream(0, "init"), team.shape)
+    params = decode.init(team, "float32")
     asked, key = decode.questions(args), keys.stream(0, "rollout")
     size = args.at_once // args.siblings
     sides = {

@@ -115,8 +115,7 @@ def update_repeated(state, batches: tuple, *, teams: tuple, objective, optimise)
         *slopes,
     )
     stats = {"grad_norm": optax.tree.norm(slope)}
-    change, opt_state = optimise.update(slope, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, change)
+    params, opt_state = updates.descend(optimise, slope, state.params, state.opt_state)
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     return state, stats
 
@@ -236,7 +235,7 @@ def main() -> None:
         parser.error("--peers run one role; leave --roles at 1.")
     ours, optimise = team(args), updates.optimiser(**peers.OPTIMISER)
     questions = decode.questions(args, roles=args.roles)
-    params = decode.init(ours.shape, "float32")
+    params = decode.init(ours, "float32")
     prompts = decode.prompts(questions, args.siblings)
     # Before the parameters are given away, for they copy them.
     others, facts = peers.build(args.peers, peers.case(args, ours, params, prompts))

@@ -53,7 +53,7 @@ def training_flags(parser: argparse.ArgumentParser) -> None:
 def trained(team: contexts.Team, args) -> contexts.Team:
     """A team as the training flags say."""
     chosen = dict(remat=args.remat, logits_chunk=args.logits_chunk)
-    return team.replace(shape=dataclasses.replace(team.shape, **chosen))
+    return team.reshaped(**chosen)
 
 
 def objectives(pieces: tuple[int, ...], *batch: int) -> dict[int, update.Objective]:
@@ -173,7 +173,7 @@ def main() -> None:
     args.step = args.step or bool(args.peers)
     count = args.groups * args.siblings
     team = trained(decode.team(args, args.siblings), args)
-    params = decode.init(team.shape, "float32")
+    params = decode.init(team, "float32")
     turn = messages(args, params, team)
     tokens = np.asarray(turn.tokens).reshape(count, -1)
     advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)

@@ -22,7 +22,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from c3jax.core import memory
+from c3jax.core import hosts, memory
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file with get_config().", lock_config=True
@@ -31,8 +31,19 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "replay"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "report", "replay", "export"],
+    "What to do.",
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0, where a run has many processes; Cloud TPU, GKE and SLURM "
+    "need none of these three.",
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
 _CACHE = flags.DEFINE_string(
     "cache_dir",
     str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax"),
@@ -55,8 +66,11 @@ def main(argv: list[str]) -> None:
             "evaluate": _evaluate,
             "report": _report,
             "replay": _replay,
+            "export": _export,
         }
-        sys.exit(modes[_MODE.value]())
+        config, directory = _experiment()
+        hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        sys.exit(modes[_MODE.value](config, directory))
     except ValueError as error:
         sys.exit(f"c3jax: {error}")
     except OSError as error:
@@ -70,38 +84,41 @@ def main(argv: list[str]) -> None:
 # these take seconds.
 
 
-def _train() -> int:
+def _train(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Trains, or goes on; returns the exit code."""
     from c3jax.audit import report
-    from c3jax.core import environment, files, signals
-    from c3jax.train import loop, setup, summary, workdir
+    from c3jax.core import environment, signals
+    from c3jax.train import loop, memory, setup, summary, workdir
 
-    config, directory = _experiment()
     cache = _cache()
     resolved = setup.resolve(config)
-    with files.locked(directory), signals.Stop() as stop:
-        changes = workdir.claim(directory, config, environment.describe(resolved.mesh))
-        if workdir.summary(directory) is None:
+    if any(player.model for player in resolved.players.values()):
+        needed = memory.estimate(resolved)
+        print(needed, flush=True)
+        memory.check(needed, resolved.mesh.local_devices[0])
+    with workdir.held(directory), signals.Stop(hosts.largest) as stop:
+        described = environment.describe(resolved.mesh)
+        changes = hosts.by_first(workdir.claim, directory, config, described)
+        if hosts.by_first(workdir.summary, directory) is None:
             for change in changes:
                 print(f"{change}: not bit-equal to an unbroken run", flush=True)
             loop.run(resolved, directory, cache=cache, stop=stop)
-        found = workdir.summary(directory)
+        found = hosts.by_first(workdir.summary, directory)
         if found is None:
             print(f"{stop.signal.name}: the same command goes on from there")
             return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
         page = directory / report.PAGE
-        if not page.exists():
-            report.write(directory)
+        if not hosts.by_first(page.exists):
+            hosts.by_first(report.write, directory)
     print(f"{summary.told(found)}\n  {page}")
     return 0
 
 
-def _evaluate() -> int:
+def _evaluate(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Measures the newest checkpoint and writes what it found; returns 0."""
     from c3jax.core import files
     from c3jax.train import checkpoint, evaluate, loop, scoring, setup
 
-    config, directory = _experiment()
     _cache()
     resolved = setup.resolve(config)
     with checkpoint.Store(directory / "checkpoints") as store:
@@ -110,26 +127,37 @@ def _evaluate() -> int:
         found = evaluate.measure(state.params, resolved, scorer)
     step = int(state.step)
     path = directory / f"evaluation-{step}.json"
-    files.write(path, json.dumps({"step": step, **found.fields()}, indent=2) + "\n")
+    page = json.dumps({"step": step, **found.fields()}, indent=2) + "\n"
+    hosts.by_first(files.write, path, page)
     print(f"step {step}  {found}\n{path}")
     return 0
 
 
-def _report() -> int:
-    """Makes the page of a run; returns 0."""
-    from c3jax.audit import report
+def _export(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Writes the newest checkpoint as `transformers` loads it; returns 0."""
+    from c3jax.train import checkpoint, export, loop, setup
 
-    _, directory = _experiment()
-    print(report.write(directory))
+    _cache()
+    resolved = setup.resolve(config)
+    with checkpoint.Store(directory / "checkpoints") as store:
+        state, _ = store.restore(loop.abstract_state(resolved))
+    print(export.write(resolved, state.params, int(state.step), directory))
     return 0
 
 
-def _replay() -> int:
+def _report(_: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Makes the page of a run; returns 0."""
+    from c3jax.audit import report
+
+    print(hosts.by_first(report.write, directory))
+    return 0
+
+
+def _replay(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Certifies a run; returns 1 if a message could not be replayed."""
     from c3jax.audit import certificate
     from c3jax.train import setup
 
-    config, directory = _experiment()
     _cache()
     found = certificate.certify(setup.resolve(config), directory)
     print(found)

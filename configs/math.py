@@ -13,6 +13,8 @@ from ml_collections import config_dict
 
 from c3jax.protocol import topologies
 
+# Low-rank changes that training moves in place of the weights; rank 0: there are none.
+ADAPTERS = dict(rank=0, alpha=32.0, targets=("q", "k", "v", "o", "gate", "up", "down"))
 POLICIES = {
     "embedded": dict(
         width=64,
@@ -30,8 +32,31 @@ POLICIES = {
         unroll=2,
         attention="plain",
         embed_std=0.125,
-    )
+        adapters=ADAPTERS,
+    ),
+    # Published models: how they are computed. A path may be a directory.
+    **{
+        name: dict(
+            path=path,
+            dtype="bfloat16",
+            remat="layer",
+            logits_chunk=128,
+            unroll=1,
+            attention="fused",
+            adapters=ADAPTERS,
+        )
+        for name, path in {
+            "qwen3_4b": "Qwen/Qwen3-4B-Instruct-2507",
+            "qwen2_5_3b": "Qwen/Qwen2.5-3B-Instruct",
+        }.items()
+    },
 }
+
+PLAN = """You plan how to solve a problem and do not solve it. Write a short numbered
+plan: what is asked, what is given, which steps lead there. Another one will carry it
+out."""
+WORK = """You solve a problem with the help of a reasoner's plan, which may be wrong.
+Reason step by step and put the final answer in \\boxed{}."""
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -48,6 +73,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # One size may be -1: it takes the devices the others leave.
     c.mesh = dict(data=-1, fsdp=1, tensor=1)
     c.policy = POLICIES[model]
+    c.policies = dict()  # role: what its own policy is instead
     c.data = dict(
         task="problems",  # generated; or math, gsm8k, .. of data.tasks
         train=(),  # "dataset/split" or files of your own; (): the task's own
@@ -59,8 +85,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         fields=dict(question="question", answer="answer", id="", entry_point=""),
         # Training questions of the test split: drop, keep or refuse.
         overlap=dict(action="drop", ngram=13, share=0.5),
-        tokenizer="words",
+        tokenizer="words",  # or a directory; "": the published policy's
         prompt_tokens=32,
+        overlong="drop",  # questions of more tokens: drop, or refuse
+        thinking=False,  # what a chat template with a switch for it is told
     )
 
     # A team is any acyclic graph of roles; protocol.name picks one of these.
@@ -69,6 +97,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
     c.protocol = dict(
         name="duo",
+        policies="shared",  # or "own": one for each role
         budget=8,  # answers scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
     )
@@ -107,6 +136,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         batch_size=24,  # questions
         groups=1,  # parts of a batch that are scored while the next is written
         epochs=1,
+        frozen=(),  # policies that are left as they are
+        alternate=False,  # policies learn in turn, one a step
         minibatches=1,
         accumulate=1,  # pieces a gradient is summed over, to save memory
         buckets=0,  # sizes pieces may be padded to; 0: one for all
@@ -128,4 +159,30 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         batch_size=512,
         trees=4,  # questions of which the whole tree is saved
     )
-    return c.lock()
+    return (c if model == "embedded" else _published(c)).lock()
+
+
+def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """What differs for a published model: MATH, and the settings of the paper."""
+    plan = dict(instruction=PLAN, max_tokens=512)
+    work = dict(instruction=WORK, max_tokens=512)
+    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    c.data.update(task="math", tokenizer="", prompt_tokens=2560)
+    c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
+    c.warm_start.update(steps=0)
+    c.train.update(
+        steps=100,
+        batch_size=128,
+        epochs=5,
+        minibatches=4,
+        accumulate=4,
+        buckets=8,
+        kl=0.01,
+        lr=1e-6,
+        warmup=60,  # 3% of the optimiser steps
+        b1=0.9,
+        b2=0.95,
+        max_grad_norm=1.0,
+    )
+    c.evaluate.update(every=20, questions=500, samples=10, batch_size=32)
+    return c

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core import keys
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
@@ -53,13 +54,30 @@ DIAMOND_SCRIPTS = (
 
 @functools.cache
 def params() -> dict:
-    """Random parameters of `SHAPE`."""
-    return jax.jit(decoder.init, static_argnums=1)(keys.stream(3, "init"), SHAPE)
+    """Random parameters of `SHAPE`, for one policy that all roles share."""
+    init = jax.jit(decoder.init, static_argnums=1)
+    return {"shared": init(keys.stream(3, "init"), SHAPE)}
+
+
+def cast(shape: decoder.Shape, roles: int = 2) -> tuple[contexts.Part, ...]:
+    """Roles that share a policy of some sizes."""
+    return (contexts.Part(shape),) * roles
+
+
+def spread(team: contexts.Team, mesh: jax.sharding.Mesh):
+    """`params` on the devices, and a team that knows of them."""
+
+    def place(p: decoder.Param):
+        return meshes.parameter(mesh, p.shape, p.axes)
+
+    places = {"shared": decoder.over_params(place, SHAPE)}
+    told = team.reshaped(mesh=mesh).replace(mesh=mesh)
+    return jax.device_put(params(), places), told
 
 
 def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:
     return contexts.Team(
-        shape=SHAPE,
+        cast=cast(SHAPE, len(roles)),
         protocol=Protocol(roles, branching),
         scripts=scripts,
         sampling=sample.Sampling(end=(END,), **sampling),
@@ -81,12 +99,13 @@ def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
 
 
 def page_config(page: str = "math", **changes):
-    """`configs/<page>.py`, with `section__field=value` changes."""
+    """`configs/<page>.py`, with `section__field=value` changes; "page:policy" too."""
+    page, _, policy = page.partition(":")
     path = ROOT / "configs" / f"{page}.py"
     spec = importlib.util.spec_from_file_location("page", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config()
+    config = module.get_config(policy or None)
     with config.unlocked():
         for name, value in changes.items():
             *sections, field = name.split("__")

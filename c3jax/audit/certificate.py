@@ -12,7 +12,7 @@ import pathlib
 import jax
 import numpy as np
 
-from c3jax.core import keys
+from c3jax.core import hosts, keys
 from c3jax.rollout import replay
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
@@ -80,7 +80,7 @@ def _replay_level(setup, params, line, level, certificate) -> None:
         for k, message in enumerate(siblings):
             index = n * len(siblings) + k
             key = keys.node(step_key, np.uint32(line["uid"]), level, np.uint32(index))
-            turn = jax.device_get(
+            turn = hosts.fetch(
                 replay.node(params, team, level, padded, np.int32(len(ids)), key)
             )
             length = int(turn.length)

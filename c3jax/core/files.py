@@ -29,11 +29,15 @@ def write(path: pathlib.Path, text: str) -> None:
 
 
 def remove(directory: pathlib.Path) -> None:
-    """Deletes a directory, first its name: what is half deleted never looks whole."""
+    """Deletes a directory, if it is there.
+
+    Its name goes first: what is half deleted never looks whole.
+    """
     doomed = directory.with_name(directory.name + ".deleted")
     shutil.rmtree(doomed, ignore_errors=True)
-    directory.rename(doomed)
-    shutil.rmtree(doomed)
+    if directory.exists():
+        directory.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 @contextlib.contextmanager

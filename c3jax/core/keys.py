@@ -12,7 +12,7 @@ import jax.numpy as jnp
 # Pinned: another default implementation would silently change every run.
 IMPLEMENTATION = "threefry2x32"
 
-STREAMS = ("init", "rollout", "evaluate")
+STREAMS = ("init", "rollout", "evaluate", "adapters")
 
 
 def stream(seed: int, name: str) -> jax.Array:

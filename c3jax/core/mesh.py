@@ -1,8 +1,10 @@
 """Devices and where arrays live on them: the one place that names mesh axes."""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -57,6 +59,50 @@ def batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, _BATCH))
 
 
+@functools.cache
+def rows(mesh: Mesh, size: int) -> tuple[np.ndarray, ...]:
+    """Per process, which of a batch of `size` questions its devices hold, ascending."""
+    found = [set() for _ in range(jax.process_count())]
+    for device, (some,) in batch(mesh).devices_indices_map((size,)).items():
+        found[device.process_index] |= {*range(size)[some]}
+    return tuple(np.array(sorted(each), int) for each in found)
+
+
+def memory(mesh: Mesh, depth: int) -> NamedSharding:
+    """Keys or values, [layer, questions, .., kv, slot, head_dim], of `depth` axes."""
+    between = [None] * (depth - 5)
+    return NamedSharding(
+        mesh, PartitionSpec(None, _BATCH, *between, _RULES["kv"], None, None)
+    )
+
+
+def remembered(mesh: Mesh, x: jax.Array, at: jax.Array) -> jax.Array:
+    """Keys or values of question number `at`; no others leave the device they are on.
+
+    Args:
+        mesh: the devices.
+        x: as in `memory`.
+        at: scalar int.
+
+    Returns:
+        [layer, .., kv, slot, head_dim].
+    """
+    spec = memory(mesh, x.ndim).spec
+
+    def mine(x, at):
+        here = at - jax.lax.axis_index(_BATCH) * x.shape[1]
+        found = jax.lax.dynamic_index_in_dim(x, here, 1, keepdims=False)
+        is_here = (here >= 0) & (here < x.shape[1])
+        return jax.lax.psum(jnp.where(is_here, found, 0), _BATCH)
+
+    return jax.shard_map(
+        mine,
+        mesh=mesh,
+        in_specs=(spec, PartitionSpec()),
+        out_specs=PartitionSpec(spec[0], *spec[2:]),
+    )(x, at)
+
+
 def apart(fn: Callable, mesh: Mesh, spread: tuple[bool, ...]) -> Callable:
     """`fn`, run by every device on its own questions without a word to the others.
 
@@ -95,3 +141,15 @@ def parameter(mesh: Mesh, shape: tuple[int, ...], axes: tuple) -> NamedSharding:
                 f"axis of {size}; choose a divisor."
             )
     return NamedSharding(mesh, PartitionSpec(*names))
+
+
+def at_hand(mesh: Mesh, axes: tuple) -> NamedSharding:
+    """A parameter while it is computed with: whole on every device that has questions.
+
+    Left to itself, the compiler leaves the parameter spread and brings together what
+    is computed from the questions of several devices.
+    """
+    names = [_RULES.get(axis) for axis in axes]
+    return NamedSharding(
+        mesh, PartitionSpec(*[None if name in _BATCH else name for name in names])
+    )

@@ -12,6 +12,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
+from c3jax.core import hosts
+
 LINES = "metrics.jsonl"
 _EVENTS = "events.out.tfevents."
 
@@ -89,6 +91,24 @@ class Log:
         self._file.close()
         with _naming(self._directory):
             self._events.close()
+
+
+class Unwritten:
+    """In place of a `Log` in processes that do not write it."""
+
+    def write(self, *, step: int, **fields: float) -> None:
+        pass
+
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def log(directory: pathlib.Path, sizes: Mapping[str, int]) -> Log | Unwritten:
+    """The log of a run, which only its first process writes; see `Log`."""
+    return Log(directory, sizes) if hosts.is_first() else Unwritten()
 
 
 def read(directory: pathlib.Path) -> list[dict]:

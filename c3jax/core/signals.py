@@ -2,23 +2,33 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 
 class Stop:
     """While entered, remembers the first SIGTERM or Ctrl-C; the second one kills.
 
-    Calling it says whether a stop was asked for.
+    Calling it says whether a stop was asked for, as far as was agreed on.
 
     Attributes:
         signal: which signal it was; None while there was none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agree: Callable[[int], int] = int) -> None:
+        """Hears nothing before it is entered.
+
+        Args:
+            agree: from the number of a signal, 0 for none, to what a call goes by, such
+                as `hosts.largest`: a signal to one process then stops all of them at
+                the same place.
+        """
         self.signal: signal.Signals | None = None
-        self._before: dict = {}
+        self._agree, self._heard, self._before = agree, 0, {}
 
     def __call__(self) -> bool:
-        return self.signal is not None
+        if number := self._agree(self._heard):
+            self.signal = signal.Signals(number)
+        return bool(number)
 
     def __enter__(self) -> "Stop":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -30,7 +40,9 @@ class Stop:
             signal.signal(number, handler)
 
     def _note(self, number: int, _) -> None:
-        self.signal = signal.Signals(number)
+        self._heard = number
         self.__exit__()
         # Not print, which must not be entered twice: the signal may come inside one.
-        os.write(2, f"\n{self.signal.name}: saving, then stopping\n".encode())
+        os.write(
+            2, f"\n{signal.Signals(number).name}: saving, then stopping\n".encode()
+        )

@@ -1,7 +1,8 @@
 """Questions in a seeded order that any place of can be gone on from.
 
 Item i of an order is a function of (sources, weights, seed, i) alone. A run's place in
-the data is therefore one number, and hosts that read every n-th item share one order.
+the data is therefore one number, and processes that read their rows of each batch share
+one order.
 """
 
 import bisect
@@ -47,7 +48,7 @@ class Mixture(Sequence):
         return self.parts[which][index - (self._ends[which] - len(self.parts[which]))]
 
 
-def order(source: Sequence, seed: int, rank: int = 0, hosts: int = 1) -> Sequence:
+def order(source: Sequence, seed: int) -> Sequence:
     """An endless sequence over a source, shuffled anew each time it is through.
 
     Of a mixture with weights, each part is: of any stretch, each has its share to
@@ -56,16 +57,13 @@ def order(source: Sequence, seed: int, rank: int = 0, hosts: int = 1) -> Sequenc
     Args:
         source: what to draw from.
         seed: of the order.
-        rank: of the host that reads it.
-        hosts: how many read it together, each the items rank, rank + hosts, ..
     """
     weighted = isinstance(source, Mixture) and source.weights
     parts = [
         grain.MapDataset.source(part).shuffle(seed=seed).repeat()
         for part in (source.parts if weighted else (source,))
     ]
-    whole = grain.MapDataset.mix(parts, source.weights) if weighted else parts[0]
-    return whole if hosts == 1 else whole[rank::hosts]
+    return grain.MapDataset.mix(parts, source.weights) if weighted else parts[0]
 
 
 class Batches:
@@ -74,19 +72,21 @@ class Batches:
     Reading ahead changes nothing but the time it takes.
     """
 
-    def __init__(self, ordered: Sequence, size: int):
+    def __init__(self, ordered: Sequence, size: int, rows: Sequence[int] | None = None):
         """Reads from an order.
 
         Args:
             ordered: an order.
             size: items of a batch.
+            rows: which of them are read; None for all.
         """
         self._ordered, self._size = ordered, size
+        self._rows = range(size) if rows is None else [int(row) for row in rows]
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._ahead = {}
 
     def __getitem__(self, begin: int) -> list:
-        """The items from a place on."""
+        """The items of the batch that begins at a place."""
         ahead = self._ahead.pop(begin, None)
         found = self._read(begin) if ahead is None else ahead.result()
         after = begin + self._size
@@ -94,4 +94,4 @@ class Batches:
         return found
 
     def _read(self, begin: int) -> list:
-        return [self._ordered[place] for place in range(begin, begin + self._size)]
+        return [self._ordered[begin + row] for row in self._rows]

@@ -74,6 +74,8 @@ TASKS = {
 }
 # What becomes of training questions that are in the test split.
 ACTIONS = ("drop", "keep", "refuse")
+# What becomes of questions that are longer than a role can read.
+OVERLONG = ("drop", "refuse")
 # Keys of the sections `data.fields` and `data.overlap`.
 FIELDS = ("question", "answer", "id", "entry_point")
 OVERLAP = ("action", "ngram", "share")
@@ -89,12 +91,14 @@ class Task:
         reward: who grades an answer, "math" or "code".
         generator: of the questions, who demonstrates answers; None where they are read.
         report: what is in the splits and what was left out, in words.
+        dropped: per split, questions that were too long.
     """
 
     splits: Mapping[str, Sequence]
     reward: str
     generator: Generator | None = None
     report: str = ""
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def split(self, name: str) -> Sequence:
         """The questions of "train" or of "test"."""
@@ -161,6 +165,56 @@ def load(
     report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
     return Task(splits, kind.reward, report=report)
+
+
+def fitting(
+    task: Task, fits: Callable[[list[str]], Sequence[bool]], overlong: str
+) -> Task:
+    """A task without the questions that are too long; generated ones all fit.
+
+    Args:
+        task: any.
+        fits: for each text, whether every role can read it.
+        overlong: "drop" leaves them out, "refuse" does not go on.
+
+    Raises:
+        ValueError: there are some and they are refused, or nothing is left.
+    """
+    checks.require(
+        overlong in OVERLONG, "data.overlong", overlong, f"one of {OVERLONG}"
+    )
+    if task.generator is not None:
+        return task
+    dropped = {}
+
+    def some(part: Sequence, name: str) -> Sequence:
+        kept = fits([item.text for item in part])
+        places = [place for place, fit in enumerate(kept) if fit]
+        dropped[name] = dropped.get(name, 0) + len(part) - len(places)
+        if len(places) == len(part):
+            return part
+        if overlong == "refuse":
+            first = part[list(kept).index(False)]
+            raise ValueError(
+                f"data.overlong='refuse': {len(part) - len(places)} {name} questions "
+                "are longer than data.prompt_tokens with their instruction, the first "
+                f"of them {first.id!r}. Raise data.prompt_tokens, or say 'drop'."
+            )
+        return pipeline.Selected(part, places)
+
+    train, test = task.split("train"), some(task.split("test"), "test")
+    parts = [some(part, "train") for part in train.parts]
+    if not all(len(part) for part in (*parts, test)):
+        raise ValueError(
+            f"no question fits: {dropped} are longer than data.prompt_tokens with "
+            "their instruction; raise it."
+        )
+    report = task.report
+    if any(dropped.values()):
+        told = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
+        report += f". Too long for data.prompt_tokens, left out: {told}"
+    splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
+    return dataclasses.replace(task, splits=splits, report=report, dropped=dropped)
 
 
 def _kept(part: Sequence, tested: Sequence, near: Mapping):

@@ -31,18 +31,24 @@ EMBEDDED = {
 def load(name: str):
     """The tokenizer called `name`: one of `EMBEDDED`, or a directory holding one.
 
+    One of the embedded is read as it is written; of a published one, `transformers`
+    knows the class.
+
     Raises:
         ValueError: no such tokenizer, or one without an end token or chat template.
     """
     import transformers  # Slow to import, and only runs need it.
 
     path = _HERE / name if name in EMBEDDED else pathlib.Path(name)
-    if not (path / "tokenizer.json").exists():
+    if not (path / "tokenizer_config.json").exists():
         raise ValueError(
-            f"data.tokenizer={name!r}: there is no {path / 'tokenizer.json'}; give one "
-            f"of {sorted(EMBEDDED)} or a directory with a tokenizer."
+            f"data.tokenizer={name!r}: there is no {path / 'tokenizer_config.json'}; "
+            f"give one of {sorted(EMBEDDED)} or a directory with a tokenizer."
         )
-    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
+    if (path / "config.json").exists():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    else:
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
     if tokenizer.eos_token_id is None or not tokenizer.chat_template:
         raise ValueError(
             f"data.tokenizer={name!r} needs an end-of-sequence token and a chat "

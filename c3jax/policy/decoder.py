@@ -1,30 +1,66 @@
-"""A Qwen3-style decoder as pure functions of its parameters.
+"""The decoder of Qwen and Llama as pure functions of its parameters.
 
-RMSNorm, rotary positions, grouped-query attention with QK-norm, SwiGLU. Everything is
+RMSNorm, rotary positions, grouped-query attention, SwiGLU; biases on queries, keys and
+values as in Qwen2, their norms as in Qwen3, or neither as in Llama. Everything is
 written for one sequence and holds no state: the context comes in as KV segments, the
 new tokens' keys and values come out as one more. Prefill, sampling, replay and
 training all call `forward`; batching over the tree is `jax.vmap` at the call site.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from c3jax.core import mesh as meshes
 from c3jax.core.types import Segment
 from c3jax.policy import fused, segments
 
-# What a layer's backward pass finds kept: everything; its input alone; or that and the
-# results of its matrix products.
+# What a layer's backward pass finds kept: everything but parameters that were brought
+# together; its input alone; or that and the results of its matrix products.
 REMAT = {
-    "none": jax.checkpoint_policies.everything_saveable,
+    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",
     "layer": jax.checkpoint_policies.nothing_saveable,
     "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
 # What attends to a context: einsums; the kernels of accelerators, where they fit.
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}
+
+
+class Stretch(NamedTuple):
+    """Rotary wavelengths beyond the window a model was first trained on (Llama 3.1).
+
+    Attributes:
+        factor: how much longer waves become that fit into the window less than `low`
+            times.
+        low, high: waves that fit in more than `high` times stay; between is a blend.
+        window: tokens.
+    """
+
+    factor: float
+    low: float
+    high: float
+    window: int
+
+
+class Adapters(NamedTuple):
+    """Low-rank changes beside some weights, which training moves in their place.
+
+    A weight W of a matrix product becomes W + alpha / rank * A B, where A maps to
+    `rank` numbers and B, zero at first, from them (LoRA, arXiv:2106.09685).
+
+    Attributes:
+        rank: numbers between A and B.
+        alpha: how large the change is.
+        targets: which weights have one, names of `PRODUCTS`.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +73,9 @@ class Shape:
         rope_theta: base of the rotary wavelengths.
         norm_eps: added to mean squares.
         tied: whether the embedding table is also the output table.
+        qkv_bias: whether queries, keys and values have a bias, as in Qwen2.
+        qk_norm: whether queries and keys are normalised a head, as in Qwen3.
+        stretch: of the rotary wavelengths, as in Llama 3.1; None for none.
         dtype: of activations and KV; parameters, softmax and logits are float32.
         remat: what the backward pass computes again instead of keeping: a name of
             `REMAT`.
@@ -46,6 +85,8 @@ class Shape:
         logits_chunk: tokens of a message whose logits exist at once while training; 0
             for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
+        adapters: low-rank changes beside the weights; None for none.
+        mesh: what the parameters are spread over; None for one device.
     """
 
     vocab: int
@@ -64,6 +105,26 @@ class Shape:
     unroll: int = 1
     embed_std: float = 0.02
     attention: str = "plain"
+    qkv_bias: bool = False
+    qk_norm: bool = True
+    stretch: Stretch | None = None
+    adapters: Adapters | None = None
+    mesh: jax.sharding.Mesh | None = None
+
+    def replace(self, **changes) -> "Shape":
+        return dataclasses.replace(self, **changes)
+
+
+# The matrix products of a layer: heads h, positions in a head k.
+PRODUCTS = {
+    "q": "td,dhk->htk",
+    "k": "td,dhk->htk",
+    "v": "td,dhk->htk",
+    "o": "htk,hkd->td",
+    "gate": "td,df->tf",
+    "up": "td,df->tf",
+    "down": "tf,fd->td",
+}
 
 
 class Param(NamedTuple):
@@ -71,7 +132,7 @@ class Param(NamedTuple):
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]
-    std: float | None  # None: all ones (a norm's gain).
+    std: float | None  # None: all ones (a norm's gain); 0: a bias.
 
 
 def declare(s: Shape) -> dict:
@@ -83,6 +144,13 @@ def declare(s: Shape) -> dict:
     norm = Param((n, d), ("layer", "width"), None)
     head_norm = Param((n, hd), ("layer", "head_dim"), None)
     into_kv = Param((n, d, kv, hd), ("layer", "width", "kv", "head_dim"), d**-0.5)
+    optional = {}
+    if s.qk_norm:
+        optional |= {"q_norm": head_norm, "k_norm": head_norm}
+    if s.qkv_bias:
+        kv_bias = Param((n, kv, hd), ("layer", "kv", "head_dim"), 0.0)
+        q_bias = Param((n, h, hd), ("layer", "heads", "head_dim"), 0.0)
+        optional |= {"q_bias": q_bias, "k_bias": kv_bias, "v_bias": kv_bias}
     into_mlp = Param((n, d, f), ("layer", "width", "hidden"), d**-0.5)
     # Residual branches start small, so depth does not grow the stream.
     out = (2 * n) ** -0.5
@@ -93,8 +161,7 @@ def declare(s: Shape) -> dict:
             "q": Param((n, d, h, hd), ("layer", "width", "heads", "head_dim"), d**-0.5),
             "k": into_kv,
             "v": into_kv,
-            "q_norm": head_norm,
-            "k_norm": head_norm,
+            **optional,
             "o": Param(
                 (n, h, hd, d),
                 ("layer", "heads", "head_dim", "width"),
@@ -109,7 +176,30 @@ def declare(s: Shape) -> dict:
     }
     if not s.tied:
         params["unembed"] = Param((s.vocab, d), ("vocab", "width"), d**-0.5)
+    if s.adapters is not None:
+        params["adapters"] = {
+            name: _adapter(params["layers"][name], name, s.adapters.rank)
+            for name in s.adapters.targets
+        }
     return params
+
+
+def _adapter(weight: Param, name: str, rank: int) -> dict[str, Param]:
+    """A and B beside a weight, stacked over layers as it is."""
+    sizes, axes = weight.shape, weight.axes
+    into = len(_low_rank(name)[1])  # A has a layer axis, and r for the rank.
+    std = math.prod(sizes[1:into]) ** -0.5
+    return {
+        "a": Param((*sizes[:into], rank), (*axes[:into], None), std),
+        "b": Param((sizes[0], rank, *sizes[into:]), (axes[0], None, *axes[into:]), 0.0),
+    }
+
+
+def _low_rank(name: str) -> tuple[str, str, str, str]:
+    """The axes of a product's input, of A and B with rank r, and of its result."""
+    x, weight, result = PRODUCTS[name].replace("->", ",").split(",")
+    summed = "".join(axis for axis in weight if axis in x)
+    return x, f"{summed}r", f"r{weight.removeprefix(summed)}", result
 
 
 def _is_param(x) -> bool:
@@ -132,6 +222,21 @@ def init(key: jax.Array, s: Shape) -> dict:
         return p.std * noise
 
     return treedef.unflatten([draw(i, p) for i, p in enumerate(leaves)])
+
+
+def merged(params: dict, s: Shape) -> dict:
+    """The policy without adapters that computes the same: W + alpha / rank * A B."""
+    if s.adapters is None:
+        return params
+    layers = dict(params["layers"])
+    for name, adapter in params["adapters"].items():
+        _, into, out, _ = _low_rank(name)
+        spec = f"l{into},l{out}->l{into[:-1]}{out[1:]}"
+        change = jnp.einsum(spec, adapter["a"], adapter["b"])
+        weight = layers[name].astype(jnp.float32)
+        layers[name] = weight + s.adapters.alpha / s.adapters.rank * change
+    rest = {name: part for name, part in params.items() if name != "adapters"}
+    return {**rest, "layers": layers}
 
 
 def count(s: Shape) -> int:
@@ -159,39 +264,63 @@ def forward(
     size = tokens.shape[0]
     dtype = jnp.dtype(s.dtype)
     start = sum(segment.length for segment in context)
-    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta)
+    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
     lengths = [segment.length for segment in context]
+    declared = declare(s)
+
+    def at_hand(name, scanned):
+        def one(p, w):
+            return _at_hand(w.astype(dtype), s, p.axes[1:])
+
+        return jax.tree.map(one, declared.get(name, {}), scanned, is_leaf=_is_param)
 
     def layer(x, scanned):
-        p, past = scanned
-        p = jax.tree.map(lambda w: w.astype(dtype), p)
+        p, adapters, past = scanned
+        p, adapters = at_hand("layers", p), at_hand("adapters", adapters)
+
+        def product(x, name):
+            y = jnp.einsum(PRODUCTS[name], x, p[name])
+            if name not in adapters:
+                return y
+            axes, into, out, result = _low_rank(name)
+            low = jnp.einsum(f"{axes},{into}->tr", x, adapters[name]["a"])
+            change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
+            return y + s.adapters.alpha / s.adapters.rank * change
+
         y = rms_norm(x, p["attention_norm"], s.norm_eps)
-        q = jnp.einsum("td,dhk->htk", y, p["q"])
-        k = jnp.einsum("td,dhk->htk", y, p["k"])
-        v = jnp.einsum("td,dhk->htk", y, p["v"])
-        q = rotate(rms_norm(q, p["q_norm"], s.norm_eps), waves)
-        k = rotate(rms_norm(k, p["k_norm"], s.norm_eps), waves)
+        q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
+        if s.qkv_bias:
+            q, k, v = (
+                x + p[f"{name}_bias"][:, None]
+                for name, x in (("q", q), ("k", k), ("v", v))
+            )
+        if s.qk_norm:
+            q = rms_norm(q, p["q_norm"], s.norm_eps)
+            k = rms_norm(k, p["k_norm"], s.norm_eps)
+        q, k = rotate(q, waves), rotate(k, waves)
         q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
         read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
         y = ATTENTION[s.attention](q, read, (k, v))
         y = y.reshape(s.heads, size, s.head_dim)
-        x = x + jnp.einsum("htk,hkd->td", y, p["o"])
+        x = x + product(y, "o")
         y = rms_norm(x, p["mlp_norm"], s.norm_eps)
-        y = jax.nn.silu(y @ p["gate"]) * (y @ p["up"])
-        return x + y @ p["down"], (k, v)
+        y = jax.nn.silu(product(y, "gate")) * product(y, "up")
+        return x + product(y, "down"), (k, v)
 
-    if s.remat != "none":
+    if s.remat != "none" or s.mesh is not None:
         layer = jax.checkpoint(layer, policy=REMAT[s.remat])
     past = tuple((c.k, c.v) for c in context)
-    x = params["embed"][tokens].astype(dtype)
-    x, (k, v) = jax.lax.scan(layer, x, (params["layers"], past), unroll=s.unroll)
+    x = _table(params, s, "embed")[tokens].astype(dtype)
+    adapters = params["adapters"] if s.adapters else {}
+    scanned = (params["layers"], adapters, past)
+    x, (k, v) = jax.lax.scan(layer, x, scanned, unroll=s.unroll)
     x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
     return x, Segment(k=k, v=v, length=jnp.int32(size))
 
 
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
     """[.., width] hidden states to [.., V] float32 logits."""
-    table = params["embed" if s.tied else "unembed"].astype(hidden.dtype)
+    table = _table(params, s, "embed" if s.tied else "unembed", hidden.dtype)
     return jnp.einsum(
         "...d,vd->...v", hidden, table, preferred_element_type=jnp.float32
     )
@@ -199,11 +328,25 @@ def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
-    table = params["embed" if s.tied else "unembed"]
+    table = _table(params, s, "embed" if s.tied else "unembed")
     rows = table[ids].astype(hidden.dtype)
     return jnp.einsum(
         "...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32
     )
+
+
+def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:
+    """A table of tokens; in its own dtype where rows of it are looked up, so that what
+    all tokens add to the gradient of a row is not rounded each time."""
+    table = params[name] if dtype is None else params[name].astype(dtype)
+    return _at_hand(table, s, declare(s)[name].axes)
+
+
+def _at_hand(param: jax.Array, s: Shape, axes: tuple) -> jax.Array:
+    """A parameter brought together where it is spread over devices with questions."""
+    if s.mesh is None:
+        return param
+    return jax.lax.with_sharding_constraint(param, meshes.at_hand(s.mesh, axes))
 
 
 def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
@@ -213,19 +356,27 @@ def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
     return wide.astype(x.dtype) * gain
 
 
-def rotary(position: jax.Array, dim: int, theta: float) -> jax.Array:
+def rotary(
+    position: jax.Array, dim: int, theta: float, stretch: Stretch | None = None
+) -> jax.Array:
     """Cosines and sines of rotary positions (RoFormer, arXiv:2104.09864).
 
     Args:
         position: [T] int.
         dim: D, of one head.
         theta: base of the wavelengths.
+        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
 
     Returns:
         [2, T, D / 2] float32.
     """
     half = dim // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if stretch is not None:
+        fits = stretch.window * frequency / (2 * jnp.pi)
+        kept = (fits - stretch.low) / (stretch.high - stretch.low)
+        kept = jnp.clip(kept, 0, 1)
+        frequency = frequency * (kept + (1 - kept) / stretch.factor)
     angle = position[:, None].astype(jnp.float32) * frequency
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 

@@ -8,6 +8,7 @@ split there, and the pieces between are tokenised once.
 
 import dataclasses
 
+import jinja2
 import numpy as np
 
 from c3jax.core.types import Questions, Role, Script
@@ -18,20 +19,34 @@ _QUESTION, _MESSAGE = "\ue000", 0xE001
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A role's context: before + question + after, then what `script` says."""
+    """A role's context: before + question + after, then what `script` says.
+
+    Attributes:
+        before: ids ahead of the question.
+        after: ids behind it.
+        script: how the messages it reads are spelled around.
+        tokenizer: all of it was spelled with.
+    """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     script: Script
+    tokenizer: object
 
 
-def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
+def prompt(
+    tokenizer, role: Role, roles: tuple[Role, ...], thinking: bool = False
+) -> Prompt:
     """Compiles the chat template of a tokenizer for one role.
+
+    The role's instruction is the system message; where a template has none, the user's
+    message begins with it.
 
     Args:
         tokenizer: a `transformers` tokenizer with a chat template.
         role: whose context.
         roles: the whole team, in topological order.
+        thinking: what a template with a switch for it is told.
 
     Raises:
         ValueError: the template drops or repeats the question or a message, or nothing
@@ -42,14 +57,7 @@ def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
     parts = [_QUESTION]
     for name, mark in zip(role.depends_on, marks[1:], strict=True):
         parts.append(f"{name} :\n{mark}")
-    text = tokenizer.apply_chat_template(
-        [
-            {"role": "system", "content": role.instruction},
-            {"role": "user", "content": "\n\n".join(parts)},
-        ],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    text = _rendered(tokenizer, role.instruction, "\n\n".join(parts), thinking)
     pieces = []
     for mark in marks:
         if text.count(mark) != 1:
@@ -74,16 +82,58 @@ def prompt(tokenizer, role: Role, roles: tuple[Role, ...]) -> Prompt:
             glue=tuple(pieces[2:]),
             opener=last[-1],
         ),
+        tokenizer=tokenizer,
     )
 
 
+def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
+    """The template's text up to where the answer begins."""
+
+    def render(*messages):
+        return tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=thinking,
+        )
+
+    try:
+        text = render(("system", instruction), ("user", user))
+    except jinja2.TemplateError:  # "no system role", says the template
+        text = ""
+    if instruction.strip() not in text or not text:
+        text = render(("user", f"{instruction}\n\n{user}"))
+    return text
+
+
+def fits(prompts: tuple[Prompt, ...], text: list[str], size: int) -> list[bool]:
+    """Whether each question has no more than `size` ids with any role's instruction."""
+    longest = [
+        max(
+            len(p.before) + len(body) + len(p.after)
+            for p, body in zip(prompts, each, strict=True)
+        )
+        for each in zip(*_spelled(prompts, text), strict=True)
+    ]
+    return [length <= size for length in longest]
+
+
+def _spelled(prompts: tuple[Prompt, ...], text: list[str]) -> list[list[list[int]]]:
+    """Per role the ids of each text; roles with one tokenizer share the work."""
+    tokenizers = {id(p.tokenizer): p.tokenizer for p in prompts}
+    ids = {
+        key: tokenizer(text, add_special_tokens=False)["input_ids"]
+        for key, tokenizer in tokenizers.items()
+    }
+    return [ids[id(p.tokenizer)] for p in prompts]
+
+
 def encode(
-    tokenizer, prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
+    prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
 ) -> Questions:
     """Questions as the heads of every role, NumPy arrays.
 
     Args:
-        tokenizer: the one the prompts were compiled with.
         prompts: one a role.
         uid: addresses of the B questions.
         text: their B texts.
@@ -92,16 +142,16 @@ def encode(
     Raises:
         ValueError: a word the tokenizer does not know, or a head longer than `size`.
     """
-    bodies = tokenizer(text, add_special_tokens=False)["input_ids"]
-    unknown = tokenizer.unk_token_id
-    for body, question in zip(bodies, text, strict=True):
-        if unknown is not None and unknown in body:
-            raise ValueError(f"the tokenizer does not know a word of {question!r}.")
     heads, lengths = [], []
-    for p in prompts:
+    for p, bodies in zip(prompts, _spelled(prompts, text), strict=True):
+        unknown = p.tokenizer.unk_token_id
         head = np.zeros((len(text), size), np.int32)
         length = np.zeros(len(text), np.int32)
         for row, body in enumerate(bodies):
+            if unknown is not None and unknown in body:
+                raise ValueError(
+                    f"the tokenizer does not know a word of {text[row]!r}."
+                )
             ids = [*p.before, *body, *p.after]
             if len(ids) > size:
                 raise ValueError(

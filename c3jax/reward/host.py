@@ -22,6 +22,10 @@ def main(module: str, memory_bytes: int, parent: int) -> None:
         parent: process id of whoever started this.
     """
     _die_with(parent)
+    # SLURM tells every process of a step to stop, and a run that is told so saves, with
+    # its answers scored.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Answers get a descriptor of their own; what a library prints goes nowhere.

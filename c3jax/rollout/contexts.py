@@ -23,12 +23,26 @@ from c3jax.rollout import sample
 BATCH = -1
 
 
+class Part(NamedTuple):
+    """The policy that plays a role.
+
+    Attributes:
+        shape: its sizes.
+        name: its key among the parameters; roles of one name share one policy.
+    """
+
+    shape: decoder.Shape
+    name: str = "shared"
+
+
 @dataclasses.dataclass(frozen=True)
 class Team:
     """All that is static about a rollout; hashable, for jit.
 
+    Parameters come as {name of a policy: its parameters}.
+
     Attributes:
-        shape: sizes of the policy, which all roles share.
+        cast: per role, who plays it.
         protocol: roles and branching.
         scripts: per role, how its context is spelled.
         sampling: how tokens are drawn.
@@ -37,7 +51,7 @@ class Team:
         mesh: the devices, if there are several.
     """
 
-    shape: decoder.Shape
+    cast: tuple[Part, ...]
     protocol: Protocol
     scripts: tuple[Script, ...]
     sampling: sample.Sampling
@@ -47,6 +61,23 @@ class Team:
 
     def replace(self, **changes) -> "Team":
         return dataclasses.replace(self, **changes)
+
+    def reshaped(self, **changes) -> "Team":
+        """The same team with some fields of every policy's shape changed."""
+        cast = tuple(
+            part._replace(shape=part.shape.replace(**changes)) for part in self.cast
+        )
+        return self.replace(cast=cast)
+
+    def policy(self, params: dict, level: int) -> tuple[dict, decoder.Shape]:
+        """The parameters and sizes of the policy that plays a role."""
+        part = self.cast[level]
+        return params[part.name], part.shape
+
+    @property
+    def shapes(self) -> dict[str, decoder.Shape]:
+        """The sizes of every policy, by name."""
+        return {part.name: part.shape for part in self.cast}
 
 
 class Lane(NamedTuple):
@@ -152,7 +183,7 @@ def read(
     tokens' histories, that is along its own axes and those of what stands before it.
 
     Args:
-        params: the policy.
+        params: the policies; a role reads with its own.
         team: static description.
         level: index of the role.
         questions: heads of B questions.
@@ -167,7 +198,7 @@ def read(
         pieces.append((ids.reshape(*size, -1), length.reshape(size), axes))
 
     def read(ids, length, past):
-        segment = decoder.forward(params, team.shape, ids, past)[1]
+        segment = decoder.forward(*team.policy(params, level), ids, past)[1]
         return segment.replace(length=length)
 
     done = Context((), ())

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from c3jax.core import keys
+from c3jax.core import hosts, keys
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Segment, Turn
 from c3jax.rollout import contexts, tree, writing
@@ -100,7 +100,7 @@ def grow(
     """Samples the whole tree of B questions, `team.at_once` messages at a time.
 
     Args:
-        params: the behaviour policy.
+        params: the behaviour policies.
         team: static description; with `at_once` 0 the tree is that of `tree.grow`.
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
@@ -112,11 +112,11 @@ def grow(
         turns = tree.grow(params, team, questions, key)
         return turns, _load_at_once(turns)
     turns, load = (), Load()
-    for level, role in enumerate(team.protocol.roles):
+    for level in range(len(team.protocol.roles)):
         batch, siblings = questions.uid.shape[0], team.protocol.branching[level]
         flat = (batch, team.protocol.contexts(level), siblings)
         if level in team.silenced:
-            turns += (writing.blank(team, flat, role.max_tokens),)
+            turns += (writing.blank(team, level, flat),)
             continue
         turn, spent = _write(params, team, level, questions, turns, key)
         turns += (tree.fold(turn, 2, flat),)
@@ -127,7 +127,7 @@ def grow(
 def _load_at_once(turns: tuple[Turn, ...]) -> Load:
     """The load of `tree.grow`: every row is computed until the last one ends."""
     load = Load()
-    for length in jax.device_get([turn.length for turn in turns]):
+    for length in hosts.fetch([turn.length for turn in turns]):
         steps = int(length.max(initial=0))
         batch, number, _ = length.shape
         load += Load(
@@ -142,11 +142,11 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
     count = questions.uid.shape[0] * each
     node = keys.nodes(key, questions.uid, level, each * siblings)
     node = node.reshape(count, siblings)
-    written = writing.blank(team, node.shape, team.protocol.roles[level].max_tokens)
+    written = writing.blank(team, level, node.shape)
     few = siblings // 4
-    wide = _Room(team, team.at_once, siblings, few)
+    wide = _Room(team, level, team.at_once, siblings, few)
     # Half as many rows: the last siblings of a context are a small part of the work.
-    narrow = _Room(team, team.at_once // 2, few, 0)
+    narrow = _Room(team, level, team.at_once // 2, few, 0)
     arriving = _arrivals(params, team, level, questions, turns, node)
     waiting, moving = count, collections.deque()
     while waiting or moving or wide.taken or narrow.taken:
@@ -162,7 +162,7 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
         ):
             written = _keep(written, room.desks, at, seat.context, seat.siblings)
             if alive.any():
-                moving.append(_move(room.desks, at, seat, alive, few))
+                moving.append(_move(team, room.desks, at, seat, alive, few))
     load = wide.load + narrow.load
     return written, dataclasses.replace(load, tokens=int(written.length.sum()))
 
@@ -202,25 +202,22 @@ def _begin(team, level, segments, n, node) -> Desk:
             x = jax.lax.dynamic_index_in_dim(x, place[name], axis, keepdims=False)
         return x
 
-    role = team.protocol.roles[level]
     return Desk(
         segments=tuple(
             Segment(pick(s.k, span, 1), pick(s.v, span, 1), pick(s.length, span, 0))
             for s, span in zip(segments, contexts.spans(team, level), strict=True)
         ),
         node=node,
-        writing=writing.begin(
-            team, team.scripts[level].opener, node.shape, role.max_tokens
-        ),
+        writing=writing.begin(team, level, node.shape),
     )
 
 
-def _move(desks: Desk, at: int, seat: Seat, alive: np.ndarray, rows: int):
+def _move(team: Team, desks: Desk, at: int, seat: Seat, alive: np.ndarray, rows: int):
     """The seat and the desk, of `rows` rows, of those who go on."""
     place = np.flatnonzero(alive)
     empty = rows - len(place)
     siblings = np.pad(seat.siblings[place], (0, empty), constant_values=len(alive))
-    desk = _leave(desks, at, np.pad(place, (0, empty)), len(place))
+    desk = _leave(team, desks, at, np.pad(place, (0, empty)), len(place))
     return Seat(seat.context, siblings), desk
 
 
@@ -233,11 +230,12 @@ class _Room:
         load: what was spent here.
     """
 
-    def __init__(self, team: Team, messages: int, rows: int, few: int):
+    def __init__(self, team: Team, level: int, messages: int, rows: int, few: int):
         parts = meshes.batch_size(team.mesh) if team.mesh else 1
         # Every device has the same number of desks.
         width = parts * max(1, messages // (parts * max(rows, 1)))
-        self._team, self._shape, self._few = team, (width, rows), few
+        self._team, self._level = team, level
+        self._shape, self._few = (width, rows), few
         self._seats: list[Seat | None] = [None] * width
         self.desks: Desk | None = None
         self.load = Load()
@@ -267,9 +265,10 @@ class _Room:
         taken = np.array([seat is not None for seat in self._seats])
         wanted = 1 if stop else taken.sum()
         self.desks, steps, alive = _advance(
-            params, self._team, self.desks, taken, self._few, wanted
+            params, self._team, self._level, self.desks, taken, self._few, wanted
         )
-        steps, alive = jax.device_get((steps, alive))
+        # All processes read the same, and so seat the same.
+        steps, alive = hosts.fetch((steps, alive))
         width, rows = self._shape
         self.load += Load(int(steps), 0, int(steps) * width * rows, int(steps) * width)
         free = np.flatnonzero(taken & (alive.sum(-1) <= self._few))
@@ -299,7 +298,9 @@ def _spread(team: Team, desks: Desk) -> Desk:
         return desks
 
     def place(axis, x):
-        return jax.lax.with_sharding_constraint(x, meshes.batch(team.mesh, axis))
+        # Only keys and values have layers in front of the desks.
+        where = meshes.memory(team.mesh, x.ndim) if axis else meshes.batch(team.mesh)
+        return jax.lax.with_sharding_constraint(x, where)
 
     return jax.tree.map(place, _axes(desks), desks)
 
@@ -324,11 +325,13 @@ def _sit(team: Team, desks: Desk, desk: Desk, at: jax.Array) -> Desk:
     return _spread(team, jax.tree.map(put, _axes(desk), desks, desk))
 
 
-@jax.jit
-def _leave(desks: Desk, at: jax.Array, rows: jax.Array, count: jax.Array) -> Desk:
+@functools.partial(jax.jit, static_argnums=0)
+def _leave(team: Team, desks: Desk, at, rows: jax.Array, count: jax.Array) -> Desk:
     """One desk with some of its rows; of these the first `count` go on."""
 
     def pick(axis, x):
+        if team.mesh is not None and axis:
+            return meshes.remembered(team.mesh, x, at)
         return jax.lax.dynamic_index_in_dim(x, at, axis, keepdims=False)
 
     desk = jax.tree.map(pick, _axes(desks), desks)
@@ -355,8 +358,8 @@ def _keep(written: Turn, desks: Desk, at, context, siblings) -> Turn:
     return jax.tree.map(put, written, desks.writing.turn)
 
 
-@functools.partial(jax.jit, static_argnums=1, donate_argnums=2)
-def _advance(params, team, desks: Desk, taken, few, wanted):
+@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=3)
+def _advance(params, team, level, desks: Desk, taken, few, wanted):
     """Writes until `wanted` of the desks taken have no more than `few` rows alive.
 
     Returns:
@@ -370,7 +373,8 @@ def _advance(params, team, desks: Desk, taken, few, wanted):
     def step(carry):
         steps, now = carry
         axes = (BATCH, 0)
-        return steps + 1, writing.write(params, team, context, desks.node, axes, now)
+        now = writing.write(params, team, level, context, desks.node, axes, now)
+        return steps + 1, now
 
     steps, now = jax.lax.while_loop(
         lambda carry: free(carry[1]).sum() < wanted,

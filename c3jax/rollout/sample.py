@@ -23,6 +23,7 @@ class Sampling:
         top_k: keep this many tokens; 0 keeps all.
         top_p: of those, keep the likeliest until their mass reaches top_p.
         min_tokens: an end token cannot be drawn before this many others.
+        vocab: ids from here on are never drawn; 0 for no such limit.
     """
 
     end: tuple[int, ...]
@@ -30,6 +31,7 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     min_tokens: int = 1
+    vocab: int = 0
 
     def greedy(self) -> "Sampling":
         """The same message limits, without randomness."""
@@ -59,6 +61,7 @@ def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
         t: scalar int, tokens written before this one.
         s: static.
     """
+    logits = logits[: s.vocab or None]
     if s.temperature == 0:
         token, margin = _best(shape_logits(logits, jnp.arange(logits.shape[0]), t, s))
         # A point mass: the token had probability one.

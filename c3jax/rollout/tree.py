@@ -20,7 +20,7 @@ def grow(
     """Samples the whole tree of B questions without returning to the host.
 
     Args:
-        params: the behaviour policy.
+        params: the behaviour policies.
         team: static description.
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
@@ -29,22 +29,21 @@ def grow(
         One `Turn` a role, in topological order.
     """
     turns: tuple[Turn, ...] = ()
-    for level, role in enumerate(team.protocol.roles):
+    for level in range(len(team.protocol.roles)):
         axes = (BATCH, *team.protocol.spans[level], level)
         sizes = contexts.sizes(team, axes, questions.uid.shape[0])
         flat = (sizes[0], team.protocol.contexts(level), sizes[-1])
         if level in team.silenced:
-            turns += (writing.blank(team, flat, role.max_tokens),)
+            turns += (writing.blank(team, level, flat),)
             continue
         node = keys.nodes(key, questions.uid, level, flat[1] * flat[2])
         turn = writing.generate(
             params,
             team,
-            team.scripts[level].opener,
+            level,
             contexts.read(params, team, level, questions, turns),
             node.reshape(sizes),
             axes,
-            role.max_tokens,
         )
         turns += (fold(turn, len(sizes), flat),)
     return turns
@@ -56,9 +55,8 @@ def replay(
     """Samples one node again from its rebuilt context, alone.
 
     Args:
-        params: the policy the tree was grown with.
-        team: static description; only the role's opener and limit and the sampling
-            are used.
+        params: the policies the tree was grown with.
+        team: static description.
         level: index of the role.
         ids: [P] int32, the node's whole context without its opener, padded.
         length: valid ids.
@@ -67,16 +65,9 @@ def replay(
     Returns:
         A `Turn` with arrays [T] and scalars.
     """
-    segment = decoder.forward(params, team.shape, ids)[1].replace(length=length)
-    return writing.generate(
-        params,
-        team,
-        team.scripts[level].opener,
-        Context((segment,), ((),)),
-        key,
-        (),
-        team.protocol.roles[level].max_tokens,
-    )
+    segment = decoder.forward(*team.policy(params, level), ids)[1]
+    context = Context((segment.replace(length=length),), ((),))
+    return writing.generate(params, team, level, context, key, ())
 
 
 def logp(
@@ -95,17 +86,19 @@ def logp(
         [B, N, K, T] float32 nats under the sampled distribution, 0 beyond a message.
     """
     turn, opener = turns[level], team.scripts[level].opener
+    policy, shape = team.policy(params, level)
     axes = (BATCH, *team.protocol.spans[level], level)
     sizes = contexts.sizes(team, axes, turn.tokens.shape[0])
 
     def score(token, support, hidden, t):
         if support is None:
-            scores = decoder.logits(params, team.shape, hidden)
-            ids = jnp.arange(team.shape.vocab)
+            scores = decoder.logits(policy, shape, hidden)
+            scores = scores[: team.sampling.vocab or None]
+            ids = jnp.arange(scores.shape[0])
             scores, place = sample.shape_logits(scores, ids, t, team.sampling), token
         else:
             ids = jnp.maximum(support, 0)
-            scores = decoder.logits_at(params, team.shape, hidden, ids)
+            scores = decoder.logits_at(policy, shape, hidden, ids)
             scores = jnp.where(
                 support < 0, -jnp.inf, scores / team.sampling.temperature
             )
@@ -114,11 +107,11 @@ def logp(
 
     def one(tokens, support, segments):
         inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens[:-1]])
-        hidden, _ = decoder.forward(params, team.shape, inputs, segments)
+        hidden, _ = decoder.forward(policy, shape, inputs, segments)
         return _in_chunks(
             score,
             (tokens, support, hidden, jnp.arange(tokens.shape[0])),
-            team.shape.logits_chunk,
+            shape.logits_chunk,
         )
 
     unfold = lambda x: x.reshape(*sizes, *x.shape[3:])  # noqa: E731

@@ -35,32 +35,31 @@ class Writing:
         return ~self.turn.ended & (t < self.turn.tokens.shape[-1])
 
 
-def begin(
-    team: Team, opener: int, size: tuple[int, ...], limit: int, clocks: int = 0
-) -> Writing:
+def begin(team: Team, level: int, size: tuple[int, ...], clocks: int = 0) -> Writing:
     """Messages of no tokens yet.
 
     Args:
         team: static description.
-        opener: the last id of the context, the first input.
+        level: index of the role.
         size: of the tree axes.
-        limit: T.
         clocks: 0 if all messages write their token t together, 1 if the first axis
             has a clock of its own each.
     """
-    shape = team.shape
+    shape, limit = team.cast[level].shape, team.protocol.roles[level].max_tokens
     cache = (shape.layers, *size, shape.kv_heads, limit, shape.head_dim)
     return Writing(
         t=jnp.zeros(size[:clocks], jnp.int32),
-        token=jnp.full(size, opener, jnp.int32),
-        turn=blank(team, size, limit),
+        token=jnp.full(size, team.scripts[level].opener, jnp.int32),
+        turn=blank(team, level, size),
         cache=(jnp.zeros(cache, shape.dtype), jnp.zeros(cache, shape.dtype)),
     )
 
 
-def blank(team: Team, size: tuple[int, ...], limit: int) -> Turn:
+def blank(team: Team, level: int, size: tuple[int, ...]) -> Turn:
     """Messages of no tokens, to be written or to be left empty."""
-    kept = min(team.sampling.top_k, team.shape.vocab)
+    limit = team.protocol.roles[level].max_tokens
+    vocab = team.sampling.vocab or team.cast[level].shape.vocab
+    kept = min(team.sampling.top_k, vocab)
     return Turn(
         tokens=jnp.zeros((*size, limit), jnp.int32),
         length=jnp.zeros(size, jnp.int32),
@@ -74,6 +73,7 @@ def blank(team: Team, size: tuple[int, ...], limit: int) -> Turn:
 def write(
     params: dict,
     team: Team,
+    level: int,
     context: Context,
     node: jax.Array,
     axes: tuple[int, ...],
@@ -82,21 +82,21 @@ def write(
     """One more token of every message that is alive.
 
     Args:
-        params: the policy.
+        params: the policies.
         team: static description.
+        level: index of the role.
         context: what the messages follow; it is read, never copied per sibling.
         node: [*axes] keys.
         axes: the tree axes of the messages.
         now: messages in the making.
     """
     clocked, depth = now.t.ndim == 1, len(axes)
+    policy, shape = team.policy(params, level)
 
     def read(t, token, past, segments):
         suffix = Segment(*past, length=t)
-        hidden, new = decoder.forward(
-            params, team.shape, token[None], (*segments, suffix)
-        )
-        return decoder.logits(params, team.shape, hidden[0]), (new.k, new.v)
+        hidden, new = decoder.forward(policy, shape, token[None], (*segments, suffix))
+        return decoder.logits(policy, shape, hidden[0]), (new.k, new.v)
 
     clock = Lane(axes[:1] if clocked else ())
     lanes = (clock, Lane(axes), Lane(axes, 1), context.lanes)
@@ -170,11 +170,10 @@ def _draw(team: Team, axes: tuple[int, ...], logits, key, t) -> sample.Draw:
 def generate(
     params: dict,
     team: Team,
-    opener: int,
+    level: int,
     context: Context,
     node: jax.Array,
     axes: tuple[int, ...],
-    limit: int,
 ) -> Turn:
     """Samples one message at every node, all at once.
 
@@ -182,20 +181,19 @@ def generate(
     the cache of the messages, updated in place.
 
     Args:
-        params: the policy.
+        params: the policies.
         team: static description.
-        opener: the last id of the context, the first input.
+        level: index of the role.
         context: what the messages follow.
         node: [*axes] keys.
         axes: the tree axes of the result; () for a single node.
-        limit: T.
 
     Returns:
         The messages, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
     """
     done = jax.lax.while_loop(
         lambda now: now.alive.any(),
-        lambda now: write(params, team, context, node, axes, now),
-        begin(team, opener, node.shape, limit),
+        lambda now: write(params, team, level, context, node, axes, now),
+        begin(team, level, node.shape),
     )
     return done.turn

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import orbax.checkpoint as ocp
 
-from c3jax.core import files
+from c3jax.core import files, hosts
 
 
 class Store:
@@ -20,6 +20,9 @@ class Store:
     A step is written by Orbax in the background under another name, sealed with the
     checksum of every file (`sha256sum --check SHA256SUMS` reads it, too), and renamed.
     So a step that is there is whole, and one that was damaged later is noticed.
+
+    Of several processes each writes and reads what is on its devices, and the first one
+    does the rest; all of them must see the directory.
     """
 
     def __init__(
@@ -43,9 +46,12 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         try:
-            self.wait()
+            if kind is None:
+                self.wait()
+            elif self._pending is not None:  # The others may be anywhere.
+                self._pending.result()
         finally:
             self._worker.shutdown()
             self._checkpointer.close()
@@ -55,8 +61,7 @@ class Store:
 
     def steps(self) -> list[int]:
         """Steps that are there, ascending."""
-        found = self._directory.glob("[0-9]*")
-        return sorted(int(path.name) for path in found if path.name.isdigit())
+        return hosts.by_first(self._there)
 
     def save(self, step: int, state, record: dict) -> None:
         """Begins to write a step; returns once arrays and record may change.
@@ -70,9 +75,7 @@ class Store:
             OSError: this step or the one before could not be written.
         """
         self.wait()
-        for end in ("unfinished", "deleted"):  # Left by a kill.
-            for path in self._directory.glob(f"*.{end}"):
-                shutil.rmtree(path)
+        hosts.by_first(self._tidy)
         unfinished = self._directory / f"{step}.unfinished"
         with _plainly(unfinished):
             self._checkpointer.save((unfinished / "state").absolute(), state)
@@ -87,6 +90,7 @@ class Store:
         """
         pending, self._pending = self._pending, None
         if pending is not None:
+            hosts.by_first(pending.result)
             pending.result()
 
     def restore(self, target, step: int | None = None):
@@ -103,7 +107,23 @@ class Store:
         Raises:
             ValueError: there is no such step, or it was damaged; says what to do.
         """
-        steps = self.steps()
+        step, record = hosts.by_first(self._read, step)
+        path = self.path(step).absolute()
+        return self._checkpointer.restore(path / "state", target), record
+
+    def _there(self) -> list[int]:
+        found = self._directory.glob("[0-9]*")
+        return sorted(int(path.name) for path in found if path.name.isdigit())
+
+    def _tidy(self) -> None:
+        """Deletes what was left by a kill."""
+        for end in ("unfinished", "deleted"):
+            for path in self._directory.glob(f"*.{end}"):
+                shutil.rmtree(path)
+
+    def _read(self, step: int | None) -> tuple[int, dict]:
+        """A step that is whole, and its record."""
+        steps = self._there()
         if not steps:
             raise ValueError(
                 f"{self._directory} holds no checkpoint; train there first."
@@ -113,17 +133,18 @@ class Store:
             raise ValueError(f"{self._directory} has steps {steps}, not {step}.")
         if damaged := files.broken(self.path(step)):
             raise ValueError(self._advice(step, damaged))
-        path = self.path(step).absolute()
-        state = self._checkpointer.restore(path / "state", target)
-        return state, json.loads((path / "record.json").read_text())
+        return step, json.loads((self.path(step) / "record.json").read_text())
 
     def _finish(self, step: int, unfinished: pathlib.Path, record: str) -> None:
         with _plainly(unfinished):
+            # In the first process: until all have written.
             self._checkpointer.wait_until_finished()
+            if not hosts.is_first():
+                return
             files.write(unfinished / "record.json", record)
             files.seal(unfinished)
             unfinished.rename(self.path(step))
-        for old in self.steps()[: -self._recent]:
+        for old in self._there()[: -self._recent]:
             if not self._keep(old):
                 files.remove(self.path(old))
 
@@ -133,7 +154,7 @@ class Store:
             "was written. "
         )
         doomed = [step]
-        for older in [s for s in self.steps() if s < step][::-1]:
+        for older in [s for s in self._there() if s < step][::-1]:
             if not files.broken(self.path(older)):
                 names = " and ".join(str(self.path(s)) for s in doomed)
                 return what + (

@@ -1,13 +1,14 @@
 """How good a team is on questions it never trained on."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from c3jax.core import keys, stats
+from c3jax.core import hosts, keys, stats
 from c3jax.rollout import contexts, desks
 from c3jax.train import scoring
 from c3jax.train.ledger import Spent
@@ -34,27 +35,36 @@ def submit(
     items: list,
     turns,
     scorer: scoring.Scorer,
+    count: int | None = None,
 ) -> Callable[[], Graded]:
     """Hands over every answer of a batch of trees to be scored.
+
+    Each process scores those of its share of the questions, and learns of all.
 
     Args:
         setup: of the run.
         team: that grew the trees.
         questions: heads of B questions, on the devices or not.
-        items: the same questions.
+        items: this process's share of the same questions.
         turns: one a role.
         scorer: of the run.
+        count: how many questions are asked for, where others fill up the batch; None
+            for all.
 
     Returns:
         What to call for the rewards; it waits for them.
     """
-    turns, questions = jax.device_get((turns, questions))
-    texts = setup.texts(turns[-1])
-    each = len(texts) // len(items)
+    share = setup.share(size := questions.uid.shape[0])
+    # What is scored or counted; the rest stays on the devices.
+    turns = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
+    turns, questions = hosts.fetch((turns, questions.replace(heads=())))
+    answers = jax.tree.map(lambda x: x[share[: len(items)]], turns[-1])
+    turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
+    texts, each = setup.texts(answers, -1), math.prod(team.protocol.branching)
     grades = scorer.submit(texts, [item for item in items for _ in range(each)])
     said = [turn for level, turn in enumerate(turns) if level not in team.silenced]
     spent = Spent(
-        evaluator_calls=len(texts),
+        evaluator_calls=(count or size) * each,
         messages=sum(turn.length.size for turn in said),
         truncated=sum(int((~turn.ended).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
@@ -62,14 +72,17 @@ def submit(
     )
 
     def graded():
-        found = grades()
-        reward = np.array([grade.reward for grade in found], np.float32)
+        mine = np.zeros((len(share) * each, 3), np.float32)
+        for row, grade in enumerate(grades()):
+            mine[row] = grade.reward, grade.malformed, grade.timed_out
+        found = setup.gather(mine.reshape(len(share), each, 3), size)[:count]
+        reward, malformed, timed_out = np.ascontiguousarray(found.transpose(2, 0, 1))
         return Graded(
-            reward=reward.reshape(len(items), *team.protocol.branching),
+            reward=reward.reshape(-1, *team.protocol.branching),
             spent=dataclasses.replace(
                 spent,
-                malformed=sum(grade.malformed for grade in found),
-                timed_out=sum(grade.timed_out for grade in found),
+                malformed=int(malformed.sum()),
+                timed_out=int(timed_out.sum()),
             ),
         )
 
@@ -159,14 +172,12 @@ def _graded(params, setup, team, scorer):
     """The test questions as trees that are being scored, a batch at a time."""
     c = setup.config.evaluate
     test, key = setup.task.split("test"), keys.stream(setup.config.seed, "evaluate")
+    share = setup.share(c.batch_size)
     for begin in range(0, c.questions, c.batch_size):
-        items = [test[i] for i in range(begin, min(begin + c.batch_size, c.questions))]
+        count = min(c.batch_size, c.questions - begin)
         # The last batch is filled up, so that one shape is compiled, and cut again.
-        filled = items + [items[-1]] * (c.batch_size - len(items))
+        filled = [test[begin + min(int(row), count - 1)] for row in share]
         questions = setup.questions(filled)
         turns, _ = desks.grow(params, team, questions, key)
-        questions, turns = jax.tree.map(
-            lambda leaf: leaf[: len(items)],  # noqa: B023
-            jax.device_get((questions, turns)),
-        )
-        yield submit(setup, team, questions, items, turns, scorer)
+        items = filled[: (share < count).sum()]
+        yield submit(setup, team, questions, items, turns, scorer, count)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3jax.core import keys, metrics
+from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.rollout import desks, tree
 from c3jax.train import evaluate, scoring, update
@@ -96,9 +96,13 @@ class Grown:
         """How well the writing kept the devices busy."""
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
 
-    def trained(self) -> int:
+    def trained(self, objective: update.Objective) -> int:
         """Tokens that an update takes its loss over."""
-        return self.graded.spent.generated_tokens * self._setup.config.train.epochs
+        levels = objective.levels(self._setup.team)
+        lengths = [
+            group.turns[level].length for group in self.groups for level in levels
+        ]
+        return objective.epochs * sum(int(n.sum()) for n in hosts.fetch(lengths))
 
     @functools.cached_property
     def _all(self):
@@ -114,6 +118,14 @@ class Grown:
     def _credit(self, reward):
         evidence = Evidence(reward, self._setup.team.protocol.spans)
         return self._setup.estimator.fn(evidence, self._memory)
+
+
+def share(setup: Setup) -> np.ndarray:
+    """Which of a step's questions this process grows and scores, group after group."""
+    c = setup.config.train
+    each = c.batch_size // c.groups
+    firsts = range(0, c.batch_size, each)
+    return np.concatenate([first + setup.share(each) for first in firsts])
 
 
 def grow(
@@ -132,7 +144,7 @@ def grow(
         setup: of the run; `train.groups` says into how many groups items are cut.
         state: with the policy that samples.
         step: what its randomness is named after.
-        items: the questions.
+        items: the questions, those of `share`.
         scorer: of the run.
         watch: counts the seconds of "rollout".
     """
@@ -150,26 +162,32 @@ def grow(
 
 
 def credited(
-    setup: Setup, grown: Grown, reference: dict | None, watch: metrics.Stopwatch
+    setup: Setup,
+    grown: Grown,
+    params: dict,
+    reference: dict | None,
+    watch: metrics.Stopwatch,
 ) -> Iterator[update.Scored]:
     """Group after group as the update reads it; waits for rewards as "score".
 
     Args:
         setup: of the run.
         grown: the trees.
-        reference: parameters of the starting policy; None without KL.
+        params: the policies.
+        reference: what is `learned` of them as it was at the start; None without KL.
         watch: counts the seconds.
     """
     advantages = grown.advantages()
     for group in grown.groups:
         with watch("score"):
             advantage = next(advantages)
+            mine = setup.share(group.questions.uid.shape[0])
         ref_logp = None
         if reference is not None:
-            ref_logp = all_logp(reference, setup.team, group.questions, group.turns)
-        yield update.Scored(
-            group.questions, group.turns, setup.place(advantage), ref_logp
-        )
+            start = update.relearned(params, reference)
+            ref_logp = all_logp(start, setup.team, group.questions, group.turns)
+        placed = setup.place(tuple(np.asarray(each)[mine] for each in advantage))
+        yield update.Scored(group.questions, group.turns, placed, ref_logp)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 
-from c3jax.core import files, metrics
+from c3jax.core import files, hosts, metrics
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.train import (
@@ -92,15 +92,17 @@ def run(
         state, record, reference = begun
         update_step = compiled_update(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
-        batches = pipeline.Batches(source, c.train.batch_size)
-        log, watch = metrics.Log(workdir, record.log), metrics.Stopwatch()
+        batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
+        log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
             grown = growth.grow(setup, state, step, items, scorer, watch)
 
             if _is_due(setup, step) and record.evaluated < step:
-                trees.save(workdir, setup, step, items, grown)
+                shown = min(c.evaluate.trees, c.train.batch_size)
+                first = [source[record.next_index + row] for row in range(shown)]
+                trees.save(workdir, setup, step, first, grown)
                 with watch("evaluate"):
                     found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
@@ -121,14 +123,16 @@ def run(
                 break
 
             with watch("update"):
-                scored = growth.credited(setup, grown, reference, watch)
-                state, stats = update_step(state, grown.groups, scored)
+                objective = setup.objective_at(step)
+                scored = growth.credited(setup, grown, state.params, reference, watch)
+                state, stats = update_step(objective, state, grown.groups, scored)
                 stats = {name: float(value) for name, value in stats.items()}
                 memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
                 state = state.replace(memory=memory)
-            spent = grown.graded.spent + Spent(trained_tokens=grown.trained())
+            trained = grown.trained(objective)
+            spent = grown.graded.spent + Spent(trained_tokens=trained)
             record = record.replace(
-                step=step + 1, next_index=record.next_index + len(items)
+                step=step + 1, next_index=record.next_index + c.train.batch_size
             ).spend("train", spent, seconds := watch.take())
             reward = float(grown.graded.reward.mean())
             log.write(
@@ -149,10 +153,14 @@ def run(
             )
         log.close()
     if done:
-        page = summary.summarise(c, metrics.read(workdir), record.ledger)
-        files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
+        hosts.by_first(_summarise, workdir, c, record.ledger)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _summarise(workdir: pathlib.Path, config, ledger: Ledger) -> None:
+    page = summary.summarise(config, metrics.read(workdir), ledger)
+    files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
 
 
 def _is_due(setup: Setup, step: int) -> bool:
@@ -181,37 +189,45 @@ def _begin(setup, store, workdir, cache, stop):
         if warmed is None:
             return None
         ledger = Ledger().add("warm_start", warmed.spent, warmed.seconds_by_phase())
-        log = metrics.Log(workdir, {})
-        log.write(step=0, **warmed.fields(), **ledger.figures())
+        log = metrics.log(workdir, {})
+        dropped = {f"data/overlong_{k}": n for k, n in setup.task.dropped.items()}
+        log.write(step=0, **dropped, **warmed.fields(), **ledger.figures())
         record = Record(seed=seed, ledger=ledger, log=log.sizes())
         log.close()
         state = initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
-    if directory.exists():
-        files.remove(directory)
+    hosts.by_first(files.remove, directory)
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
     reference = None
     if setup.config.train.kl:
-        reference = store.restore(abstract, 0)[0].params
+        start = store.restore(abstract, 0)[0].params
+        reference = update.learned(start, setup.objective.learners)
     return state, record, reference
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(state, groups, scored groups) -> (state, statistics).
+    """(objective, state, groups, scored groups) -> (state, statistics).
 
-    One program where everything is at hand at once, `update.update`; otherwise
-    `pieces`, which begins with groups that are scored while others are not.
+    One program an objective where everything is at hand at once, `update.update`;
+    otherwise `pieces`, which begins with groups that are scored while others are not.
     """
-    static = dict(team=setup.team, objective=setup.objective, optimise=optimiser(setup))
     state = abstract_state(setup)
-    if setup.config.train.buckets or setup.config.train.groups > 1:
-        return pieces.compiled(**static, sizes=piece_sizes(setup), state=state)
-    step = update.compiled(functools.partial(update.update, **static), state)
-    return lambda state, groups, scored: step(state, *scored)
+    in_pieces = setup.config.train.buckets or setup.config.train.groups > 1
+    sizes = piece_sizes(setup) if in_pieces else None
+
+    @functools.cache
+    def program(objective):
+        static = dict(team=setup.team, objective=objective, optimise=optimiser(setup))
+        if in_pieces:
+            return pieces.compiled(**static, sizes=sizes, state=state)
+        step = update.compiled(functools.partial(update.update, **static), state)
+        return lambda state, groups, scored: step(state, *scored)
+
+    return lambda objective, *args: program(objective)(*args)
 
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
@@ -232,9 +248,7 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
     memory = setup.estimator.memory(setup.team.protocol.spans)
-    state = update.initial_state(optimiser(setup), memory, params)
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(setup))
-    return jax.device_put(state, places)
+    return update.placed_state(optimiser(setup), memory, params, abstract_state(setup))
 
 
 def abstract_state(setup: Setup) -> update.TrainState:
@@ -244,15 +258,17 @@ def abstract_state(setup: Setup) -> update.TrainState:
         setup.estimator.memory(setup.team.protocol.spans),
         setup.abstract_params(),
         meshes.whole(setup.mesh),
+        setup.objective.learners,
     )
 
 
 def optimiser(setup: Setup) -> optax.GradientTransformation:
-    """AdamW over all optimiser steps of the run; see `update.optimiser`."""
+    """AdamW over all of a policy's steps in the run; see `update.optimiser`."""
     c = setup.config.train
+    turns = len(setup.objective.learners) if c.alternate else 1
     return update.optimiser(
         lr=c.lr,
-        steps=c.steps * c.epochs * c.minibatches,
+        steps=c.steps * c.epochs * c.minibatches // turns,
         warmup=c.warmup,
         b1=c.b1,
         b2=c.b2,

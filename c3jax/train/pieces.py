@@ -12,12 +12,14 @@ whole groups, and the pieces of a group are computed as soon as it is scored.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets
 from c3jax.rollout import contexts
@@ -68,6 +70,63 @@ class Sizes:
         return len(sizes) - 1 - sizes.index(buckets.fit(length, sizes))
 
 
+class Programs(NamedTuple):
+    """What an update in pieces runs on the devices.
+
+    Attributes:
+        nothing: (params) -> a gradient of zeros, of what learns.
+        add: (total, params, batch, chosen, tokens, size) -> (total, statistics), with
+            the gradient of the chosen questions; the total is donated.
+        apply: (what learns, its optimiser state, total) -> (both of them, norm of
+            the total); both are donated.
+    """
+
+    nothing: Callable
+    add: Callable
+    apply: Callable
+
+
+def programs(
+    team: contexts.Team,
+    objective: update.Objective,
+    optimise: optax.GradientTransformation,
+    state: update.TrainState,
+) -> Programs:
+    """The programs of `compiled`, which see."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, state)
+    gradients = update.learned(places.params, objective.learners)
+
+    @functools.partial(
+        jax.jit,
+        static_argnums=5,
+        donate_argnums=0,
+        out_shardings=(gradients, None),
+    )
+    def add(total, params, batch, chosen, tokens, size):
+        piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
+        if team.mesh is not None:
+            piece = jax.lax.with_sharding_constraint(piece, meshes.batch(team.mesh))
+        found, stats = update.slope(params, team, objective, piece, tokens)
+        return jax.tree.map(jnp.add, total, found), stats
+
+    @functools.partial(jax.jit, out_shardings=gradients)
+    def nothing(params):
+        return jax.tree.map(jnp.zeros_like, update.learned(params, objective.learners))
+
+    # What does not learn stays out of it, since the groups that are scored later still
+    # read it as it is.
+    states = {name: places.opt_state[name] for name in objective.learners}
+
+    @functools.partial(
+        jax.jit, donate_argnums=(0, 1), out_shardings=(gradients, states, None)
+    )
+    def apply(part, opt_state, total):
+        part, opt_state = update.descend(optimise, total, part, opt_state)
+        return part, opt_state, optax.tree.norm(total)
+
+    return Programs(nothing, add, apply)
+
+
 def compiled(
     team: contexts.Team,
     objective: update.Objective,
@@ -87,34 +146,10 @@ def compiled(
         sizes: what arrays may be padded to.
         state: from `update.abstract_state`.
     """
-    places = jax.tree.map(lambda leaf: leaf.sharding, state)
-
-    @functools.partial(
-        jax.jit,
-        static_argnums=5,
-        donate_argnums=0,
-        out_shardings=(places.params, None),
-    )
-    def add(total, params, batch, chosen, tokens, size):
-        piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
-        if team.mesh is not None:
-            piece = jax.lax.with_sharding_constraint(piece, meshes.batch(team.mesh))
-        found, stats = update.slope(params, team, objective, piece, tokens)
-        return jax.tree.map(jnp.add, total, found), stats
-
-    @functools.partial(jax.jit, out_shardings=places.params)
-    def nothing(params):
-        return jax.tree.map(jnp.zeros_like, params)
-
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=(places, None))
-    def apply(state, total):
-        change, opt_state = optimise.update(total, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, change)
-        norm = optax.tree.norm(total)
-        return state.replace(params=params, opt_state=opt_state), norm
+    nothing, add, apply = programs(team, objective, optimise, state)
 
     def step(state, groups, scored):
-        cuts, tokens = _cut(groups, objective, sizes)
+        cuts, tokens = _cut(groups, team, objective, sizes)
         seen, here, scored = [], [], iter(scored)
         for minibatch, count in [*zip(cuts, tokens, strict=True)] * objective.epochs:
             total, found = nothing(state.params), []
@@ -124,7 +159,15 @@ def compiled(
                 batch = here[group]
                 total, stats = add(total, state.params, batch, chosen, count, size)
                 found.append(stats)
-            state, norm = apply(state, total)
+            part, changed, norm = apply(
+                update.learned(state.params, objective.learners),
+                {name: state.opt_state[name] for name in objective.learners},
+                total,
+            )
+            state = state.replace(
+                params=update.relearned(state.params, part),
+                opt_state={**state.opt_state, **changed},
+            )
             seen.append({**update.combined(_stacked(found)), "grad_norm": norm})
         stats = _stacked(seen)
         shown = {name: value.mean() for name, value in stats.items()}
@@ -138,7 +181,7 @@ def _stacked(stats: list[dict]) -> dict:
     return jax.tree.map(lambda *values: jnp.stack(values), *stats)
 
 
-def _cut(groups, objective: update.Objective, sizes: Sizes):
+def _cut(groups, team, objective: update.Objective, sizes: Sizes):
     """Per minibatch, [(group, indices in it, size of a piece)], and its tokens."""
     cuts = [[] for _ in range(objective.minibatches)]
     tokens = [0] * objective.minibatches
@@ -146,7 +189,7 @@ def _cut(groups, objective: update.Objective, sizes: Sizes):
     each = max(1, len(groups) // objective.minibatches)
     pieces = max(1, objective.accumulate // each)
     for number, group in enumerate(groups):
-        rungs, spoken = _lengths(group, sizes)
+        rungs, spoken = _lengths(group, objective.levels(team), sizes)
         parts = objective.minibatches if len(groups) == 1 else 1
         for first in range(parts):
             whole = np.arange(first, len(rungs), parts)
@@ -161,14 +204,14 @@ def _cut(groups, objective: update.Objective, sizes: Sizes):
     return cuts, tokens
 
 
-def _lengths(group, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
-    """[B, 2] rungs of a group's questions, and [B] tokens of their messages."""
-    heads, lengths = jax.device_get(
+def _lengths(group, levels, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """[B, 2] rungs of a group's questions, and [B] tokens of some roles' messages."""
+    heads, lengths = hosts.fetch(
         (group.questions.lengths, tuple(turn.length for turn in group.turns))
     )
     flat = [each.reshape(len(each), -1) for each in lengths]
     rungs = sizes.rungs(np.max(heads, 0), [each.max(-1) for each in flat])
-    return rungs, sum(each.sum(-1) for each in flat)
+    return rungs, sum(flat[level].sum(-1) for level in levels)
 
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:

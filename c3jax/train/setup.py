@@ -5,6 +5,8 @@ run reads records, never a config field by an unchecked name.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +14,25 @@ import ml_collections
 import numpy as np
 
 from c3jax.core import config as checks
+from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions
 from c3jax.credit import api
-from c3jax.data import tasks, tokenizer
-from c3jax.policy import decoder
+from c3jax.data import tasks
+from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, sample
-from c3jax.train import update
+from c3jax.train import players, update
 
-# What each section of a config may hold, and must. Of "credit", which holds a name and
-# that estimator's options, `api.configured` knows.
+# What each other section of a config may hold, and must. Of "credit", which holds a
+# name and that estimator's options, `api.configured` knows.
 SECTIONS = {
     "mesh": meshes.AXES,
-    "policy": [f.name for f in dataclasses.fields(decoder.Shape) if f.name != "vocab"],
     "data": (
         *("task", "train", "weights", "test", "directory", "source", "fields"),
-        *("overlap", "tokenizer", "prompt_tokens"),
+        *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
-    "protocol": ("name", "budget", "branching"),
+    "protocol": ("name", "policies", "budget", "branching"),
     "reward": (
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
@@ -40,7 +42,7 @@ SECTIONS = {
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
-        "epochs",
+        *("epochs", "frozen", "alternate"),
         *("clip", "kl"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
@@ -56,59 +58,119 @@ class Setup:
     Attributes:
         config: what the user asked for, locked.
         task: the questions, and who grades their answers.
-        tokenizer: of `transformers`.
+        players: the policies, by name.
         prompts: per role, what it reads.
         mesh: the devices.
         team: static description of training rollouts.
         estimator: how credit is assigned, its options bound.
-        objective: what an update minimises.
+        objective: what an update minimises, for everybody who learns.
     """
 
     config: ml_collections.ConfigDict
     task: tasks.Task
-    tokenizer: object
+    players: dict[str, players.Player]
     prompts: tuple[prompts.Prompt, ...]
     mesh: jax.sharding.Mesh
     team: contexts.Team
     estimator: api.Estimator
     objective: update.Objective
 
+    def bare(self) -> "Setup":
+        """The same run as it would be without adapters."""
+        return dataclasses.replace(self, team=self.team.reshaped(adapters=None))
+
+    def objective_at(self, step: int) -> update.Objective:
+        """What the update of a step minimises: policies learn together or in turn."""
+        if not self.config.train.alternate:
+            return self.objective
+        learners = self.objective.learners
+        return self.objective.replace(learners=(learners[step % len(learners)],))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest context with its message."""
+        sizes = []
+        for role, script in zip(
+            self.team.protocol.roles, self.team.scripts, strict=True
+        ):
+            read = [self.team.protocol.roles[i].max_tokens for i in script.reads]
+            glue = sum(map(len, script.glue)) + 1
+            sizes.append(sum(read) + glue + role.max_tokens)
+        return self.config.data.prompt_tokens + max(sizes)
+
     def questions(self, items: list) -> Questions:
-        """Items as the heads of every role, on the devices."""
+        """Items of this process as the heads of every role, on the devices."""
         return self.place(self.encode(items))
 
     def encode(self, items: list) -> Questions:
         """Items as the heads of every role."""
         return prompts.encode(
-            self.tokenizer,
             self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
             self.config.data.prompt_tokens,
         )
 
-    def texts(self, turn) -> list[str]:
-        """The B * N * K messages of a turn as text, without special tokens."""
+    def texts(self, turn, level: int) -> list[str]:
+        """The B * N * K messages of a role's turn as text, without special tokens."""
         tokens = np.asarray(turn.tokens)
         length = np.asarray(turn.length).reshape(-1)
         rows = tokens.reshape(-1, tokens.shape[-1])
-        return self.tokenizer.batch_decode(
+        if not len(rows):  # The tokenizer would make one text of none.
+            return []
+        return self.prompts[level].tokenizer.batch_decode(
             [row[:n] for row, n in zip(rows, length, strict=True)],
             skip_special_tokens=True,
         )
 
     def abstract_params(self) -> dict:
-        """Shape, dtype and sharding of each parameter."""
+        """Shape, dtype and sharding of each parameter of each policy."""
+        return {
+            name: self._abstract(name, shape)
+            for name, shape in self.team.shapes.items()
+        }
 
-        def place(p: decoder.Param):
+    def _abstract(self, name: str, shape: decoder.Shape) -> dict:
+        # What nothing ever changes is kept as it is computed with.
+        taught = self.config.warm_start.steps or (
+            name in self.objective.learners
+            and self.players[name].shape.adapters is None
+        )
+        kept = jnp.float32 if taught else jnp.dtype(shape.dtype)
+
+        def place(p: decoder.Param, dtype=kept):
             sharding = meshes.parameter(self.mesh, p.shape, p.axes)
-            return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=sharding)
+            return jax.ShapeDtypeStruct(p.shape, dtype, sharding=sharding)
 
-        return decoder.over_params(place, self.team.shape)
+        found = decoder.over_params(place, shape)
+        if shape.adapters is not None:
+            learning = functools.partial(place, dtype=jnp.float32)
+            found["adapters"] = decoder.over_params(learning, shape)["adapters"]
+        return found
+
+    def share(self, size: int) -> np.ndarray:
+        """Which of a batch of `size` questions are this process's, ascending.
+
+        It reads them, has them on its devices, and has their answers scored.
+        """
+        return meshes.rows(self.mesh, size)[jax.process_index()]
 
     def place(self, batch):
-        """A tree of arrays whose first axis is questions, on the devices."""
-        return jax.device_put(batch, meshes.batch(self.mesh))
+        """A tree of arrays whose first axis is questions, on the devices.
+
+        Args:
+            batch: this process's share, in NumPy arrays.
+        """
+        return jax.make_array_from_process_local_data(meshes.batch(self.mesh), batch)
+
+    def gather(self, values: np.ndarray, size: int) -> np.ndarray:
+        """What each process found for its share of `size` questions, in all of them.
+
+        Args:
+            values: first axis as `share`.
+            size: of the batch.
+        """
+        return hosts.gather(values, meshes.rows(self.mesh, size))
 
 
 def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> Setup:
@@ -121,8 +183,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    known = [*SECTIONS, "credit", "seed", "name", "teams"]
-    checks.only_keys(config, known, "config")
+    others = ("policy", "policies", "credit", "seed", "name", "teams")
+    checks.only_keys(config, [*SECTIONS, *others], "config")
     for section, keys in SECTIONS.items():
         checks.only_keys(config[section], keys, section)
     checks.pick(tasks.TASKS, config.data.task, "data.task")
@@ -140,35 +202,40 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     )
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
+    _check_shares(mesh)
     _check_batches(config, meshes.batch_size(mesh))
-    task = _questions(config)
-    _check_careless(config, task)
-    words = tokenizer.load(config.data.tokenizer)
-    compiled = tuple(prompts.prompt(words, role, roles) for role in roles)
-    checks.pick(decoder.REMAT, config.policy.remat, "policy.remat")
-    checks.pick(decoder.ATTENTION, config.policy.attention, "policy.attention")
-    shape = decoder.Shape(vocab=len(words), **config.policy)
-    checks.require(
-        shape.heads % shape.kv_heads == 0,
-        "policy.heads",
-        shape.heads,
-        f"a multiple of policy.kv_heads={shape.kv_heads}",
+    found = players.players(config, roles)
+    names = [role.name if role.name in found else players.SHARED for role in roles]
+    compiled = tuple(
+        prompts.prompt(found[name].tokenizer, role, roles, config.data.thinking)
+        for name, role in zip(names, roles, strict=True)
     )
+    fits = functools.partial(prompts.fits, compiled)
+    task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
+    _check_careless(config, task)
+    spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
+    vocabs = {player.shape.vocab for player in found.values()}
+    drawn["end"] = tuple(sorted({i for p in found.values() for i in p.ends}))
+    # Tables may be padded differently; beyond the smallest, nobody could read an id.
+    drawn["vocab"] = min(vocabs) if len(vocabs) > 1 else 0
     setup = Setup(
         config=config,
         task=task,
-        tokenizer=words,
+        players=found,
         prompts=compiled,
         mesh=mesh,
         team=contexts.Team(
-            shape=shape,
+            cast=tuple(
+                contexts.Part(found[name].shape.replace(mesh=spread), name)
+                for name in names
+            ),
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
-            sampling=sample.Sampling(end=(words.eos_token_id,), **drawn),
+            sampling=sample.Sampling(**drawn),
             at_once=at_once,
-            mesh=mesh if mesh.size > 1 else None,
+            mesh=spread,
         ),
         estimator=estimator,
         objective=update.Objective(
@@ -177,13 +244,31 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             epochs=config.train.epochs,
             minibatches=config.train.minibatches,
             accumulate=config.train.accumulate,
+            learners=players.learners(config, found),
         ),
     )
     setup.abstract_params()
+    _check_positions(setup)
     return setup
 
 
-def _questions(config) -> tasks.Task:
+def _check_positions(setup: Setup) -> None:
+    """A published model knows so many positions, and says nothing sensible beyond."""
+    for player in setup.players.values():
+        if player.model is None:
+            continue
+        most = families.read_config(player.model).max_position_embeddings
+        if setup.longest > most:
+            raise ValueError(
+                f"data.prompt_tokens={setup.config.data.prompt_tokens} and the "
+                f"messages that roles read and write come to {setup.longest} tokens, "
+                f"but the max_position_embeddings of {player.model} is {most}; lower "
+                "data.prompt_tokens, or max_tokens in "
+                f"teams.{setup.config.protocol.name}."
+            )
+
+
+def _questions(config, fits: Callable) -> tasks.Task:
     """The questions, prepared where they were not, and what is in them told."""
     c = config.data
     checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
@@ -198,6 +283,7 @@ def _questions(config) -> tasks.Task:
         fields=c.fields,
         near=c.overlap,
     )
+    task = tasks.fitting(task, fits, c.overlong)
     if task.report:
         print(task.report, flush=True)
     test, asked = len(task.split("test")), config.evaluate.questions
@@ -264,6 +350,17 @@ def _check_careless(config, task: tasks.Task) -> None:
     for name, value in given.items():
         field = f"warm_start.careless.{name}"
         checks.require(0 <= value <= 1, field, value, "a probability")
+
+
+def _check_shares(mesh: jax.sharding.Mesh) -> None:
+    """Every process has as many of a batch's questions."""
+    shares = meshes.rows(mesh, meshes.batch_size(mesh))
+    if len({*map(len, shares)}) > 1:
+        each = mesh.size // len(shares)
+        raise ValueError(
+            f"mesh.tensor={mesh.shape['tensor']} neither divides the {each} devices "
+            f"of a process nor is a multiple of them; try mesh.tensor={each}."
+        )
 
 
 def _check_batches(config, parts: int) -> None:

@@ -3,10 +3,9 @@
 import json
 import pathlib
 
-import jax
 import numpy as np
 
-from c3jax.core import files
+from c3jax.core import files, hosts
 from c3jax.credit import baselines
 from c3jax.train.setup import Setup
 
@@ -23,18 +22,19 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         workdir: of the run.
         setup: of the run; `evaluate.trees` says how many questions.
         step: which step they were grown in, with the policy of that checkpoint.
-        items: the questions.
-        grown: a `loop.Grown`.
+        items: the questions, at least the first of them.
+        grown: a `growth.Grown`.
     """
     if not setup.config.evaluate.trees:
         return
     team = setup.team
     spans, roles = team.protocol.spans, team.protocol.roles
-    questions, turns, advantage = jax.device_get(
+    questions, turns, advantage = hosts.fetch(
         (grown.questions, grown.turns, grown.advantage)
     )
     texts = [
-        np.array(setup.texts(turn), object).reshape(turn.length.shape) for turn in turns
+        np.array(setup.texts(turn, level), object).reshape(turn.length.shape)
+        for level, turn in enumerate(turns)
     ]
     values = [
         baselines.tree_value(grown.graded.reward, span, level)
@@ -78,9 +78,13 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         }
         for row, item in enumerate(items[: setup.config.evaluate.trees])
     ]
-    path = workdir / "trees" / f"{step:08d}.jsonl"
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    hosts.by_first(_write, workdir / "trees" / f"{step:08d}.jsonl", text)
+
+
+def _write(path: pathlib.Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
-    files.write(path, "".join(json.dumps(line) + "\n" for line in lines))
+    files.write(path, text)
 
 
 def saved(workdir: pathlib.Path) -> list[pathlib.Path]:

@@ -20,8 +20,8 @@ class TrainState:
 
     Attributes:
         step: scalar int32, training steps done.
-        params: the policy.
-        opt_state: the optimiser's.
+        params: the policies, by name.
+        opt_state: the optimiser's, of each policy that learns.
         memory: what the estimator remembers between steps; () for most.
     """
 
@@ -59,6 +59,8 @@ class Objective:
         minibatches: optimiser steps a pass, over disjoint sets of whole questions.
         accumulate: pieces that a minibatch's gradient is summed over, one after the
             other; memory is that of one piece, and the gradient the same.
+        learners: names of the policies that are changed; the others' messages are only
+            read.
     """
 
     clip: float
@@ -66,6 +68,29 @@ class Objective:
     epochs: int
     minibatches: int
     accumulate: int = 1
+    learners: tuple[str, ...] = ("shared",)
+
+    def replace(self, **changes) -> "Objective":
+        return dataclasses.replace(self, **changes)
+
+    def levels(self, team: contexts.Team) -> list[int]:
+        """Indices of the roles that learners play."""
+        parts = enumerate(team.cast)
+        return [level for level, part in parts if part.name in self.learners]
+
+
+def learned(params: dict, learners: tuple[str, ...]) -> dict:
+    """What training changes of some policies: their adapters, or else everything."""
+    return {name: params[name].get("adapters", params[name]) for name in learners}
+
+
+def relearned(params: dict, part: dict) -> dict:
+    """The policies with `part`, as `learned` makes it, in its place."""
+
+    def put(whole, part):
+        return {**whole, "adapters": part} if "adapters" in whole else part
+
+    return {**params, **{name: put(params[name], new) for name, new in part.items()}}
 
 
 def optimiser(
@@ -109,13 +134,13 @@ def loss(
     batch: Scored,
     tokens: jax.Array | None = None,
 ) -> tuple[jax.Array, dict]:
-    """The clipped policy gradient over every token of a scored tree.
+    """The clipped policy gradient over every token that learners wrote.
 
     Each context is computed once, inside the differentiated function, so the gradient
     is that of the repeated-prompt computation.
 
     Args:
-        params: the policy.
+        params: the policies.
         team: static description.
         objective: static.
         batch: some trees.
@@ -125,15 +150,15 @@ def loss(
     Returns:
         The scalar loss (mean over the batch's tokens) and statistics of the ratio.
     """
-    masks = tuple(turn.mask for turn in batch.turns)
-    old = tuple(turn.logp for turn in batch.turns)
+    levels = objective.levels(team)
+    masks = tuple(batch.turns[level].mask for level in levels)
+    old = tuple(batch.turns[level].logp for level in levels)
     new = tuple(
-        tree.logp(params, team, level, batch.questions, batch.turns)
-        for level in range(len(batch.turns))
+        tree.logp(params, team, level, batch.questions, batch.turns) for level in levels
     )
     policy = tuple(
-        losses.clipped(n, o, a[..., None], objective.clip)
-        for n, o, a in zip(new, old, batch.advantage, strict=True)
+        losses.clipped(n, o, batch.advantage[level][..., None], objective.clip)
+        for n, o, level in zip(new, old, levels, strict=True)
     )
     total = losses.masked_mean(policy, masks, tokens)
     gaps = jax.tree.map(lambda n, o: n - o, new, old)
@@ -144,7 +169,8 @@ def loss(
         "logp_gap": jnp.max(jnp.array([abs(gap).max() for gap in gaps])),
     }
     if objective.kl:
-        kl = jax.tree.map(losses.kl_k3, new, batch.ref_logp)
+        starting = tuple(batch.ref_logp[level] for level in levels)
+        kl = jax.tree.map(losses.kl_k3, new, starting)
         stats["kl"] = losses.masked_mean(kl, masks, tokens)
         total = total + objective.kl * stats["kl"]
     return total, {**stats, "loss": total}
@@ -156,22 +182,45 @@ def gradient(
     """The gradient of `loss`, summed over `objective.accumulate` pieces in turn.
 
     Returns:
-        The gradient and the statistics, of the whole batch.
+        The gradient, of what is `learned`, and the statistics, of the whole batch.
     """
     if objective.accumulate == 1:
         return slope(params, team, objective, batch)
-    tokens = sum(turn.mask.sum() for turn in batch.turns)
+    tokens = sum(batch.turns[level].mask.sum() for level in objective.levels(team))
 
     def add(total, piece):
         found, stats = slope(params, team, objective, piece, tokens)
         return jax.tree.map(jnp.add, total, found), stats
 
-    nothing = jax.tree.map(jnp.zeros_like, params)
+    nothing = jax.tree.map(jnp.zeros_like, learned(params, objective.learners))
     total, stats = jax.lax.scan(add, nothing, deal(batch, objective.accumulate))
     return total, combined(stats)
 
 
-slope = jax.grad(loss, has_aux=True)
+def slope(
+    params: dict,
+    team: contexts.Team,
+    objective: Objective,
+    batch: Scored,
+    tokens: jax.Array | None = None,
+) -> tuple[dict, dict]:
+    """The gradient of `loss` by what is `learned`, and the statistics."""
+
+    def of(part):
+        return loss(relearned(params, part), team, objective, batch, tokens)
+
+    return jax.grad(of, has_aux=True)(learned(params, objective.learners))
+
+
+def descend(
+    optimise: optax.GradientTransformation, slope: dict, params: dict, opt_state: dict
+) -> tuple[dict, dict]:
+    """Parameters and optimiser state after a step of each learner, by its own norm."""
+    part, states = {}, dict(opt_state)
+    for name, old in learned(params, tuple(slope)).items():
+        change, states[name] = optimise.update(slope[name], opt_state[name], old)
+        part[name] = optax.apply_updates(old, change)
+    return relearned(params, part), states
 
 
 def combined(stats: dict) -> dict:
@@ -193,19 +242,48 @@ def deal(batch: Scored, pieces: int) -> Scored:
 
 
 def initial_state(
-    optimise: optax.GradientTransformation, memory: object, params: dict
+    optimise: optax.GradientTransformation,
+    memory: object,
+    params: dict,
+    learners: tuple[str, ...] = ("shared",),
 ) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step; who does not learn has no optimiser state."""
+    parts = learned(params, learners)
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        opt_state=optimise.init(params),
+        opt_state={name: optimise.init(part) for name, part in parts.items()},
         memory=memory,
     )
 
 
+def placed_state(
+    optimise: optax.GradientTransformation, memory: object, params: dict, places
+) -> TrainState:
+    """The state before the first step, on its mesh.
+
+    Args:
+        optimise: the optimiser.
+        memory: of the estimator.
+        params: where they are to stay.
+        places: from `abstract_state`.
+    """
+
+    def rest(params):
+        learners = tuple(places.opt_state)
+        state = initial_state(optimise, memory, params, learners)
+        return state.replace(params=None)
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, places.replace(params=None))
+    return jax.jit(rest, out_shardings=shardings)(params).replace(params=params)
+
+
 def abstract_state(
-    optimise: optax.GradientTransformation, memory: object, params: dict, whole
+    optimise: optax.GradientTransformation,
+    memory: object,
+    params: dict,
+    whole,
+    learners: tuple[str, ...] = ("shared",),
 ) -> TrainState:
     """Shapes, dtypes and shardings of a state: what `jit` and a restore are given.
 
@@ -214,8 +292,10 @@ def abstract_state(
         memory: of the estimator.
         params: `jax.ShapeDtypeStruct`s with shardings.
         whole: the sharding of everything else.
+        learners: names of the policies that learn.
     """
-    state = jax.eval_shape(functools.partial(initial_state, optimise, memory), params)
+    begin = functools.partial(initial_state, optimise, memory, learners=learners)
+    state = jax.eval_shape(begin, params)
 
     def place(leaf, like=None):
         sharding = whole if like is None else like.sharding
@@ -224,9 +304,16 @@ def abstract_state(
     return TrainState(
         step=place(state.step),
         params=params,
-        opt_state=optax.tree_map_params(
-            optimise, place, state.opt_state, params, transform_non_params=place
-        ),
+        opt_state={
+            name: optax.tree_map_params(
+                optimise,
+                place,
+                state.opt_state[name],
+                part,
+                transform_non_params=place,
+            )
+            for name, part in learned(params, learners).items()
+        },
         memory=jax.tree.map(place, state.memory),
     )
 
@@ -265,8 +352,7 @@ def update(
         params, opt_state = carry
         slope, stats = gradient(params, team, objective, piece)
         stats["grad_norm"] = optax.tree.norm(slope)
-        change, opt_state = optimise.update(slope, opt_state, params)
-        return (optax.apply_updates(params, change), opt_state), stats
+        return descend(optimise, slope, params, opt_state), stats
 
     def epoch(carry, _):
         return jax.lax.scan(one, carry, pieces)
@@ -303,6 +389,5 @@ def imitate(
         return -losses.masked_mean(logp, tuple(turn.mask for turn in turns))
 
     value, slope = jax.value_and_grad(nll)(state.params)
-    change, opt_state = optimise.update(slope, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, change)
+    params, opt_state = descend(optimise, slope, state.params, state.opt_state)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value

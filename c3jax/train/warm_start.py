@@ -16,11 +16,11 @@ import jax
 import numpy as np
 import optax
 
-from c3jax.core import environment, files, keys, metrics
+from c3jax.core import environment, files, hosts, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Turn
 from c3jax.data import pipeline, problems
-from c3jax.policy import decoder
+from c3jax.policy import decoder, weights
 from c3jax.rollout import sample
 from c3jax.train import checkpoint, update
 from c3jax.train.ledger import Spent
@@ -28,19 +28,55 @@ from c3jax.train.setup import Setup
 
 
 def initial_params(setup: Setup) -> dict:
-    """Random parameters on the mesh; in "words", numbers start as waves of n."""
-    key = keys.stream(setup.config.seed, "init")
-    shape = setup.team.shape
+    """The policies on the mesh: published models, or random parameters.
+
+    Random policies of one size are equal. In "words", numbers start as waves of n.
+    """
+    bare = setup.bare()
+    params = {
+        name: _initial(bare, name, abstract)
+        for name, abstract in bare.abstract_params().items()
+    }
+    return adapted(setup, params)
+
+
+def _initial(setup: Setup, name: str, abstract: dict) -> dict:
+    player, shape = setup.players[name], setup.team.shapes[name]
+    if player.model is not None:
+
+        def place(p: decoder.Param):
+            return meshes.parameter(setup.mesh, p.shape, p.axes)
+
+        dtype = abstract["embed"].dtype.name
+        return weights.load(player.model, shape, place, dtype)
 
     def init(key):
         params = decoder.init(key, shape)
-        if setup.config.data.tokenizer != "words":
-            return params
-        embed = _number_rows(setup.tokenizer, params["embed"], shape.embed_std)
-        return {**params, "embed": embed}
+        if setup.config.data.tokenizer == "words":
+            embed = _number_rows(player.tokenizer, params["embed"], shape.embed_std)
+            params = {**params, "embed": embed}
+        return jax.tree.map(lambda x, like: x.astype(like.dtype), params, abstract)
 
-    places = jax.tree.map(lambda p: p.sharding, setup.abstract_params())
+    places = jax.tree.map(lambda p: p.sharding, abstract)
+    key = keys.stream(setup.config.seed, "init")
     return jax.jit(init, out_shardings=places)(key)
+
+
+def adapted(setup: Setup, params: dict) -> dict:
+    """Policies with the adapters that their sizes ask for, which change nothing yet."""
+    key = keys.stream(setup.config.seed, "adapters")
+
+    def add(name, abstract):
+        if "adapters" not in abstract:
+            return params[name]
+        places = jax.tree.map(lambda p: p.sharding, abstract["adapters"])
+        shape = setup.team.shapes[name]
+        fresh = jax.jit(
+            lambda key: decoder.init(key, shape)["adapters"], out_shardings=places
+        )
+        return {**params[name], "adapters": fresh(key)}
+
+    return {n: add(n, abstract) for n, abstract in setup.abstract_params().items()}
 
 
 def _number_rows(tokenizer, embed: jax.Array, std: float) -> jax.Array:
@@ -114,12 +150,26 @@ def run(
     c = setup.config.warm_start
     if not c.steps:
         return Warmed(initial_params(setup))
+    warmed = _run(setup.bare(), directory, cache, stop)
+    if warmed is None:
+        return None
+    return dataclasses.replace(warmed, params=adapted(setup, warmed.params))
+
+
+def _run(setup, directory, cache, stop) -> Warmed | None:
+    """Every policy imitates, also those that training will leave as they are."""
+    c = setup.config.warm_start
     optimise = _optimiser(c)
     abstract = update.abstract_state(
-        optimise, (), setup.abstract_params(), meshes.whole(setup.mesh)
+        optimise,
+        (),
+        setup.abstract_params(),
+        meshes.whole(setup.mesh),
+        tuple(setup.players),
     )
-    kept = cache and cache / "warm_start" / _identity(setup)
-    if kept and kept.exists():
+    kept = cache and cache / "warm_start" / hosts.by_first(_identity, setup)
+    # A cache that only some processes see is none.
+    if kept and not hosts.largest(not kept.exists()):
         found = _read(kept, abstract)
         if found is not None:
             print(f"warm start from {kept}", flush=True)
@@ -127,7 +177,7 @@ def run(
     with checkpoint.Store(directory) as store:
         warmed = _imitate(setup, store, optimise, abstract, stop)
     if kept and warmed is not None:
-        _keep(store.path(c.steps), kept)
+        hosts.by_first(_keep, store.path(c.steps), kept)
     return warmed
 
 
@@ -157,12 +207,11 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         begin = int(state.step)
         print(f"warm start goes on from step {begin} of {c.steps}", flush=True)
     else:
-        state = update.initial_state(optimise, (), initial_params(setup))
-        places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        state = jax.device_put(state, places)
+        state = update.placed_state(optimise, (), initial_params(setup), abstract)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
     ordered = pipeline.order(setup.task.split("train"), setup.config.seed)
     batches = pipeline.Batches(ordered, c.batch_size)
+    share = setup.share(c.batch_size)
     careless = setup.task.generator.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
@@ -177,7 +226,9 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
         ]
         turns = demonstrated(setup, shown)
         record["trained_tokens"] += sum(int(turn.length.sum()) for turn in turns)
-        questions, turns = setup.questions(items), setup.place(turns)
+        # Demonstrations cost so little that every process makes all of them.
+        questions = setup.questions([items[row] for row in share])
+        turns = setup.place(jax.tree.map(lambda x: x[share], turns))
         state, nll = imitate(state, questions, turns)
         done, stopping = step + 1, stop()
         if done % 10 == 0 or done == c.steps:
@@ -205,6 +256,7 @@ def _identity(setup: Setup) -> str:
     decides = {
         "config": [c.seed, *(c[part].to_dict() for part in _DECIDING)],
         "roles": [roles, [repr(script) for script in setup.team.scripts]],
+        "cast": [part.name for part in setup.team.cast],
         "environment": environment.describe(setup.mesh),
         "machine": platform.node(),
     }
@@ -212,7 +264,7 @@ def _identity(setup: Setup) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_DECIDING = ("mesh", "policy", "data", "warm_start")
+_DECIDING = ("mesh", "policy", "policies", "data", "warm_start")
 
 
 def _read(kept: pathlib.Path, abstract) -> Warmed | None:
@@ -221,7 +273,7 @@ def _read(kept: pathlib.Path, abstract) -> Warmed | None:
             return _warmed(*store.restore(abstract))
     except ValueError:
         print(f"the cached warm start {kept} is damaged; it is made again", flush=True)
-        files.remove(kept)
+        hosts.by_first(files.remove, kept)
 
 
 def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
@@ -239,20 +291,20 @@ def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
 def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Turn, ...]:
     """Demonstrations as turns: the answering role answers, every other one plans."""
     turns = []
-    for role in setup.team.protocol.roles:
+    for role, prompt in zip(setup.team.protocol.roles, setup.prompts, strict=True):
         texts = [d.answer if role.answers else d.plan for d in shown]
-        turns.append(message(setup, texts, role.max_tokens))
+        turns.append(message(prompt.tokenizer, texts, role.max_tokens))
     return tuple(turns)
 
 
-def message(setup: Setup, texts: list[str], limit: int) -> Turn:
+def message(tokenizer, texts: list[str], limit: int) -> Turn:
     """Texts as finished messages [B, 1, 1, T], cut at the limit like any other."""
-    encoded = setup.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
     tokens = np.zeros((len(texts), 1, 1, limit), np.int32)
     length = np.zeros((len(texts), 1, 1), np.int32)
     ended = np.zeros((len(texts), 1, 1), bool)
     for row, ids in enumerate(encoded):
-        ids = [*ids, setup.tokenizer.eos_token_id]
+        ids = [*ids, tokenizer.eos_token_id]
         ended[row] = len(ids) <= limit
         length[row] = min(len(ids), limit)
         tokens[row, 0, 0, : len(ids)] = ids[:limit]

@@ -1,14 +1,62 @@
 """The directory of a run: whose it is, and what is in it."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Iterator, Mapping
 
 import ml_collections
 
-from c3jax.core import files
+from c3jax.core import files, hosts
 
 CONFIG, SUMMARY = "config.json", "summary.json"
+# What the first process writes for the others to find, and how long they look for it: a
+# network file system may show it late.
+_TOKEN, _LOOK_S = ".token", 30.0
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Makes the directory this run's own; checks that all of its processes see it.
+
+    Raises:
+        ValueError: another run has it, or a process sees another directory there.
+    """
+    with contextlib.ExitStack() as lock:
+        hosts.by_first(_enter, lock, workdir)
+        if hosts.many():
+            _check_shared(workdir)
+        yield
+
+
+def _enter(lock: contextlib.ExitStack, workdir: pathlib.Path) -> None:
+    lock.enter_context(files.locked(workdir))
+
+
+def _check_shared(workdir: pathlib.Path) -> None:
+    path, token = workdir / _TOKEN, secrets.token_hex()
+    token = hosts.by_first(_put, path, token)
+    end = time.monotonic() + _LOOK_S
+    while not (seen := _holds(path, token)) and time.monotonic() < end:
+        time.sleep(0.2)
+    unseen = hosts.largest(not seen)
+    hosts.by_first(path.unlink)
+    if unseen:
+        raise ValueError(
+            f"--workdir={workdir} is not the same directory in all processes of the "
+            "run; put it on a file system that all machines have mounted."
+        )
+
+
+def _put(path: pathlib.Path, text: str) -> str:
+    files.write(path, text)
+    return text
+
+
+def _holds(path: pathlib.Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 def claim(workdir: pathlib.Path, config, described: dict) -> list[str]:

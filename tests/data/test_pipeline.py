@@ -31,12 +31,14 @@ def test_an_epoch_holds_every_question_once_and_the_next_is_shuffled_anew():
 
 
 @pytest.mark.parametrize("weights", [(), (3, 1)])
-def test_hosts_part_one_order_among_them(weights):
+def test_processes_part_every_batch_of_one_order_among_them(weights):
     source = pipeline.Mixture([range(30), range(100, 120)], weights)
-    whole = batch(pipeline.order(source, 1), 0, 60)
-    parts = [batch(pipeline.order(source, 1, rank, 3), 0, 20) for rank in range(3)]
-    for rank, part in enumerate(parts):
-        assert part == whole[rank::3]
+    ordered = pipeline.order(source, 1)
+    whole = pipeline.Batches(ordered, 6)
+    for rows in ([0, 1], [5, 2], [3, 4]):
+        some = pipeline.Batches(ordered, 6, rows)
+        for begin in (0, 6, 30):
+            assert some[begin] == [whole[begin][row] for row in rows]
 
 
 def test_a_mixture_is_one_sequence_of_its_parts():

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import re
 
@@ -183,8 +182,7 @@ def test_devices_attend_for_their_own_questions_and_heads():
 
 
 def team(**changes):
-    shape = dataclasses.replace(support.SHAPE, unroll=1, **changes)
-    return support.team(branching=(3, 2)).replace(shape=shape)
+    return support.team(branching=(3, 2)).reshaped(unroll=1, **changes)
 
 
 @functools.cache

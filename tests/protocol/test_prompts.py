@@ -43,7 +43,7 @@ def test_a_context_has_the_ids_of_the_rendered_chat_template(words):
 
 def test_heads_are_padded_on_the_right(words):
     compiled = tuple(prompts.prompt(words, role, ROLES) for role in ROLES)
-    found = prompts.encode(words, compiled, [4, 9], [QUESTION, "now ?"], 32)
+    found = prompts.encode(compiled, [4, 9], [QUESTION, "now ?"], 32)
     np.testing.assert_array_equal(found.uid, [4, 9])
     for head, length in zip(found.heads, found.lengths, strict=True):
         assert head.shape == (2, 32)
@@ -54,9 +54,9 @@ def test_heads_are_padded_on_the_right(words):
 def test_a_question_that_does_not_fit_is_refused(words):
     compiled = tuple(prompts.prompt(words, role, ROLES) for role in ROLES)
     with pytest.raises(ValueError, match="more than 8; raise data.prompt_tokens"):
-        prompts.encode(words, compiled, [0], [QUESTION], 8)
+        prompts.encode(compiled, [0], [QUESTION], 8)
     with pytest.raises(ValueError, match="does not know a word of 'what \\?'"):
-        prompts.encode(words, compiled, [0], ["what ?"], 32)
+        prompts.encode(compiled, [0], ["what ?"], 32)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ def test_a_worker_that_is_killed_from_outside_loses_nothing():
         assert one.map([{"do": "echo", "with": 2}]) == [2]
 
 
+def test_a_worker_that_is_told_to_stop_goes_on():
+    with pool.Pool(START, workers=1, limit_s=10) as one:
+        pid = one.submit({"do": "pid"}).result()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pid, number)
+        assert one.submit({"do": "pid"}).result() == pid
+
+
 def test_memory_is_bounded(workers):
     assert isinstance(workers.map([{"do": "eat"}])[0], pool.Died)
 

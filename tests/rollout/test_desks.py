@@ -58,12 +58,12 @@ def test_messages_written_at_desks_are_those_written_at_once():
     assert together.rows == sum(t.length.size * t.length.max() for t in at_once())
 
 
-@pytest.mark.parametrize("mesh", [{"data": 8, "fsdp": 1, "tensor": 1}])
+@pytest.mark.parametrize("mesh", [(8, 1, 1), (2, 2, 2)], ids=str)
 def test_desks_spread_over_devices_write_the_same_messages(mesh):
-    mesh = meshes.make(**mesh)
-    team = teams().replace(at_once=64, mesh=mesh)
+    mesh = meshes.make(*mesh)
+    params, team = support.spread(teams().replace(at_once=64), mesh)
     placed = jax.device_put(questions(), meshes.batch(mesh))
-    turns, _ = desks.grow(support.params(), team, placed, KEY)
+    turns, _ = desks.grow(params, team, placed, KEY)
     assert len(disagreements(at_once(), turns)) <= 1
 
 
@@ -72,9 +72,8 @@ def test_a_context_is_on_a_desk_once_however_many_siblings_it_has():
     segments = desks._read(support.params(), team, 1, questions(), at_once(), 0)
     node = keys.nodes(KEY, questions().uid[:1], 1, 2)[0]
     desk = desks._begin(team, 1, segments, 3, node)
-    shape = team.shape
     for segment in desk.segments:
-        assert segment.k.shape[0] == shape.layers
+        assert segment.k.shape[0] == support.SHAPE.layers
         assert segment.k.ndim == 4
     assert desk.writing.token.shape == (2,)
 

@@ -73,21 +73,21 @@ def repeated(team, questions, turns):
         starts.append(len(prompt) - 1)
         said.append(tokens)
         masks.append(np.arange(size) < length)
-        allowed = np.ones((size, team.shape.vocab), bool)
+        allowed = np.ones((size, support.SHAPE.vocab), bool)
         if turn.support is not None:
             for t in range(length):
                 ids = turn.support[at][t]
-                allowed[t] = np.isin(np.arange(team.shape.vocab), ids[ids >= 0])
+                allowed[t] = np.isin(np.arange(support.SHAPE.vocab), ids[ids >= 0])
         kept.append(allowed)
     width = max(map(len, rows))
     rows = np.array([row + [0] * (width - len(row)) for row in rows], np.int32)
 
     def one(params, row, start, tokens, allowed):
-        hidden, _ = decoder.forward(params, team.shape, row)
+        hidden, _ = decoder.forward(*team.policy(params, 0), row)
         hidden = jax.lax.dynamic_slice_in_dim(
             jnp.pad(hidden, ((0, size), (0, 0))), start, size
         )
-        scores = decoder.logits(params, team.shape, hidden)
+        scores = decoder.logits(*team.policy(params, 0), hidden)
         ids = jnp.arange(scores.shape[-1])
         shape = lambda row, t: sample.shape_logits(row, ids, t, team.sampling)  # noqa: E731
         scores = jax.vmap(shape)(scores, jnp.arange(size))

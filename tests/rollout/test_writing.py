@@ -18,16 +18,15 @@ VOCAB = 3008
 def test_no_device_receives_the_logits_of_questions_that_are_not_its_own(data, tensor):
     mesh = meshes.make(data, 1, tensor)
     role = dataclasses.replace(support.DUO[0], answers=True)
-    shape = dataclasses.replace(support.SHAPE, vocab=VOCAB)
     team = support.team((role,), support.DUO_SCRIPTS[:1], (4,), top_k=5, top_p=0.9)
-    team = team.replace(shape=shape, mesh=mesh)
+    team = team.reshaped(vocab=VOCAB).replace(mesh=mesh)
 
     def abstract(p):
         sharding = meshes.parameter(mesh, p.shape, p.axes)
         return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=sharding)
 
     questions = jax.device_put(support.questions(8, roles=1), meshes.batch(mesh))
-    params = decoder.over_params(abstract, shape)
+    params = {"shared": decoder.over_params(abstract, team.cast[0].shape)}
     program = tree.grow.lower(params, team, questions, keys.stream(0, "rollout"))
     gathered = re.findall(
         r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all|collective-permute)",

@@ -1,9 +1,12 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from c3jax.core import files
+from c3jax.core import mesh as meshes
 from c3jax.train import checkpoint
 
 
@@ -30,6 +33,48 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     assert jax.tree.structure(found) == jax.tree.structure(state(2))
     jax.tree.map(np.testing.assert_array_equal, found, state(2))
     assert restored(tmp_path / "c", 1)[1] == {"step": 1}
+
+
+def on_mesh(**sizes) -> dict:
+    """The state, by shape and by where a mesh of some sizes has it."""
+    devices = jax.devices()[: math.prod(sizes.values())]
+    mesh = meshes.make(**{"data": 1, "fsdp": 1, "tensor": 1, **sizes}, devices=devices)
+    places = {
+        "w": meshes.parameter(mesh, (64, 32), ("hidden", "width")),
+        "n": meshes.whole(mesh),
+        "memory": (),
+    }
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=place
+        ),
+        jax.eval_shape(lambda: state(0.5)),
+        places,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (dict(data=2, fsdp=2, tensor=2), dict(fsdp=2)),
+        (dict(data=2, fsdp=2, tensor=2), dict(data=1)),
+        (dict(data=1), dict(fsdp=4, tensor=2)),
+    ],
+)
+def test_a_checkpoint_comes_back_on_another_number_of_devices(tmp_path, before, after):
+    rng = np.random.default_rng(0)
+    whole = state(3) | {"w": rng.normal(size=(64, 32)).astype(np.float32)}
+    there = jax.tree.map(lambda x: x.sharding, on_mesh(**before))
+    with checkpoint.Store(tmp_path / "c") as store:
+        store.save(1, jax.device_put(whole, there), {"step": 1})
+    target = on_mesh(**after)
+    with checkpoint.Store(tmp_path / "c") as store:
+        found, record = store.restore(target)
+    assert record == {"step": 1}
+    jax.tree.map(np.testing.assert_array_equal, found, whole)
+    assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(
+        lambda x: x.sharding, target
+    )
 
 
 def test_arrays_and_record_may_change_as_soon_as_save_returns(tmp_path):

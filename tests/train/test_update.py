@@ -9,11 +9,13 @@ import optax
 import pytest
 
 from c3jax.core import keys, metrics
+from c3jax.core import mesh as meshes
 from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
 from c3jax.train import evaluate, growth, ledger, loop, scoring, update, warm_start
 from tests import support
 
+KEY = keys.stream(0, "rollout")
 SMALL = {
     "train__batch_size": 8,
     "train__epochs": 2,
@@ -39,9 +41,13 @@ def one_step(setup, step=0):
         made_up = evaluate.Graded(np.float32(rng.random(shape)), ledger.Spent())
         groups.append(group._replace(graded=functools.partial(lambda x: x, made_up)))
     grown = growth.Grown(setup, state.memory, groups)
-    reference = jax.tree.map(jnp.copy, state.params) if setup.config.train.kl else None
-    scored = growth.credited(setup, grown, reference, watch)
-    state, stats = update_step(state, groups, scored)
+    reference = None
+    if setup.config.train.kl:
+        learned = update.learned(state.params, setup.objective.learners)
+        reference = jax.tree.map(jnp.copy, learned)
+    scored = growth.credited(setup, grown, state.params, reference, watch)
+    objective = setup.objective_at(step)
+    state, stats = update_step(objective, state, groups, scored)
     return state, grown, stats
 
 
@@ -74,15 +80,9 @@ def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
     state, grown, stats = on_one_device()
     other_state, other, other_stats = one_step(support.math_setup(8, **SMALL, **mesh))
     assert len(other.turns[0].tokens.sharding.device_set) == 8
-    near_ties = []
-    for turn, again in zip(*jax.device_get((grown.turns, other.turns)), strict=True):
-        for at in np.ndindex(*turn.length.shape):
-            found = replay.compare(record(turn, at), record(again, at))
-            assert found.agrees, found
-            if found.near_tie is not None:
-                near_ties.append((at, found.where))
-    assert len(near_ties) <= 1, near_ties
-    if not near_ties:
+    ties = near_ties(grown.turns, other.turns)
+    assert len(ties) <= 1, ties
+    if not ties:
         for name in ("loss", "grad_norm"):
             np.testing.assert_allclose(stats[name], other_stats[name], rtol=1e-5)
         # AdamW divides by the gradient's size, so tiny gradients lose digits.
@@ -91,6 +91,18 @@ def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
             state.params,
             other_state.params,
         )
+
+
+def near_ties(turns, others):
+    """Where two trees differ, all of it within the margin."""
+    found = []
+    for turn, again in zip(*jax.device_get((turns, others)), strict=True):
+        for at in np.ndindex(*turn.length.shape):
+            agreement = replay.compare(record(turn, at), record(again, at))
+            assert agreement.agrees, agreement
+            if agreement.near_tie is not None:
+                found.append((at, agreement.where))
+    return found
 
 
 def record(turn, at):
@@ -120,12 +132,17 @@ def test_the_options_of_the_update_change_the_step(change):
     assert max(jax.tree.leaves(moved)) > 0
 
 
-def slope(shape=support.SHAPE, accumulate=1, **sampling):
-    """Gradient and statistics of made-up credit on the trees of four questions."""
+def solo(**sampling):
+    """A team of one role, four questions, and their trees."""
     role = dataclasses.replace(support.DUO[0], answers=True)
     team = support.team((role,), support.DUO_SCRIPTS[:1], (4,), **sampling)
     questions = support.questions(4, roles=1)
-    turns = tree.grow(support.params(), team, questions, keys.stream(0, "rollout"))
+    return team, questions, tree.grow(support.params(), team, questions, KEY)
+
+
+def slope(shape=support.SHAPE, accumulate=1, mesh=None, **sampling):
+    """Gradient and statistics of made-up credit on the trees of four questions."""
+    team, questions, turns = solo(**sampling)
     rng = np.random.default_rng(0)
     advantage = tuple(
         np.float32(rng.standard_normal(turn.length.shape)) for turn in turns
@@ -134,11 +151,13 @@ def slope(shape=support.SHAPE, accumulate=1, **sampling):
     turns = tuple(turn.replace(logp=turn.logp - 0.1) for turn in turns)
     reference = tuple(turn.logp - 0.2 for turn in turns)
     objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1)
+    batch = update.Scored(questions, turns, advantage, reference)
+    params, team = support.params(), team.replace(cast=support.cast(shape, 1))
+    if mesh is not None:
+        params, team = support.spread(team, mesh)
+        batch = jax.device_put(batch, meshes.batch(mesh))
     return jax.jit(update.gradient, static_argnums=(1, 2))(
-        support.params(),
-        team.replace(shape=shape),
-        dataclasses.replace(objective, accumulate=accumulate),
-        update.Scored(questions, turns, advantage, reference),
+        params, team, dataclasses.replace(objective, accumulate=accumulate), batch
     )
 
 
@@ -147,6 +166,20 @@ def assert_close(one, other):
     assert float(gap / optax.tree.norm(one[0])) < 1e-5
     for name in one[1]:
         np.testing.assert_allclose(one[1][name], other[1][name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])
+def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradient(
+    sampling,
+):
+    mesh = meshes.make(2, 2, 2)
+    team, questions, turns = solo(**sampling)
+    params, team = support.spread(team, mesh)
+    placed = jax.device_put(questions, meshes.batch(mesh))
+    again = tree.grow(params, team, placed, KEY)
+    assert near_ties(turns, again) == []
+    one, other = jax.device_get((slope(**sampling), slope(mesh=mesh, **sampling)))
+    assert_close(one, other)
 
 
 def test_a_gradient_summed_over_pieces_is_that_of_the_whole():
@@ -178,7 +211,9 @@ def test_nothing_is_compiled_again_after_the_first_step():
         watch = metrics.Stopwatch()
         with scoring.started(setup) as scorer:
             grown = growth.grow(setup, state, index, items, scorer, watch)
-        state, _ = once(state, *growth.credited(setup, grown, None, watch))
+        state, _ = once(
+            state, *growth.credited(setup, grown, state.params, None, watch)
+        )
     assert once._cache_size() == 1
     assert tree.grow._cache_size() <= before + 1
 
@@ -202,9 +237,9 @@ def test_credit_teaches_a_team_what_is_rewarded():
             update.update, team=team, objective=objective, optimise=optimise
         )
     )
-    questions, key, history = support.questions(8), keys.stream(0, "rollout"), []
+    questions, history = support.questions(8), []
     for index in range(40):
-        turns = tree.grow(state.params, team, questions, jax.random.fold_in(key, index))
+        turns = tree.grow(state.params, team, questions, jax.random.fold_in(KEY, index))
         # The actor is paid for every token 7 that it says.
         actor = jax.device_get(turns[1])
         reward = ((actor.tokens == 7) & np.asarray(actor.mask)).mean(-1)

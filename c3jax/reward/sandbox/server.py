@@ -48,6 +48,9 @@ class Offer:
 
 def main(control: int = 0) -> None:
     """Serves the host at the other end of a socket until it is gone."""
+    # As in `reward.host`: a run that is told to stop still has its answers scored.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     options = json.loads(os.environ["OPTIONS"])
     sys.path += {os.path.dirname(path) for path in options["paths"]}  # noqa: PTH120
     for name in [*_COMMON, *options["preload"]]:

@@ -1,0 +1,178 @@
+"""Several processes that are one run: how they meet, and what all of them know.
+
+Each runs the same program on its own devices and has its share of every batch. Where
+one has to act for all, `by_first`, or all have to agree, `largest`, `gather`, `fetch`,
+every process calls the same function at the same place. In a run of one process none of
+these does anything.
+"""
+
+import os
+import pickle
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+# Where SLURM says these, JAX finds out the rest.
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+# How long a process that has ended waits for the others, before it ends them.
+_LEAVE_S = 20
+
+
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
+    """Meets the other processes of the run, if there are any; before any computation.
+
+    Without arguments they are those that a Cloud TPU slice, GKE or SLURM tell of. What
+    processes other than the first print is dropped.
+
+    Args:
+        coordinator: HOST:PORT where process 0 listens.
+        processes: how many there are.
+        process: which one this is.
+
+    Raises:
+        ValueError: some arguments are missing, or do not fit together.
+    """
+    given = (coordinator, processes, process)
+    if None not in given:
+        if not 0 <= process < processes:
+            raise ValueError(
+                f"--process={process}: it must be one of 0 to {processes - 1}, for "
+                f"--processes={processes}."
+            )
+        if not coordinator.rpartition(":")[2].isdigit():
+            raise ValueError(f"--coordinator={coordinator} is not HOST:PORT.")
+    elif given != (None, None, None):
+        raise ValueError(
+            "--coordinator=HOST:PORT, --processes=N and --process=I go together: give "
+            "all three to every process, or none where there is one."
+        )
+    elif announced(os.environ) == 1:
+        return
+    # It would take SIGTERM for itself, and `signals.Stop` is for that.
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(*given, shutdown_timeout_seconds=_LEAVE_S)
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def announced(environ: Mapping[str, str]) -> int:
+    """How many processes the system says this run has; 1 where it says nothing.
+
+    Args:
+        environ: variables of the environment, after JAX was imported.
+    """
+    if all(name in environ for name in _SLURM):
+        return int(environ.get("SLURM_STEP_NUM_TASKS", 1))
+    platforms = environ.get("JAX_PLATFORMS")
+    if platforms and "tpu" not in platforms.split(","):
+        return 1
+    workers = environ.get("TPU_PROCESS_ADDRESSES") or environ.get(
+        "TPU_WORKER_HOSTNAMES"
+    )
+    workers = _tpu_machines(environ) if workers is None else workers
+    slices = int(environ.get("MEGASCALE_NUM_SLICES") or 1)
+    return slices * len(workers.split(","))
+
+
+def _tpu_machines(environ: Mapping[str, str]) -> str:
+    """What a Cloud TPU machine knows of the machines of its slice; "" elsewhere."""
+    # JAX sets it where there is no TPU.
+    if "TPU_SKIP_MDS_QUERY" in environ:
+        return ""
+    server = environ.get("GCE_METADATA_IP", "metadata.google.internal")
+    request = urllib.request.Request(
+        f"http://{server}/computeMetadata/v1/instance/attributes/"
+        "worker-network-endpoints",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+    except OSError:  # A TPU that is not of Google's cloud.
+        return ""
+
+
+def many() -> bool:
+    """Whether the run has more processes than this one."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return not many() or jax.process_index() == 0
+
+
+def by_first(act: Callable, *args):
+    """What `act(*args)` returns in the first process, in all of them.
+
+    Only the first calls it, and the others wait until it is done. A ValueError or an
+    OSError is raised in all. It must not call any function of this module.
+    """
+    if not many():
+        return act(*args)
+    found, error = None, None
+    if is_first():
+        try:
+            found = act(*args)
+        except (OSError, ValueError) as raised:
+            error = raised
+    found, error = _told((found, error))
+    if error is not None:
+        raise error
+    return found
+
+
+def _told(said):
+    """What the first process says, which any pickle can hold."""
+    text = np.frombuffer(pickle.dumps(said), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    # A power of two, as each size is a program.
+    padded = np.zeros(max(1024, 1 << (size - 1).bit_length()), np.uint8)
+    if is_first():
+        padded[:size] = text
+    return pickle.loads(multihost_utils.broadcast_one_to_all(padded)[:size].tobytes())
+
+
+def largest(value: int) -> int:
+    """The largest of all processes' values."""
+    if not many():
+        return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
+def gather(values: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of all processes in one array, in all of them.
+
+    Args:
+        values: [rows of this process, ..].
+        rows: per process, which rows of the whole it has, equally many.
+    """
+    if not many():
+        return values
+    found = multihost_utils.process_allgather(values)
+    whole = np.zeros((1 + max(map(max, rows)), *values.shape[1:]), values.dtype)
+    # Of a row that several have the first one's is taken, so that all agree.
+    for mine, its in reversed([*zip(rows, found, strict=True)]):
+        whole[mine] = its
+    return whole
+
+
+def fetch(tree):
+    """A tree of arrays, on any process's devices, as NumPy in all processes."""
+
+    def one(x):
+        if not isinstance(x, jax.Array) or x.is_fully_addressable:
+            return jax.device_get(x)
+        if x.is_fully_replicated:
+            return np.asarray(x)
+        return multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.tree.map(one, tree) if many() else jax.device_get(tree)

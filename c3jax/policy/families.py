@@ -1,0 +1,249 @@
+"""Which published models the decoder is, and where they keep each of its parameters.
+
+Qwen2 and Qwen2.5 (biases on queries, keys and values), Qwen3 (norms of queries and
+keys), Llama 3 (stretched rotary wavelengths): dense models that `transformers` reads.
+What a config asks for beyond that is refused by name, since leaving it out would give
+other numbers without a word.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from c3jax.policy import decoder
+
+# What each kind of model is beside the sizes in its config.
+FAMILIES = {
+    "qwen2": dict(qkv_bias=True, qk_norm=False),
+    "qwen3": dict(qkv_bias=False, qk_norm=True),
+    "llama": dict(qkv_bias=False, qk_norm=False),
+}
+# Fields of a config that must have this value, or not be there.
+_PLAIN = {
+    "hidden_act": "silu",
+    "use_sliding_window": False,
+    "mlp_bias": False,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+}
+
+
+def shape(config, **computed) -> decoder.Shape:
+    """The sizes of a model.
+
+    Args:
+        config: of `transformers`.
+        computed: fields of `Shape` that say how, not what: dtype, remat, ...
+
+    Raises:
+        ValueError: a model that this decoder is not; says which field.
+    """
+    kind = config.model_type
+    if kind not in FAMILIES:
+        raise ValueError(
+            f"model_type={kind!r} is not supported; pick one of {sorted(FAMILIES)} "
+            "(Qwen2, Qwen2.5, Qwen3, Llama 3; dense)."
+        )
+    for field, wanted in _PLAIN.items():
+        if (found := getattr(config, field, wanted)) != wanted:
+            raise ValueError(
+                f"this {kind} model has {field}={found!r}; only {wanted!r} is "
+                "supported."
+            )
+    heads = config.num_attention_heads
+    return decoder.Shape(
+        vocab=config.vocab_size,
+        width=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        hidden=config.intermediate_size,
+        norm_eps=config.rms_norm_eps,
+        tied=config.tie_word_embeddings,
+        **_rotary(kind, config.rope_parameters),
+        **FAMILIES[kind],
+        **computed,
+    )
+
+
+def _rotary(kind: str, fields: dict) -> dict:
+    """Base and stretching of the rotary wavelengths."""
+    match fields.get("rope_type", "default"):
+        case "default":
+            stretch = None
+        case "llama3":
+            stretch = decoder.Stretch(
+                factor=fields["factor"],
+                low=fields["low_freq_factor"],
+                high=fields["high_freq_factor"],
+                window=fields["original_max_position_embeddings"],
+            )
+        case other:
+            raise ValueError(
+                f"this {kind} model has rope_type={other!r}; only 'default' and "
+                "'llama3' are supported."
+            )
+    return dict(rope_theta=fields["rope_theta"], stretch=stretch)
+
+
+def config(s: decoder.Shape, tokenizer, positions: int):
+    """A `transformers` config of a policy of our own, which is a small Qwen3.
+
+    Args:
+        s: its sizes.
+        tokenizer: says which ids are special.
+        positions: tokens of its longest context and message.
+    """
+    import transformers
+
+    return transformers.Qwen3Config(
+        vocab_size=s.vocab,
+        hidden_size=s.width,
+        num_hidden_layers=s.layers,
+        num_attention_heads=s.heads,
+        num_key_value_heads=s.kv_heads,
+        head_dim=s.head_dim,
+        intermediate_size=s.hidden,
+        rms_norm_eps=s.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": s.rope_theta},
+        tie_word_embeddings=s.tied,
+        max_position_embeddings=positions,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["Qwen3ForCausalLM"],
+        dtype="float32",
+    )
+
+
+class Tensor(NamedTuple):
+    """Where a published checkpoint keeps a parameter, or one layer of it.
+
+    Attributes:
+        name: in the checkpoint.
+        path: keys of the parameter in ours.
+        layer: index on the parameter's first axis; None if it has no layers.
+        axes: per axis of theirs, the axes of ours (without the layer's) that it joins.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    layer: int | None
+    axes: tuple[tuple[int, ...], ...]
+
+    def shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
+        """Sizes of theirs.
+
+        Args:
+            ours: sizes of the parameter, without the layers' axis.
+        """
+        sizes = []
+        for joined in self.axes:
+            size = 1
+            for axis in joined:
+                size *= ours[axis]
+            sizes.append(size)
+        return tuple(sizes)
+
+
+_VECTOR, _TABLE = ((0,),), ((0,), (1,))
+_LAYER = {
+    "attention_norm": ("input_layernorm.weight", _VECTOR),
+    "q": ("self_attn.q_proj.weight", ((1, 2), (0,))),
+    "k": ("self_attn.k_proj.weight", ((1, 2), (0,))),
+    "v": ("self_attn.v_proj.weight", ((1, 2), (0,))),
+    "q_bias": ("self_attn.q_proj.bias", ((0, 1),)),
+    "k_bias": ("self_attn.k_proj.bias", ((0, 1),)),
+    "v_bias": ("self_attn.v_proj.bias", ((0, 1),)),
+    "q_norm": ("self_attn.q_norm.weight", _VECTOR),
+    "k_norm": ("self_attn.k_norm.weight", _VECTOR),
+    "o": ("self_attn.o_proj.weight", ((2,), (0, 1))),
+    "mlp_norm": ("post_attention_layernorm.weight", _VECTOR),
+    "gate": ("mlp.gate_proj.weight", ((1,), (0,))),
+    "up": ("mlp.up_proj.weight", ((1,), (0,))),
+    "down": ("mlp.down_proj.weight", ((1,), (0,))),
+}
+_WHOLE = {
+    "embed": ("model.embed_tokens.weight", _TABLE),
+    "final_norm": ("model.norm.weight", _VECTOR),
+    "unembed": ("lm_head.weight", _TABLE),
+}
+
+
+def tensors(s: decoder.Shape) -> Iterator[Tensor]:
+    """Every tensor of a checkpoint, in the order models are read."""
+    declared = decoder.declare(s)
+    for key, (name, axes) in _WHOLE.items():
+        if key in declared:
+            yield Tensor(name, (key,), None, axes)
+    for layer in range(s.layers):
+        for key, (name, axes) in _LAYER.items():
+            if key in declared["layers"]:
+                full = f"model.layers.{layer}.{name}"
+                yield Tensor(full, ("layers", key), layer, axes)
+
+
+# What a run needs of a published model.
+_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
+
+
+def find(name: str) -> pathlib.Path:
+    """The directory of a model: itself, or a copy of what the hub has by that name.
+
+    Raises:
+        ValueError: neither is there; says how to get it.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    directory = pathlib.Path(name).expanduser()
+    if directory.is_dir():
+        return directory
+    fetch = functools.partial(
+        huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS
+    )
+    try:
+        return pathlib.Path(fetch(local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        pass
+    try:
+        # Without a network this fails at once, and a download tries for minutes.
+        huggingface_hub.HfApi().model_info(name, timeout=5)
+        return pathlib.Path(fetch())
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of whichever library connects for the hub's
+        reason = f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"policy.path={name!r} is no directory here, and the Hugging Face hub does not "
+        f"give it ({reason[:200]}). Where there is a network, run `hf download {name} "
+        "--local-dir DIR`, copy DIR here and say --config.policy.path=DIR."
+    )
+
+
+def ends(directory: pathlib.Path) -> tuple[int, ...]:
+    """Token ids that end a message, by the generation config; () if it has none."""
+    path = directory / "generation_config.json"
+    found = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    if found is None:
+        return ()
+    return tuple(found) if isinstance(found, list) else (found,)
+
+
+def read_config(directory: pathlib.Path):
+    """The `transformers` config of a model.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import transformers  # slow to import, and only real models need it
+
+    if not (directory / "config.json").exists():
+        raise ValueError(
+            f"{directory} has no config.json; give a directory with a model as "
+            "`transformers` saves it, or a name on the Hugging Face hub."
+        )
+    return transformers.AutoConfig.from_pretrained(directory)

@@ -1,0 +1,118 @@
+"""A published model in a notebook: loaded, asked for logits, saved again."""
+
+import dataclasses
+import functools
+import pathlib
+import shutil
+
+import jax
+import jax.numpy as jnp
+
+from c3jax.core import mesh as meshes
+from c3jax.policy import decoder, families, weights
+
+# What belongs to a tokenizer, as `transformers` saves it.
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model"),
+    *("chat_template.jinja", "chat_template.json"),
+)
+_GENERATION = "generation_config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A model and where it came from.
+
+    Attributes:
+        params: of the decoder, float32 unless loaded otherwise.
+        shape: sizes of the decoder, and how it is computed.
+        config: of `transformers`.
+        directory: it was read from, with the tokenizer that is saved beside it; None
+            for one that was made here.
+    """
+
+    params: dict
+    shape: decoder.Shape
+    config: object
+    directory: pathlib.Path | None
+
+    def logits(self, tokens: jax.Array) -> jax.Array:
+        """Scores of the next token at every position.
+
+        Args:
+            tokens: [B, T] int; padding, if any, on the right.
+
+        Returns:
+            [B, T, V] float32, before any temperature.
+        """
+        return _logits(self.params, self.shape, jnp.asarray(tokens))
+
+    def save(self, directory: str | pathlib.Path, dtype: str | None = None) -> None:
+        """Writes what `transformers` loads: config, tokenizer, safetensors.
+
+        Args:
+            directory: made if it is not there.
+            dtype: of the tensors, "bfloat16"; None for what the config says.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        import transformers  # Slow to import.
+
+        directory = pathlib.Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        dtype = dtype or str(self.config.dtype or "float32").removeprefix("torch.")
+        config = self.config.__class__.from_dict(
+            {**self.config.to_dict(), "dtype": dtype}
+        )
+        config.save_pretrained(directory)
+        beside = (*_TOKENIZER, _GENERATION) if self.directory else ()
+        for name in beside:
+            if (self.directory / name).exists() and directory != self.directory:
+                shutil.copyfile(self.directory / name, directory / name)
+        if not (directory / _GENERATION).exists():
+            generation = transformers.GenerationConfig.from_model_config(config)
+            generation.save_pretrained(directory)
+        weights.save(directory, self.params, self.shape, dtype)
+
+
+def load(
+    directory: str | pathlib.Path,
+    mesh: jax.sharding.Mesh | None = None,
+    dtype: str = "float32",
+    activations: str = "float32",
+    **computed,
+) -> Policy:
+    """Reads a model of a family that the decoder knows; see `families`.
+
+    Args:
+        directory: as `transformers` saves it: config.json, safetensors.
+        mesh: devices to spread it over; None for the first one.
+        dtype: of the parameters.
+        activations: dtype of everything between them and the logits.
+        computed: other fields of `decoder.Shape` that say how it is computed: remat,
+            attention, ...
+
+    Raises:
+        ValueError: there is no model, or one that the decoder is not.
+    """
+    directory = pathlib.Path(directory)
+    config = families.read_config(directory)
+    shape = families.shape(config, dtype=activations, mesh=mesh, **computed)
+    mesh = mesh or meshes.make(1, 1, 1, devices=jax.devices()[:1])
+
+    def place(p: decoder.Param):
+        return meshes.parameter(mesh, p.shape, p.axes)
+
+    params = weights.load(directory, shape, place, dtype)
+    return Policy(params, shape, config, directory)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _logits(params, shape, tokens):
+    def one(row):
+        hidden, _ = decoder.forward(params, shape, row)
+        return decoder.logits(params, shape, hidden)
+
+    return jax.vmap(one)(tokens)

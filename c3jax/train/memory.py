@@ -1,0 +1,156 @@
+"""What a run will need on each device, before anything is allocated there."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from c3jax.policy import decoder
+from c3jax.train import update
+from c3jax.train.setup import Setup
+
+# What to change if a part is too large.
+_KNOBS = {
+    "parameters": "spread them with mesh.fsdp or mesh.tensor",
+    "optimiser": "spread it with mesh.fsdp or mesh.tensor",
+    "gradients": "spread them with mesh.fsdp or mesh.tensor",
+    "starting policy": "spread it with mesh.fsdp, or do without it (train.kl=0)",
+    "keys and values": "write fewer messages at a time (sampling.at_once)",
+    "activations": "raise train.accumulate, or choose policy.remat='layer'",
+    "logits": "lower policy.logits_chunk",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Bytes on the fullest device, by what they are for.
+
+    Attributes:
+        parts: name to bytes. Keys and values are of sampling; activations and logits of
+            the update, which does not happen at the same time.
+    """
+
+    parts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """What is needed at once."""
+        held = ("parameters", "optimiser", "starting policy")
+        update = ("gradients", "activations", "logits")
+        return sum(self.parts[name] for name in held) + max(
+            self.parts["keys and values"], sum(self.parts[name] for name in update)
+        )
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{k} {_shown(v)}" for k, v in self.parts.items() if v)
+        return f"a device needs about {_shown(self.total)}: {parts}"
+
+
+def estimate(setup: Setup) -> Estimate:
+    """What training needs on one device; the compiler may need some more.
+
+    Args:
+        setup: of the run.
+    """
+    c = setup.config
+    params = setup.abstract_params()
+    moving = _bytes(update.learned(params, setup.objective.learners))
+    parts = setup.mesh.shape["data"] * setup.mesh.shape["fsdp"]
+    tensor = setup.mesh.shape["tensor"]
+    piece = c.train.batch_size // max(
+        c.train.groups, c.train.minibatches * c.train.accumulate
+    )
+    levels = setup.objective.levels(setup.team)
+    return Estimate(
+        {
+            "parameters": _bytes(params),
+            "optimiser": 2 * moving,
+            "starting policy": moving if c.train.kl else 0,
+            "gradients": moving * (1 if c.train.accumulate == 1 else 2),
+            "keys and values": _sampling(setup) // parts // tensor,
+            "activations": sum(_kept(setup, n, piece) for n in levels) // parts,
+            "logits": max(_logits(setup, n, piece) for n in levels) // parts // tensor,
+        }
+    )
+
+
+def _bytes(params: dict) -> int:
+    """Of the part of some parameters that one device holds."""
+    return sum(
+        p.dtype.itemsize * math.prod(p.sharding.shard_shape(p.shape))
+        for p in jax.tree.leaves(params)
+    )
+
+
+def check(found: Estimate, device: jax.Device) -> None:
+    """Refuses a run that cannot fit.
+
+    Args:
+        found: what it needs.
+        device: where; one that does not say how much it has is taken for large enough.
+
+    Raises:
+        ValueError: it is too much; says what to change.
+    """
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    if limit and found.total > limit:
+        worst = max(found.parts, key=found.parts.get)
+        raise ValueError(
+            f"{found}; {device.device_kind} has {_shown(limit)}. Most are {worst}: "
+            f"{_KNOBS[worst]}."
+        )
+
+
+def _kv(s: decoder.Shape) -> int:
+    """Bytes of one token's keys and values."""
+    return 2 * s.layers * s.kv_heads * s.head_dim * jnp.dtype(s.dtype).itemsize
+
+
+def _kept(setup: Setup, level: int, questions: int) -> int:
+    """Bytes that the backward pass finds of a role's tokens, each context's once."""
+    s, protocol = setup.team.cast[level].shape, setup.team.protocol
+    inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
+    if s.remat == "none":
+        # Also what norms, rotations and the gate's curve are computed from.
+        steps = (s.heads + 2 * s.kv_heads) * s.head_dim + 2 * s.hidden + 4 * s.width
+        numbers = s.layers * (inside + steps)
+    else:  # The inputs of all layers, and of one what is computed again.
+        numbers = s.layers * s.width + inside
+    token = numbers * jnp.dtype(s.dtype).itemsize + _kv(s)
+    contexts, k = protocol.contexts(level), protocol.branching[level]
+    read = sum(protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads)
+    tokens = contexts * (read + k * protocol.roles[level].max_tokens)
+    return questions * (setup.config.data.prompt_tokens + tokens) * token
+
+
+def _logits(setup: Setup, level: int, questions: int) -> int:
+    """Bytes of the logits of a role's messages that exist at once, and their slope."""
+    s, protocol = setup.team.cast[level].shape, setup.team.protocol
+    limit = protocol.roles[level].max_tokens
+    chunk = min(s.logits_chunk or limit, limit)
+    messages = questions * protocol.contexts(level) * protocol.branching[level]
+    return 2 * 4 * messages * chunk * s.vocab
+
+
+def _sampling(setup: Setup) -> int:
+    """Bytes of keys and values that exist at once while messages are written."""
+    c, protocol = setup.config, setup.team.protocol
+    questions = c.train.batch_size // c.train.groups
+    worst = 0
+    for level, role in enumerate(protocol.roles):
+        read = sum(
+            protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads
+        )
+        contexts, k = protocol.contexts(level), protocol.branching[level]
+        places = questions * contexts
+        if c.sampling.at_once:
+            places = min(places, max(1, c.sampling.at_once // k))
+        heads = min(places, questions) * c.data.prompt_tokens
+        tokens = heads + places * (read + k * role.max_tokens)
+        worst = max(worst, tokens * _kv(setup.team.cast[level].shape))
+    return worst
+
+
+def _shown(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count > 2**28 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,166 @@
+"""Every program of a run with arguments that have shapes and places, but no numbers."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from c3jax.core import keys
+from c3jax.core import mesh as meshes
+from c3jax.policy import decoder
+from c3jax.rollout import contexts, desks, replay, tree, writing
+from c3jax.train import growth, pieces, update
+from tests import support
+
+OPTIMISE = update.optimiser(
+    lr=1e-3, steps=9, warmup=1, b1=0.9, b2=0.99, weight_decay=0.1, max_grad_norm=1.0
+)
+OBJECTIVE = update.Objective(clip=0.2, kl=0.1, epochs=1, minibatches=1)
+KEY = keys.stream(0, "rollout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A team, and the sizes of a batch.
+
+    Attributes:
+        team: static description of what runs.
+        prompt: padded tokens of a head.
+        batch: questions, and desks of a room.
+    """
+
+    team: contexts.Team
+    prompt: int
+    batch: int = 2
+
+    def placed(self, found, axes=None):
+        """Abstract arrays as they are spread; `axes` says where questions are, 0."""
+        if self.team.mesh is None:
+            return found
+        axes = jax.tree.map(lambda _: 0, found) if axes is None else axes
+
+        def place(axis, x):
+            mesh = self.team.mesh
+            where = meshes.memory(mesh, x.ndim) if axis else meshes.batch(mesh)
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+        return jax.tree.map(place, axes, found)
+
+    @functools.cached_property
+    def params(self):
+        def place(p):
+            mesh = self.team.mesh
+            where = mesh and meshes.parameter(mesh, p.shape, p.axes)
+            return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=where)
+
+        return {"shared": decoder.over_params(place, self.team.cast[0].shape)}
+
+    @functools.cached_property
+    def questions(self):
+        shapes = jax.eval_shape(lambda: support.questions(self.batch, self.prompt))
+        return self.placed(shapes)
+
+    @functools.cached_property
+    def turns(self):
+        def blank():
+            protocol = self.team.protocol
+            return tuple(
+                writing.blank(
+                    self.team, level, (self.batch, protocol.contexts(level), k)
+                )
+                for level, k in enumerate(protocol.branching)
+            )
+
+        return self.placed(jax.eval_shape(blank))
+
+    @functools.cached_property
+    def desk(self):
+        """One context of the second role."""
+
+        def begun(params, questions, turns):
+            segments = desks._read(params, self.team, 1, questions, turns, 0)
+            siblings = self.team.protocol.branching[1]
+            node = keys.nodes(KEY, questions.uid[:1], 1, siblings)[0]
+            return desks._begin(self.team, 1, segments, 0, node)
+
+        return jax.eval_shape(begun, self.params, self.questions, self.turns)
+
+    @functools.cached_property
+    def room(self):
+        """As many desks as there are questions."""
+        furnish = functools.partial(desks._furnish, self.team, width=self.batch)
+        return self.placed(jax.eval_shape(furnish, self.desk), desks._axes(self.desk))
+
+    @functools.cached_property
+    def state(self):
+        if self.team.mesh is None:
+            start = functools.partial(update.initial_state, OPTIMISE, ())
+            return jax.eval_shape(start, self.params)
+        whole = meshes.whole(self.team.mesh)
+        return update.abstract_state(OPTIMISE, (), self.params, whole)
+
+    @functools.cached_property
+    def scored(self):
+        blank = [jax.ShapeDtypeStruct(t.length.shape, jnp.float32) for t in self.turns]
+        logp = tuple(turn.logp for turn in self.turns)
+        return update.Scored(
+            self.questions, self.turns, self.placed(tuple(blank)), logp
+        )
+
+    @functools.cached_property
+    def pieces(self):
+        return pieces.programs(self.team, OBJECTIVE, OPTIMISE, self.state)
+
+
+def _add(c: Case):
+    """Half of the questions, a little cropped."""
+    heads = max(1, c.prompt - 1)
+    messages = tuple(role.max_tokens - 1 for role in c.team.protocol.roles)
+    chosen = jnp.arange(c.batch // 2)
+    total = (c.params, c.params, c.scored, chosen, 9)
+    return c.pieces.add, (*total, (heads, messages))
+
+
+def _step(fn, c: Case):
+    return jax.jit(functools.partial(fn, team=c.team, optimise=OPTIMISE))
+
+
+# Name to the program and its arguments.
+STEPS = {
+    "grow": lambda c: (tree.grow, (c.params, c.team, c.questions, KEY)),
+    "read for a desk": lambda c: (
+        desks._read,
+        (c.params, c.team, 1, c.questions, c.turns, 0),
+    ),
+    "sit at a desk": lambda c: (desks._sit, (c.team, c.room, c.desk, 0)),
+    "write at desks": lambda c: (
+        desks._advance,
+        (c.params, c.team, 1, c.room, jnp.ones(c.batch, bool), 0, 1),
+    ),
+    "leave a desk": lambda c: (
+        desks._leave,
+        (c.team, c.room, 0, jnp.zeros(1, jnp.int32), 1),
+    ),
+    "replay": lambda c: (
+        replay.node,
+        (c.params, c.team, 1, jnp.zeros(2 * c.prompt, jnp.int32), 9, KEY),
+    ),
+    "logp": lambda c: (
+        growth.all_logp,
+        (c.params, c.team, c.questions, c.turns),
+    ),
+    "update": lambda c: (
+        _step(functools.partial(update.update, objective=OBJECTIVE), c),
+        (c.state, c.scored),
+    ),
+    "add a piece": _add,
+    "apply": lambda c: (
+        c.pieces.apply,
+        (c.params, c.state.opt_state, c.params),
+    ),
+    "imitate": lambda c: (
+        _step(update.imitate, c),
+        (c.state, c.questions, c.turns),
+    ),
+}
