@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests import support
+from tests.conftest import QUICK
 
 MATH = "--config=configs/math.py"
 SMALL = [
@@ -25,7 +26,7 @@ def start(*flags):
     return subprocess.Popen(
         [sys.executable, "-m", "c3jax.main", *flags],
         cwd=support.ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=1"},
+        env=os.environ | {"XLA_FLAGS": QUICK},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

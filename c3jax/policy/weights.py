@@ -164,7 +164,8 @@ def _check_tied(found) -> None:
         is_same = sizes == other.get_shape()
         step = max(1, BLOCK_BYTES // (4 * math.prod(sizes[1:])))
         for begin in range(0, sizes[0] if is_same else 0, step):
-            blocks = (rows[begin : begin + step] for rows in (one, other))
+            end = min(begin + step, sizes[0])
+            blocks = (rows[begin:end] for rows in (one, other))
             is_same = is_same and np.array_equal(*blocks)
     if not is_same:
         raise ValueError(

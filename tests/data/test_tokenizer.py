@@ -35,5 +35,5 @@ def test_a_kept_tokenizer_is_the_one_that_is_built(name):
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no .*tokenizer.json"):
+    with pytest.raises(ValueError, match=r"there is no .*tokenizer_config.json"):
         tokenizer.load(str(tmp_path))

@@ -48,7 +48,7 @@ def test_attention_over_blocks_is_one_softmax_over_their_union():
 
 @pytest.mark.parametrize("cut", [[12], [5, 7], [1] * 12, [3, 1, 8]])
 def test_reading_in_blocks_equals_reading_at_once(cut):
-    params, tokens = support.params(), ids(12)
+    params, tokens = support.params()["shared"], ids(12)
     whole, _ = decoder.forward(params, SHAPE, tokens)
     context, parts, at = (), [], 0
     for size in cut:
@@ -62,7 +62,7 @@ def test_reading_in_blocks_equals_reading_at_once(cut):
 
 
 def test_padding_behind_a_prefix_changes_nothing():
-    params, tokens, rest = support.params(), ids(6), ids(4, seed=1)
+    params, tokens, rest = support.params()["shared"], ids(6), ids(4, seed=1)
     _, exact = decoder.forward(params, SHAPE, tokens)
     _, padded = decoder.forward(params, SHAPE, jnp.pad(tokens, (0, 5)))
     one, _ = decoder.forward(params, SHAPE, rest, (exact,))
@@ -71,7 +71,7 @@ def test_padding_behind_a_prefix_changes_nothing():
 
 
 def test_a_token_does_not_see_the_future():
-    params, tokens = support.params(), ids(10)
+    params, tokens = support.params()["shared"], ids(10)
     before, _ = decoder.forward(params, SHAPE, tokens)
     after, _ = decoder.forward(params, SHAPE, tokens.at[7].add(1))
     np.testing.assert_allclose(before[:7], after[:7], atol=1e-6)
@@ -96,7 +96,7 @@ def test_positions_are_relative():
     "change", [{"remat": "layer"}, {"remat": "products"}, {"unroll": 1}]
 )
 def test_how_layers_are_run_does_not_change_what_they_compute(change):
-    params, tokens = support.params(), ids(9)
+    params, tokens = support.params()["shared"], ids(9)
     other = dataclasses.replace(SHAPE, **change)
 
     def value(params, shape):
@@ -112,8 +112,8 @@ def test_logits_of_chosen_ids_are_those_of_all_ids():
     chosen = jnp.array([[3, 1], [0, 39], [7, 7], [2, 5], [4, 4]])
     for tied in (True, False):
         shape = dataclasses.replace(SHAPE, tied=tied)
-        everything = decoder.logits(support.params(), shape, hidden)
-        some = decoder.logits_at(support.params(), shape, hidden, chosen)
+        everything = decoder.logits(support.params()["shared"], shape, hidden)
+        some = decoder.logits_at(support.params()["shared"], shape, hidden, chosen)
         expected = jnp.take_along_axis(everything, chosen, -1)
         np.testing.assert_allclose(some, expected, atol=1e-5)
 
@@ -123,13 +123,13 @@ def test_every_parameter_is_declared_with_an_axis_name_per_axis():
         decoder.declare(SHAPE), is_leaf=lambda x: isinstance(x, decoder.Param)
     )
     assert all(len(p.shape) == len(p.axes) for p in declared)
-    shapes = [x.shape for x in jax.tree.leaves(support.params())]
+    shapes = [x.shape for x in jax.tree.leaves(support.params()["shared"])]
     assert shapes == [p.shape for p in declared]
     assert decoder.count(SHAPE) == sum(int(np.prod(shape)) for shape in shapes)
 
 
 def test_bfloat16_stays_close_to_float32():
-    params, tokens = support.params(), ids(12)
+    params, tokens = support.params()["shared"], ids(12)
     shape = dataclasses.replace(SHAPE, dtype="bfloat16")
     exact = decoder.logits(params, SHAPE, decoder.forward(params, SHAPE, tokens)[0])
     rough = decoder.logits(params, shape, decoder.forward(params, shape, tokens)[0])

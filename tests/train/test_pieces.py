@@ -82,8 +82,8 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole():
 
 
 def test_a_piece_is_as_large_as_its_longest_question_and_message():
-    _, batch = scored()
-    cuts, tokens = pieces._cut([batch], OBJECTIVE, SIZES)
+    team, batch = scored()
+    cuts, tokens = pieces._cut([batch], team, OBJECTIVE, SIZES)
     lengths = np.asarray(batch.questions.lengths[0])
     longest = [np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.turns]
     assert sorted(np.concatenate([i for cut in cuts for _, i, _ in cut])) == [*range(8)]
@@ -97,7 +97,7 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
 
 
 def test_a_minibatch_is_some_whole_groups():
-    _, batch = scored()
+    team, batch = scored()
     whole = (batch.questions, batch.turns)
 
     def some(first):
@@ -105,7 +105,7 @@ def test_a_minibatch_is_some_whole_groups():
         return update.Scored(*part, ())
 
     groups = [some(first) for first in range(0, 8, 2)]
-    cuts, tokens = pieces._cut(groups, OBJECTIVE, SIZES)
+    cuts, tokens = pieces._cut(groups, team, OBJECTIVE, SIZES)
     assert [[group for group, *_ in cut] for cut in cuts] == [[0, 1], [2, 3]]
     assert all(sorted(i) == [0, 1] for cut in cuts for _, i, _ in cut)
     spoken = [sum(int(t.length.sum()) for t in group.turns) for group in groups]

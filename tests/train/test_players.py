@@ -9,11 +9,20 @@ import ml_collections
 import numpy as np
 import pytest
 
+from c3jax import policy
+from c3jax.audit import certificate
 from c3jax.core import keys
 from c3jax.policy import decoder
-from c3jax.train import loop, memory, update, warm_start
+from c3jax.train import (
+    checkpoint,
+    export,
+    loop,
+    memory,
+    trees,
+    update,
+    warm_start,
+)
 from tests import support
-from tests.program import c3jax, small
 from tests.train.test_published import made
 from tests.train.test_update import SMALL, one_step
 
@@ -127,19 +136,26 @@ def test_a_role_that_is_frozen_stays_as_it_is_and_pieces_know_it():
     assert grown.trained(setup.objective) == 2 * wrote
 
 
-def test_a_run_with_a_policy_a_role_is_replayed_and_exported(tmp_path):
-    small(
-        tmp_path,
-        "--config.protocol.policies=own",
-        "--config.train.frozen=('reasoner',)",
-        "--config.policy.adapters.rank=2",
-        *("--config.train.steps=2", "--config.warm_start.steps=10"),
-    )
-    assert "PASS" in c3jax(f"--workdir={tmp_path}", "--mode=replay", "--cache_dir=")
-    output = c3jax(f"--workdir={tmp_path}", "--mode=export", "--cache_dir=")
-    written = output.split()[-1]
+def test_policies_are_checkpointed_replayed_and_exported_together(tmp_path):
+    setup = own()
+    _, grown, _ = one_step(setup, 1)
+    before = warm_start.initial_params(setup)
+    first = loop.initial_state(setup, before)
+    with checkpoint.Store(tmp_path / "checkpoints") as store:
+        store.save(1, first, {})
+        store.wait()
+        found, _ = store.restore(loop.abstract_state(setup))
+    assert not changed(first.params, found.params)
+    items = [setup.task.split("train")[i] for i in range(8)]
+    trees.save(tmp_path, setup, 1, items, grown)
+    assert "PASS: 48 messages" in str(certificate.certify(setup, tmp_path))
+    written = export.write(setup, found.params, 1, tmp_path)
+    tokens = np.arange(7)
     for name in ("reasoner", "actor"):
-        assert (tmp_path / "export-2" / name / "model.safetensors").exists(), written
+        shape = setup.team.shapes[name]
+        wanted = logits(found.params[name], shape, tokens)
+        read = policy.load(written / name).logits(tokens[None])[0]
+        np.testing.assert_allclose(read, wanted, atol=1e-4)
 
 
 def published(**models):

@@ -140,6 +140,8 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
     rows.append({"question": "how many " * 200, "answer": "0"})
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     workdir = tmp_path / "run"
+    # One of them as a team, with a message that is spliced into another's context.
+    team = "duo" if model.name.startswith("qwen3") else "solo"
     output = c3jax(
         "--config=configs/math.py:qwen3_4b",
         f"--workdir={workdir}",
@@ -151,10 +153,11 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
         f"--config.data.test={questions}",
         "--config.data.overlap.action=keep",
         "--config.data.prompt_tokens=160",
+        f"--config.protocol.name={team}",
         "--config.teams.duo.reasoner.max_tokens=8",
-        "--config.teams.duo.actor.max_tokens=8",
         "--config.teams.duo.reasoner.instruction=Plan .",
-        "--config.teams.duo.actor.instruction=Solve .",
+        f"--config.teams.{team}.actor.max_tokens=8",
+        f"--config.teams.{team}.actor.instruction=Solve .",
         *("--config.sampling.at_once=0", "--config.train.steps=2"),
         *("--config.train.batch_size=4", "--config.train.epochs=1"),
         *("--config.train.minibatches=1", "--config.train.accumulate=1"),
@@ -166,7 +169,8 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
     )
     assert "left out: 1 of test, 1 of train" in output
     assert "step 2  greedy" in output
-    assert "PASS" in c3jax(f"--workdir={workdir}", "--mode=replay", "--cache_dir=")
+    if team == "duo":
+        assert "PASS" in c3jax(f"--workdir={workdir}", "--mode=replay", "--cache_dir=")
     written = c3jax(f"--workdir={workdir}", "--mode=export", "--cache_dir=").split()[-1]
     loaded = transformers.AutoModelForCausalLM.from_pretrained(written)
     tokens = np.arange(12)[None]
@@ -194,7 +198,7 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
     assert loaded.generation_config.eos_token_id == words.eos_token_id
     assert words.get_vocab() == tokenizers_of_ours.load("words").get_vocab()
     again = policy.load(written).params
-    jax.tree.map(np.testing.assert_array_equal, again, params)
+    jax.tree.map(np.testing.assert_array_equal, again, params["shared"])
 
 
 def coder(tmp_path: pathlib.Path, positions: int):

@@ -83,8 +83,14 @@ def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
     ties = near_ties(grown.turns, other.turns)
     assert len(ties) <= 1, ties
     if not ties:
-        for name in ("loss", "grad_norm"):
-            np.testing.assert_allclose(stats[name], other_stats[name], rtol=1e-5)
+        np.testing.assert_allclose(
+            stats["grad_norm"], other_stats["grad_norm"], rtol=1e-5
+        )
+        # Advantages of siblings cancel in the loss, which is close to zero.
+        size = np.mean([np.abs(each).mean() for each in grown.advantage])
+        np.testing.assert_allclose(
+            stats["loss"], other_stats["loss"], rtol=0, atol=1e-5 * size
+        )
         # AdamW divides by the gradient's size, so tiny gradients lose digits.
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
