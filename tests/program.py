@@ -16,7 +16,7 @@ SMALL = [
         "warm_start.checkpoint_every=10",
         *("evaluate.every=2", "evaluate.questions=6", "evaluate.batch_size=4"),
         *("evaluate.samples=2", "evaluate.k=(1,2)", "evaluate.trees=2"),
-        *("policy.width=32", "policy.hidden=48"),
+        *("policy.width=32", "policy.hidden=48", "policy.unroll=1"),
     )
 ]
 

@@ -93,7 +93,7 @@ def test_positions_are_relative():
 
 
 @pytest.mark.parametrize(
-    "change", [{"remat": "layer"}, {"remat": "products"}, {"unroll": 1}]
+    "change", [{"remat": "layer"}, {"remat": "products"}, {"unroll": 2}]
 )
 def test_how_layers_are_run_does_not_change_what_they_compute(change):
     params, tokens = support.params()["shared"], ids(9)

@@ -32,7 +32,9 @@ ADAPTERS = decoder.Adapters(rank=3, alpha=6.0, targets=tuple(decoder.PRODUCTS))
 def smaller(**changes):
     """A policy of another size than the page's."""
     given = support.page_config().policy.to_dict()
-    return ml_collections.ConfigDict({**given, "width": 32, "hidden": 48, **changes})
+    return ml_collections.ConfigDict(
+        {**given, "width": 32, "hidden": 48, "unroll": 1, **changes}
+    )
 
 
 @functools.cache
