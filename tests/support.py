@@ -116,9 +116,14 @@ def page_config(page: str = "math", **changes):
     return config
 
 
+def setup(page: str, devices: int = 1, **changes) -> setups.Setup:
+    """`page_config`, resolved."""
+    return setups.resolve(page_config(page, **changes), jax.devices()[:devices])
+
+
 def math_setup(devices: int = 1, **changes) -> setups.Setup:
-    return setups.resolve(page_config(**changes), jax.devices()[:devices])
+    return setup("math", devices, **changes)
 
 
 def code_setup(**changes) -> setups.Setup:
-    return setups.resolve(page_config("code", **changes), jax.devices()[:1])
+    return setup("code", **changes)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -22,10 +22,12 @@ class Graded:
     Attributes:
         reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role.
         spent: on growing and scoring them.
+        evidence: other fields of `Evidence`, by name.
     """
 
     reward: np.ndarray
     spent: Spent
+    evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 def submit(
@@ -36,6 +38,7 @@ def submit(
     turns,
     scorer: scoring.Scorer,
     count: int | None = None,
+    given: tuple[int, ...] = (),
 ) -> Callable[[], Graded]:
     """Hands over every answer of a batch of trees to be scored.
 
@@ -50,6 +53,7 @@ def submit(
         scorer: of the run.
         count: how many questions are asked for, where others fill up the batch; None
             for all.
+        given: levels whose messages were there before, and cost nothing more.
 
     Returns:
         What to call for the rewards; it waits for them.
@@ -62,13 +66,14 @@ def submit(
     turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
     texts, each = setup.texts(answers, -1), math.prod(team.protocol.branching)
     grades = scorer.submit(texts, [item for item in items for _ in range(each)])
-    said = [turn for level, turn in enumerate(turns) if level not in team.silenced]
+    quiet = {*team.silenced, *given}
+    said = [turn for level, turn in enumerate(turns) if level not in quiet]
     spent = Spent(
         evaluator_calls=(count or size) * each,
         messages=sum(turn.length.size for turn in said),
         truncated=sum(int((~turn.ended).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
-        prefilled_tokens=contexts.prefilled(team, questions, turns),
+        prefilled_tokens=contexts.prefilled(team, questions, turns, given),
     )
 
     def graded():

@@ -21,7 +21,7 @@ from c3jax.credit import api
 from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
-from c3jax.rollout import contexts, sample
+from c3jax.rollout import contexts, evidence, sample
 from c3jax.train import players, update
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
@@ -192,7 +192,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     estimator = api.configured(options.pop("name", None), options)
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
-    api.check(config.credit.name, graph.ancestors(roles))
+    api.check(config.credit.name, graph.ancestors(roles), evidence.EXTRA)
     given = config.protocol.branching
     branching = api.branching(
         config.credit.name,
