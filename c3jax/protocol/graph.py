@@ -25,6 +25,11 @@ class Protocol:
         """Per role, its ancestors' indices: the tree axes its contexts vary over."""
         return ancestors(self.roles)
 
+    @property
+    def is_episodic(self) -> bool:
+        """Whether what all say differs between alternatives of the first role."""
+        return all(0 in span for span in self.spans[1:])
+
     def chain(self, episodes: int = 1) -> "Protocol":
         """The same team playing `episodes` independent episodes per question."""
         rest = (1,) * (len(self.roles) - 1)

@@ -54,6 +54,9 @@ def prompt(
             tokenizer does not know a word of the rest.
     """
     order = [other.name for other in roles]
+    reads = tuple(order.index(name) for name in role.depends_on)
+    if role.counts:  # It is told nothing.
+        return Prompt((), (), Script(reads, ((),) * len(reads), 0), tokenizer)
     titles = {other.name: other.title or other.name for other in roles}
     marks = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
     parts = [_QUESTION]
@@ -87,7 +90,7 @@ def prompt(
         before=pieces[0],
         after=pieces[1],
         script=Script(
-            reads=tuple(order.index(name) for name in role.depends_on),
+            reads=reads,
             glue=tuple(pieces[2:]),
             opener=last[-1],
         ),

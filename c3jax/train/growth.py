@@ -119,9 +119,16 @@ class Grown:
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
     def _credit(self, graded):
-        spans = self._setup.team.protocol.spans
-        found = Evidence(graded.reward, spans, **graded.evidence)
-        return self._setup.estimator.fn(found, self._memory)
+        """Advantages and memory; who counts votes has nothing to learn and gets 0."""
+        protocol, spans = self._setup.team.protocol, self._setup.spans
+        batch, writers = len(graded.reward), len(spans)
+        reward = graded.reward.reshape(batch, *protocol.branching[:writers])
+        found = Evidence(reward, spans, **graded.evidence)
+        advantage, memory = self._setup.estimator.fn(found, self._memory)
+        for level in range(writers, len(protocol.roles)):
+            size = (batch, protocol.contexts(level), protocol.branching[level])
+            advantage += (np.zeros(size, np.float32),)
+        return advantage, memory
 
 
 def share(setup: Setup) -> np.ndarray:
@@ -201,5 +208,8 @@ def credited(
 def all_logp(params, team, questions, turns) -> tuple[jax.Array, ...]:
     """Log-probabilities of every message, per role [B, N, K, T]."""
     return tuple(
-        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
+        turn.logp
+        if level in team.silenced
+        else tree.logp(params, team, level, questions, turns)
+        for level, turn in enumerate(turns)
     )

@@ -87,6 +87,12 @@ class Setup:
         return self.objective.replace(learners=(learners[step % len(learners)],))
 
     @property
+    def spans(self) -> tuple[tuple[int, ...], ...]:
+        """Tree axes of the contexts of each role that credit goes to: that writes."""
+        silent, spans = self.team.silenced, self.team.protocol.spans
+        return tuple(s for level, s in enumerate(spans) if level not in silent)
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest context with its message."""
         sizes = []
@@ -115,7 +121,7 @@ class Setup:
         """The B * N * K messages of a role's turn as text, without special tokens."""
         tokens = np.asarray(turn.tokens)
         length = np.asarray(turn.length).reshape(-1)
-        rows = tokens.reshape(-1, tokens.shape[-1])
+        rows = tokens.reshape(len(length), tokens.shape[-1])
         if not len(rows):  # The tokenizer would make one text of none.
             return []
         return self.prompts[level].tokenizer.batch_decode(
@@ -192,13 +198,16 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     estimator = api.configured(options.pop("name", None), options)
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
-    api.check(config.credit.name, graph.ancestors(roles), evidence.EXTRA)
+    counts = roles[-1].counts
+    gathered = (*evidence.EXTRA, *(("ballots", "correct") if counts else ()))
+    api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching
     branching = api.branching(
         config.credit.name,
         len(roles),
         config.protocol.budget,
         None if given is None else tuple(given),
+        counts,
     )
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
@@ -212,6 +221,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     )
     fits = functools.partial(prompts.fits, compiled)
     task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
+    _check_counts(config, counts, task)
     _check_careless(config, task)
     spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
@@ -234,6 +244,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             protocol=graph.Protocol(roles, branching),
             scripts=tuple(p.script for p in compiled),
             sampling=sample.Sampling(**drawn),
+            silenced=(len(roles) - 1,) if counts else (),
             at_once=at_once,
             mesh=spread,
         ),
@@ -334,6 +345,15 @@ def _check_numbers(config) -> None:
         k,
         f"whole numbers from 1 to evaluate.samples={n}",
     )
+
+
+def _check_counts(config, counts: bool, task: tasks.Task) -> None:
+    if counts and task.reward != "math":
+        raise ValueError(
+            f"protocol.name={config.protocol.name!r} counts equal answers, but of "
+            f"data.task={config.data.task!r} the answers are programs, which are not "
+            "compared; take a team whose last role answers, say 'trio'."
+        )
 
 
 def _check_careless(config, task: tasks.Task) -> None:

@@ -1,14 +1,13 @@
 """Evidence beside the rewards: gathered, counted, and trained on."""
 
 import functools
-import zlib
 
 import jax
 import numpy as np
 import pytest
 
 from c3jax.core import metrics
-from c3jax.train import growth, loop, scoring, warm_start
+from c3jax.train import growth, loop, warm_start
 from tests import support
 
 SMALL = {
@@ -16,16 +15,8 @@ SMALL = {
     "protocol__budget": 4,
     "policy__width": 32,
     "policy__hidden": 48,
+    "policy__layers": 1,
 }
-
-
-class MadeUp:
-    """Grades that depend on the text alone: random answers are all wrong."""
-
-    def submit(self, texts, items):
-        assert len(texts) == len(items)
-        grades = [scoring.Grade(zlib.crc32(text.encode()) % 2) for text in texts]
-        return lambda: grades
 
 
 @functools.cache
@@ -41,7 +32,7 @@ def steps(setup):
     watch, found = metrics.Stopwatch(), []
     for step in range(2):
         items = [source[4 * step + i] for i in range(4)]
-        grown = growth.grow(setup, state, step, items, MadeUp(), watch)
+        grown = growth.grow(setup, state, step, items, support.MadeUp(), watch)
         found.append(grown)
         scored = growth.credited(setup, grown, state.params, None, watch)
         state, stats = update_step()(setup.objective, state, grown.groups, scored)
@@ -84,7 +75,7 @@ def grown(**changes):
     setup = support.math_setup(**SMALL, **changes)
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     items = [setup.task.split("train")[i] for i in range(4)]
-    return growth.grow(setup, state, 3, items, MadeUp(), metrics.Stopwatch())
+    return growth.grow(setup, state, 3, items, support.MadeUp(), metrics.Stopwatch())
 
 
 def test_ccpo_v1_remembers_what_it_saw():
