@@ -64,6 +64,10 @@ TALK = """You write a Python program together with others. If you are shown what
 wrote before, take from it what is right. Define what the task asks for, by the names
 that its tests call. Put the whole program in one fenced block, opened by ```python and
 closed by ```."""
+RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
+answer is right, and how much each contributed to that. End with one line of JSON, such
+as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
+tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -120,6 +124,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     # Beside the name, options of the estimator; None is its own default.
     c.credit = dict(name="c3", std=config_dict.placeholder(bool))
+    # What roles are told to do once the answer is there, where credit asks for ratings
+    # in JSON. The embedded team has no words for it.
+    c.rating = dict(instruction="write the program .", max_tokens=8)
     c.sampling = dict(
         temperature=1.0,
         top_k=0,
@@ -195,6 +202,7 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     c.data.update(task="mbpp", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
     c.reward.update(timeout_s=5.0, memory_mb=512)
+    c.rating = dict(instruction=RATE, max_tokens=512)
     c.warm_start.update(steps=0)
     c.train.update(
         steps=100,

@@ -19,6 +19,9 @@ SMALL = {
 }
 
 
+ANSWERS = {"counts": False, "max_tokens": 14, "instruction": "work it out ."}
+
+
 @functools.cache
 def update_step():
     """For all estimators that remember nothing."""
@@ -78,6 +81,21 @@ def grown(**changes):
     return growth.grow(setup, state, 3, items, support.MadeUp(), metrics.Stopwatch())
 
 
+def test_sepo_has_every_episode_rated_by_both_and_counts_what_is_invalid():
+    once = grown(credit__name="sepo")
+    plain, graded = grown(credit__name="magrpo").graded, once.graded
+    np.testing.assert_array_equal(graded.reward, plain.reward)
+    # The embedded team cannot write JSON.
+    np.testing.assert_array_equal(
+        graded.evidence["ratings"], np.full((4, 4, 2, 2), 0.5)
+    )
+    assert graded.spent.invalid_ratings == 32
+    assert graded.spent.evaluator_calls == plain.spent.evaluator_calls
+    assert graded.spent.messages == plain.spent.messages + 32
+    assert graded.spent.prefilled_tokens > plain.spent.prefilled_tokens
+    assert [each.shape for each in once.advantage] == [(4, 1, 4), (4, 4, 1)]
+
+
 def test_ccpo_v1_remembers_what_it_saw():
     once = grown(credit__name="ccpo_v1")
     joint, solo = once.graded.reward[..., 0], once.graded.evidence["solo"]
@@ -101,7 +119,8 @@ def test_evidence_does_not_change_the_tree_and_groups_gather_the_same():
 
 
 def test_evidence_that_nobody_gathers_is_refused():
-    with pytest.raises(ValueError, match=r"computed from \['ratings'\]"):
-        support.math_setup(credit__name="sepo")
+    with pytest.raises(ValueError, match=r"computed from \['ballots', 'correct'\]"):
+        votes = {f"teams__vote__vote__{k}": v for k, v in ANSWERS.items()}
+        support.math_setup(credit__name="ccpo_vote", protocol__name="vote", **votes)
     with pytest.raises(ValueError, match=r"computed from \['q'\]"):
         support.math_setup(credit__name="c3_value_only")
