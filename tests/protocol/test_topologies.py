@@ -74,6 +74,14 @@ def test_embedded_teams_are_told_in_words_that_their_tokenizer_knows(page, name)
     assert setup.prompts[0].tokenizer.unk_token_id not in ids
 
 
+@pytest.mark.parametrize("page", ["math:qwen3_4b", "code:qwen2_5_coder_3b"])
+def test_published_policies_are_told_what_to_do_in_every_team(page):
+    teams = support.page_config(page).teams
+    for name in {*teams} - {"vote"}:
+        assert all(role.instruction for role in graph.team(teams[name], name))
+    assert [len(teams[name]) for name in ("trio", "branch", "debate")] == [3, 4, 5]
+
+
 def test_a_word_that_the_tokenizer_does_not_know_is_refused():
     with pytest.raises(ValueError, match="what 'actor' is told: 'calculate it .'"):
         support.math_setup(teams__duo__actor__instruction="calculate it .")
