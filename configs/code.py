@@ -54,6 +54,20 @@ special. Another one will write the program."""
 WORK = """You write a Python program with the help of a reasoner's plan, which may be
 wrong. Define what the task asks for, by the names that its tests call. Put the whole
 program in one fenced block, opened by ```python and closed by ```."""
+CHECK = """You check an actor's Python program, which may be wrong, against the task.
+Correct what needs it. Put the whole program in one fenced block, opened by ```python
+and closed by ```."""
+JOIN = """You read several Python programs for one task, of which any may be wrong.
+Write the one that is right. Put the whole program in one fenced block, opened by
+```python and closed by ```."""
+TALK = """You write a Python program together with others. If you are shown what you all
+wrote before, take from it what is right. Define what the task asks for, by the names
+that its tests call. Put the whole program in one fenced block, opened by ```python and
+closed by ```."""
+RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
+answer is right, and how much each contributed to that. End with one line of JSON, such
+as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
+tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -91,7 +105,17 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # A team is any acyclic graph of roles; protocol.name picks one of these.
     plan = dict(instruction="write the steps .", max_tokens=7)
     work = dict(instruction="write the program .", max_tokens=24)
-    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    check = dict(instruction="return the program .", max_tokens=24)
+    # Others are told of them in words that the tokenizer knows.
+    titled = dict(plan, title="reasoner")
+    kim, tom = dict(work, title="kim"), dict(work, title="tom")
+    c.teams = dict(
+        solo=topologies.solo(work),
+        duo=topologies.duo(plan, work),
+        trio=topologies.trio(plan, work, check),
+        branch=topologies.branch(titled, kim, tom, check),
+        debate=topologies.debate((kim, tom), check),
+    )
     c.protocol = dict(
         name="duo",
         policies="shared",  # or "own": one for each role
@@ -100,6 +124,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     # Beside the name, options of the estimator; None is its own default.
     c.credit = dict(name="c3", std=config_dict.placeholder(bool))
+    # What roles are told to do once the answer is there, where credit asks for ratings
+    # in JSON. The embedded team has no words for it.
+    c.rating = dict(instruction="write the program .", max_tokens=8)
     c.sampling = dict(
         temperature=1.0,
         top_k=0,
@@ -162,10 +189,20 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """What differs for a published model: MBPP, and the settings of the paper."""
     plan = dict(instruction=PLAN, max_tokens=512)
     work = dict(instruction=WORK, max_tokens=512)
-    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    check, join, talk = (
+        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK)
+    )
+    c.teams = dict(
+        solo=topologies.solo(work),
+        duo=topologies.duo(plan, work),
+        trio=topologies.trio(plan, work, check),
+        branch=topologies.branch(plan, work, work, join),
+        debate=topologies.debate((talk, talk), join),
+    )
     c.data.update(task="mbpp", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
     c.reward.update(timeout_s=5.0, memory_mb=512)
+    c.rating = dict(instruction=RATE, max_tokens=512)
     c.warm_start.update(steps=0)
     c.train.update(
         steps=100,

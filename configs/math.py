@@ -57,6 +57,19 @@ plan: what is asked, what is given, which steps lead there. Another one will car
 out."""
 WORK = """You solve a problem with the help of a reasoner's plan, which may be wrong.
 Reason step by step and put the final answer in \\boxed{}."""
+CHECK = """You check an actor's solution of a problem, which may be wrong, against the
+problem itself. Correct what needs it and put the final answer in \\boxed{}."""
+JOIN = """You read several solutions of a problem, of which any may be wrong. Find out
+which steps are right and put the final answer in \\boxed{}."""
+TALK = """You solve a problem together with others. If you are shown what you all said
+before, take from it what is right. Reason step by step and put the final answer in
+\\boxed{}."""
+VOTE = """You solve a problem. Reason step by step and put the final answer in
+\\boxed{}."""
+RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
+answer is right, and how much each contributed to that. End with one line of JSON, such
+as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
+tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -94,7 +107,18 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # A team is any acyclic graph of roles; protocol.name picks one of these.
     plan = dict(instruction="write the sum .", max_tokens=6)
     work = dict(instruction="work it out .", max_tokens=14)
-    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    check = dict(instruction="write it out .", max_tokens=14)
+    # Others are told of them in words that the tokenizer knows.
+    titled = dict(plan, title="reasoner")
+    kim, tom = dict(work, title="kim"), dict(work, title="tom")
+    c.teams = dict(
+        solo=topologies.solo(work),
+        duo=topologies.duo(plan, work),
+        trio=topologies.trio(plan, work, check),
+        branch=topologies.branch(titled, kim, tom, check),
+        vote=topologies.vote(work),
+        debate=topologies.debate((kim, tom), check),
+    )
     c.protocol = dict(
         name="duo",
         policies="shared",  # or "own": one for each role
@@ -103,6 +127,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     # Beside the name, options of the estimator; None is its own default.
     c.credit = dict(name="c3", std=config_dict.placeholder(bool))
+    # What roles are told to do once the answer is there, where credit asks for ratings
+    # in JSON. The embedded team has no words for it.
+    c.rating = dict(instruction="work it out .", max_tokens=8)
     c.sampling = dict(
         temperature=1.0,
         top_k=0,
@@ -166,9 +193,20 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """What differs for a published model: MATH, and the settings of the paper."""
     plan = dict(instruction=PLAN, max_tokens=512)
     work = dict(instruction=WORK, max_tokens=512)
-    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    check, join, talk, ballot = (
+        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK, VOTE)
+    )
+    c.teams = dict(
+        solo=topologies.solo(work),
+        duo=topologies.duo(plan, work),
+        trio=topologies.trio(plan, work, check),
+        branch=topologies.branch(plan, work, work, join),
+        vote=topologies.vote(ballot),
+        debate=topologies.debate((talk, talk), join),
+    )
     c.data.update(task="math", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
+    c.rating = dict(instruction=RATE, max_tokens=512)
     c.warm_start.update(steps=0)
     c.train.update(
         steps=100,

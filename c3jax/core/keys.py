@@ -12,7 +12,8 @@ import jax.numpy as jnp
 # Pinned: another default implementation would silently change every run.
 IMPLEMENTATION = "threefry2x32"
 
-STREAMS = ("init", "rollout", "evaluate", "adapters")
+# New ones go to the end: a stream is known by its place.
+STREAMS = ("init", "rollout", "evaluate", "adapters", "evidence")
 
 
 def stream(seed: int, name: str) -> jax.Array:

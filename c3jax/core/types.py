@@ -28,7 +28,11 @@ class Role:
         instruction: what it is told to do, before it reads the question.
         depends_on: names of the roles whose messages it reads, in reading order.
         answers: whether its message is the one that is scored.
-        max_tokens: where a message is cut, end token included.
+        max_tokens: where a message is cut, end token included; 0 for who counts.
+        title: what a role that reads its message is told it is; "" for its name.
+        solves: whether its message, too, holds a whole answer to the question, which
+            demonstrations then show.
+        counts: whether it writes nothing: what most of those it reads answer is scored.
     """
 
     name: str
@@ -36,6 +40,9 @@ class Role:
     depends_on: tuple[str, ...] = ()
     answers: bool = False
     max_tokens: int = 64
+    title: str = ""
+    solves: bool = False
+    counts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

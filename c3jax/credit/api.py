@@ -204,20 +204,25 @@ def _computable(gathered) -> list[str]:
 
 
 def branching(
-    name: str, levels: int, budget: int, given: tuple[int, ...] | None
+    name: str,
+    levels: int,
+    budget: int,
+    given: tuple[int, ...] | None,
+    counts: bool = False,
 ) -> tuple[int, ...]:
     """Alternatives per role under an estimator; `given` None resolves to its default.
 
     A method that compares siblings spreads the budget over the levels, (4, 2) for two
     roles and eight answers. A method that compares episodes runs `budget` of them,
     (8, 1), all sharing the question. Where the last role only counts votes, the others
-    share the budget.
+    share the budget, and it has one alternative.
 
     Args:
         name: a key of `ESTIMATORS`.
         levels: number of roles.
         budget: answers scored per question.
         given: what the config asks for.
+        counts: whether the last role only counts votes.
 
     Raises:
         ValueError: the branching does not fit the team, the budget or the estimator.
@@ -228,6 +233,13 @@ def branching(
             f"protocol.budget={budget}: credit compares answers to one question, so at "
             "least 2 are needed."
         )
+    if counts and plan != "votes":
+        if given is not None and given[-1:] != (1,):
+            raise ValueError(
+                f"protocol.branching={given}: the last entry, of who counts, must be 1."
+            )
+        writers = None if given is None else given[:-1]
+        return (*branching(name, levels - 1, budget, writers), 1)
     if given is None:
         return _default(plan, levels, budget)
     if len(given) != levels:

@@ -25,10 +25,19 @@ class Protocol:
         """Per role, its ancestors' indices: the tree axes its contexts vary over."""
         return ancestors(self.roles)
 
+    @property
+    def is_episodic(self) -> bool:
+        """Whether what all say differs between alternatives of the first role."""
+        return all(0 in span for span in self.spans[1:])
+
     def chain(self, episodes: int = 1) -> "Protocol":
         """The same team playing `episodes` independent episodes per question."""
         rest = (1,) * (len(self.roles) - 1)
-        return dataclasses.replace(self, branching=(episodes, *rest))
+        return self.branched((episodes, *rest))
+
+    def branched(self, branching: tuple[int, ...]) -> "Protocol":
+        """The same team with other numbers of alternatives."""
+        return dataclasses.replace(self, branching=branching)
 
     def contexts(self, level: int) -> int:
         """N, the number of contexts of a role per question."""
@@ -48,8 +57,8 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
         where: how a config calls `fields`, for messages.
 
     Raises:
-        ValueError: an unknown field or dependency, a cycle, a message nobody reads, or
-            not exactly one answering role.
+        ValueError: an unknown field or dependency, a cycle, a message nobody reads,
+            not exactly one answering role, or another one that counts.
     """
     known = {f.name for f in dataclasses.fields(Role)} - {"name"}
     for name, given in fields.items():
@@ -58,8 +67,7 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
                 f"{where}.{name} has {extra}, which no role has; "
                 f"the fields are {sorted(known)}."
             )
-        if given.get("max_tokens", 1) < 1:
-            raise ValueError(f"{where}.{name}.max_tokens must be 1 or more.")
+        _check_limit(given, f"{where}.{name}")
         for other in given.get("depends_on", ()):
             if other not in fields:
                 raise ValueError(
@@ -99,6 +107,23 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
             "to depends_on of a role it reads."
         )
     return roles
+
+
+def _check_limit(given: Mapping, where: str) -> None:
+    """A role writes something, or else it counts what others answer."""
+    if not given.get("counts"):
+        if given.get("max_tokens", 1) < 1:
+            raise ValueError(f"{where}.max_tokens must be 1 or more.")
+        return
+    if given.get("max_tokens") != 0:
+        raise ValueError(
+            f"{where} counts and so writes nothing; set {where}.max_tokens=0."
+        )
+    if not (given.get("answers") and given.get("depends_on")):
+        raise ValueError(
+            f"{where} counts the answers of others; name them in depends_on, and set "
+            "answers=True."
+        )
 
 
 def ancestors(roles: tuple[Role, ...]) -> tuple[tuple[int, ...], ...]:

@@ -49,14 +49,19 @@ def prompt(
         thinking: what a template with a switch for it is told.
 
     Raises:
-        ValueError: the template drops or repeats the question or a message, or nothing
-            follows the last of them (there must be a generation prompt).
+        ValueError: the template drops or repeats the question or a message, nothing
+            follows the last of them (there must be a generation prompt), or the
+            tokenizer does not know a word of the rest.
     """
     order = [other.name for other in roles]
+    reads = tuple(order.index(name) for name in role.depends_on)
+    if role.counts:  # It is told nothing.
+        return Prompt((), (), Script(reads, ((),) * len(reads), 0), tokenizer)
+    titles = {other.name: other.title or other.name for other in roles}
     marks = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
     parts = [_QUESTION]
     for name, mark in zip(role.depends_on, marks[1:], strict=True):
-        parts.append(f"{name} :\n{mark}")
+        parts.append(f"{titles[name]} :\n{mark}")
     text = _rendered(tokenizer, role.instruction, "\n\n".join(parts), thinking)
     pieces = []
     for mark in marks:
@@ -74,11 +79,18 @@ def prompt(
             "generation prompt after the last message."
         )
     pieces.append(tuple(last[:-1]))
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and any(unknown in piece for piece in pieces):
+        raise ValueError(
+            f"the tokenizer does not know a word of what {role.name!r} is told: "
+            f"{role.instruction!r}, and of whom it reads {list(titles.values())}; "
+            "change its instruction, or their titles."
+        )
     return Prompt(
         before=pieces[0],
         after=pieces[1],
         script=Script(
-            reads=tuple(order.index(name) for name in role.depends_on),
+            reads=reads,
             glue=tuple(pieces[2:]),
             opener=last[-1],
         ),

@@ -4,7 +4,7 @@ A team is a mapping from role name to the fields of `core.types.Role`; a config 
 write any other directed acyclic graph the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def solo(actor: Mapping) -> dict:
@@ -15,6 +15,69 @@ def solo(actor: Mapping) -> dict:
 def duo(reasoner: Mapping, actor: Mapping) -> dict:
     """A Reasoner that plans and an Actor that reads the plan and answers."""
     return {
-        "reasoner": {**reasoner, "depends_on": (), "answers": False},
-        "actor": {**actor, "depends_on": ("reasoner",), "answers": True},
+        "reasoner": _helps(reasoner),
+        "actor": _answers(actor, "reasoner"),
     }
+
+
+def trio(reasoner: Mapping, actor: Mapping, verifier: Mapping) -> dict:
+    """A duo, and a Verifier that reads plan and answer and gives the final answer."""
+    return {
+        "reasoner": _helps(reasoner),
+        "actor": _solves(actor, "reasoner"),
+        "verifier": _answers(verifier, "reasoner", "actor"),
+    }
+
+
+def branch(
+    planner: Mapping, solver_a: Mapping, solver_b: Mapping, integrator: Mapping
+) -> dict:
+    """Two Solvers of one plan who do not read each other; an Integrator reads both."""
+    return {
+        "planner": _helps(planner),
+        "solver_a": _solves(solver_a, "planner"),
+        "solver_b": _solves(solver_b, "planner"),
+        "integrator": _answers(integrator, "solver_a", "solver_b"),
+    }
+
+
+def vote(voter: Mapping, voters: int = 3) -> dict:
+    """Voters who read nothing; what most of them answer is the team's answer.
+
+    Equal answers are one answer, as the verifier of the task sees it. A tie earns what
+    a fair draw among the first would earn on average.
+    """
+    names = [f"voter_{number}" for number in range(1, voters + 1)]
+    counts = dict(instruction="", counts=True, max_tokens=0)
+    return {
+        **{name: _solves(voter) for name in names},
+        "vote": _answers(counts, *names),
+    }
+
+
+def debate(agents: Sequence[Mapping], judge: Mapping, rounds: int = 2) -> dict:
+    """Agents who answer in rounds; a Judge reads the last round and answers.
+
+    In the first round an agent reads nothing, later it reads what all agents, itself
+    among them, said in the round before. What was said earlier reaches nobody again.
+    """
+    team, before = {}, ()
+    for turn in range(1, rounds + 1):
+        names = [f"agent_{number}_{turn}" for number in range(1, len(agents) + 1)]
+        for number, (name, agent) in enumerate(zip(names, agents, strict=True), 1):
+            titled = {"title": f"agent_{number}", **agent}
+            team[name] = _solves(titled, *before)
+        before = names
+    return {**team, "judge": _answers(judge, *before)}
+
+
+def _helps(role, *reads):
+    return {**role, "depends_on": reads, "answers": False}
+
+
+def _solves(role, *reads):
+    return {**_helps(role, *reads), "solves": True}
+
+
+def _answers(role, *reads):
+    return {**role, "depends_on": reads, "answers": True}

@@ -235,7 +235,12 @@ def splice(turn: Turn, glue: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     return jnp.where(slot < length, ids, 0), length[..., 0]
 
 
-def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
+def prefilled(
+    team: Team,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+    given: tuple[int, ...] = (),
+) -> int:
     """Context tokens that `grow` ran through the policy, by the lengths that occurred.
 
     Each counts as often as `read` computes it, once at its own level of the tree.
@@ -244,10 +249,11 @@ def prefilled(team: Team, questions: Questions, turns: tuple[Turn, ...]) -> int:
         team: static description.
         questions: heads of B questions.
         turns: one a role, as grown.
+        given: levels that were not sampled.
     """
     total = 0
     for level, script in enumerate(team.scripts):
-        if level in team.silenced:
+        if level in (*team.silenced, *given):
             continue
         total += int(questions.lengths[level].sum())
         span: set[int] = set()

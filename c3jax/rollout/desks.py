@@ -20,6 +20,7 @@ token is drawn depends on a node's key and context alone, so the tree is that of
 import collections
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -95,7 +96,11 @@ class Load:
 
 
 def grow(
-    params: dict, team: Team, questions: Questions, key: jax.Array
+    params: dict,
+    team: Team,
+    questions: Questions,
+    key: jax.Array,
+    given: Mapping[int, Turn] | None = None,
 ) -> tuple[tuple[Turn, ...], Load]:
     """Samples the whole tree of B questions, `team.at_once` messages at a time.
 
@@ -104,15 +109,19 @@ def grow(
         team: static description; with `at_once` 0 the tree is that of `tree.grow`.
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
+        given: levels that are not sampled, since their messages are these.
 
     Returns:
         One `Turn` a role, in topological order, and what it took.
     """
     if not team.at_once:
-        turns = tree.grow(params, team, questions, key)
+        turns = tree.grow(params, team, questions, key, given)
         return turns, _load_at_once(turns)
     turns, load = (), Load()
     for level in range(len(team.protocol.roles)):
+        if given and level in given:
+            turns += (given[level],)
+            continue
         batch, siblings = questions.uid.shape[0], team.protocol.branching[level]
         flat = (batch, team.protocol.contexts(level), siblings)
         if level in team.silenced:

@@ -1,7 +1,7 @@
 """Grow the tree of a protocol, replay one of its nodes, score its tokens again."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,11 @@ from c3jax.rollout.contexts import BATCH, Context, Lane, Team
 
 @functools.partial(jax.jit, static_argnums=1)
 def grow(
-    params: dict, team: Team, questions: Questions, key: jax.Array
+    params: dict,
+    team: Team,
+    questions: Questions,
+    key: jax.Array,
+    given: Mapping[int, Turn] | None = None,
 ) -> tuple[Turn, ...]:
     """Samples the whole tree of B questions without returning to the host.
 
@@ -24,12 +28,16 @@ def grow(
         team: static description.
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
+        given: levels that are not sampled, since their messages are these.
 
     Returns:
         One `Turn` a role, in topological order.
     """
     turns: tuple[Turn, ...] = ()
     for level in range(len(team.protocol.roles)):
+        if given and level in given:
+            turns += (given[level],)
+            continue
         axes = (BATCH, *team.protocol.spans[level], level)
         sizes = contexts.sizes(team, axes, questions.uid.shape[0])
         flat = (sizes[0], team.protocol.contexts(level), sizes[-1])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 
 from c3jax.core import hosts, keys, stats
 from c3jax.rollout import contexts, desks
-from c3jax.train import scoring
+from c3jax.train import scoring, votes
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -22,10 +22,12 @@ class Graded:
     Attributes:
         reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role.
         spent: on growing and scoring them.
+        evidence: other fields of `Evidence`, by name.
     """
 
     reward: np.ndarray
     spent: Spent
+    evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 def submit(
@@ -36,10 +38,14 @@ def submit(
     turns,
     scorer: scoring.Scorer,
     count: int | None = None,
+    given: tuple[int, ...] = (),
 ) -> Callable[[], Graded]:
     """Hands over every answer of a batch of trees to be scored.
 
-    Each process scores those of its share of the questions, and learns of all.
+    Each process scores those of its share of the questions, and learns of all. Of a
+    team that votes, the answers of all voters are scored, each once; the rewards of
+    their combinations are counted from that. Comparing answers with each other looks at
+    no gold answer and is no evaluator call.
 
     Args:
         setup: of the run.
@@ -50,6 +56,7 @@ def submit(
         scorer: of the run.
         count: how many questions are asked for, where others fill up the batch; None
             for all.
+        given: levels whose messages were there before, and cost nothing more.
 
     Returns:
         What to call for the rewards; it waits for them.
@@ -58,27 +65,46 @@ def submit(
     # What is scored or counted; the rest stays on the devices.
     turns = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
     turns, questions = hosts.fetch((turns, questions.replace(heads=())))
-    answers = jax.tree.map(lambda x: x[share[: len(items)]], turns[-1])
+    levels, counts = votes.voters(team), team.protocol.roles[-1].counts
+    texts = _texts(setup, [turns[level] for level in levels], levels, share, len(items))
+    shapes = [turns[level].length.shape[1:] for level in levels]
     turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
-    texts, each = setup.texts(answers, -1), math.prod(team.protocol.branching)
-    grades = scorer.submit(texts, [item for item in items for _ in range(each)])
-    said = [turn for level, turn in enumerate(turns) if level not in team.silenced]
+    each = sum(map(math.prod, shapes))
+    asked = [item for item in items for _ in range(each)]
+    grades = scorer.submit(texts, asked)
+    compared = scorer.compare(texts, asked) if counts else lambda: [0] * len(texts)
+    quiet = {*team.silenced, *given}
+    said = [turn for level, turn in enumerate(turns) if level not in quiet]
     spent = Spent(
         evaluator_calls=(count or size) * each,
         messages=sum(turn.length.size for turn in said),
         truncated=sum(int((~turn.ended).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
-        prefilled_tokens=contexts.prefilled(team, questions, turns),
+        prefilled_tokens=contexts.prefilled(team, questions, turns, given),
     )
 
     def graded():
-        mine = np.zeros((len(share) * each, 3), np.float32)
-        for row, grade in enumerate(grades()):
-            mine[row] = grade.reward, grade.malformed, grade.timed_out
-        found = setup.gather(mine.reshape(len(share), each, 3), size)[:count]
-        reward, malformed, timed_out = np.ascontiguousarray(found.transpose(2, 0, 1))
+        mine = np.zeros((len(share) * each, 4), np.float32)
+        pairs = zip(grades(), compared(), strict=True)
+        for row, (grade, ballot) in enumerate(pairs):
+            mine[row] = grade.reward, grade.malformed, grade.timed_out, ballot
+        found = setup.gather(mine.reshape(len(share), each, 4), size)[:count]
+        reward, malformed, timed_out, ballot = np.ascontiguousarray(
+            found.transpose(2, 0, 1)
+        )
+        extra = {}
+        if counts:
+            correct, ballots = _split(reward, shapes), _split(ballot, shapes)
+            ballots = tuple(each.astype(np.int32) for each in ballots)
+            reward = votes.counted(team, ballots, correct)
+            if all(contexts == 1 for contexts, _ in shapes):
+                extra = {
+                    "ballots": tuple(each[:, 0] for each in ballots),
+                    "correct": tuple(each[:, 0] for each in correct),
+                }
         return Graded(
             reward=reward.reshape(-1, *team.protocol.branching),
+            evidence=extra,
             spent=dataclasses.replace(
                 spent,
                 malformed=int(malformed.sum()),
@@ -89,6 +115,26 @@ def submit(
     return graded
 
 
+def _texts(setup, turns, levels, share, count) -> list[str]:
+    """Messages of some levels on a share of the questions, question by question."""
+    found = []
+    for turn, level in zip(turns, levels, strict=True):
+        mine = jax.tree.map(lambda x: x[share[:count]], turn)
+        each = math.prod(turn.length.shape[1:])
+        texts = setup.texts(mine, level)
+        found.append([texts[row * each : (row + 1) * each] for row in range(count)])
+    return [
+        text for said in zip(*found, strict=True) for texts in said for text in texts
+    ]
+
+
+def _split(rows: np.ndarray, shapes: list[tuple[int, int]]) -> tuple[np.ndarray, ...]:
+    """[B, M] as [B, N, K] of each of several levels."""
+    cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = zip(np.split(rows, cuts, 1), shapes, strict=True)
+    return tuple(part.reshape(-1, *shape) for part, shape in parts)
+
+
 class Evaluation(NamedTuple):
     """A team on the test questions.
 
@@ -96,7 +142,7 @@ class Evaluation(NamedTuple):
         figures: "greedy"; "pass_at_1" and other k, of `evaluate.samples` episodes a
             question; and for each role that does not answer, "without <role>", sampled
             while its message is empty: what is left when the others are on their own.
-            Intervals are over questions.
+            Intervals are over questions. A vote that ends in a tie solves nothing.
         spent: on measuring them.
     """
 
@@ -139,8 +185,12 @@ def measure(
         The evaluation; None if it was stopped.
     """
     c = setup.config.evaluate
-    chain = setup.team.protocol.chain()
-    sampled = setup.team.replace(protocol=chain.chain(c.samples))
+    chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
+    episodes, sampled_keys = c.samples, [key]
+    if not chain.is_episodic:  # Roles apart from the first would speak once for all.
+        sampled_keys = [jax.random.fold_in(key, n) for n in range(episodes)]
+        episodes = 1
+    sampled = setup.team.replace(protocol=chain.chain(episodes))
     teams = {
         "greedy": setup.team.replace(
             protocol=chain, sampling=setup.team.sampling.greedy()
@@ -149,18 +199,22 @@ def measure(
     }
     for level, role in enumerate(chain.roles):
         if not role.answers:
-            teams[f"without {role.name}"] = sampled.replace(silenced=(level,))
+            silenced = (*setup.team.silenced, level)
+            teams[f"without {role.name}"] = sampled.replace(silenced=silenced)
     solved, spent = {}, Spent()
     for name, team in teams.items():
-        rewards, waiting = [], []
-        for pending in _graded(params, setup, team, scorer):
-            waiting.append(pending)
-            if stop():
-                return None
-        for graded in (pending() for pending in waiting):
-            rewards.append(graded.reward.reshape(graded.reward.shape[0], -1))
-            spent += graded.spent
-        solved[name] = np.concatenate(rewards) == 1  # [questions, episodes]
+        waiting = []
+        for each in [key] if name == "greedy" else sampled_keys:
+            waiting.append([])
+            for pending in _graded(params, setup, team, scorer, each):
+                waiting[-1].append(pending)
+                if stop():
+                    return None
+        runs = [[pending() for pending in batches] for batches in waiting]
+        spent = sum((graded.spent for run in runs for graded in run), spent)
+        rewards = (np.concatenate([graded.reward for graded in run]) for run in runs)
+        rewards = [reward.reshape(len(reward), -1) for reward in rewards]
+        solved[name] = np.concatenate(rewards, 1) == 1  # [questions, episodes]
     correct = solved.pop("sampled").sum(1)
     for k in sorted({1, *c.k}):
         solved[f"pass_at_{k}"] = stats.pass_at_k(correct, c.samples, k)[:, None]
@@ -168,10 +222,9 @@ def measure(
     return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
 
 
-def _graded(params, setup, team, scorer):
+def _graded(params, setup, team, scorer, key):
     """The test questions as trees that are being scored, a batch at a time."""
-    c = setup.config.evaluate
-    test, key = setup.task.split("test"), keys.stream(setup.config.seed, "evaluate")
+    c, test = setup.config.evaluate, setup.task.split("test")
     share = setup.share(c.batch_size)
     for begin in range(0, c.questions, c.batch_size):
         count = min(c.batch_size, c.questions - begin)

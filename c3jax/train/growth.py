@@ -11,7 +11,7 @@ import numpy as np
 from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.rollout import desks, tree
-from c3jax.train import evaluate, scoring, update
+from c3jax.train import evaluate, evidence, scoring, update
 from c3jax.train.setup import Setup
 
 
@@ -22,7 +22,7 @@ class Group(NamedTuple):
         questions: heads of B questions.
         turns: one a role.
         load: how well the writing kept the devices busy.
-        graded: waits for the rewards of the leaves.
+        graded: waits for the rewards of the leaves and what else credit needs.
     """
 
     questions: Questions
@@ -55,7 +55,7 @@ class Grown:
         """
         if len(self.groups) > 1 and self._setup.estimator.per_question:
             for group in self.groups:
-                yield self._credit(group.graded().reward)[0]
+                yield self._credit(group.graded())[0]
             return
         sizes = [group.questions.uid.shape[0] for group in self.groups]
         cuts = np.cumsum(sizes)[:-1]
@@ -64,11 +64,14 @@ class Grown:
 
     @functools.cached_property
     def graded(self) -> evaluate.Graded:
-        """Rewards of all the leaves, and what they took."""
+        """Rewards of all the leaves, what else credit needs, and what they took."""
         parts = [group.graded() for group in self.groups]
         return evaluate.Graded(
             reward=np.concatenate([part.reward for part in parts]),
             spent=functools.reduce(lambda a, b: a + b, (part.spent for part in parts)),
+            evidence=jax.tree.map(
+                lambda *each: np.concatenate(each), *(part.evidence for part in parts)
+            ),
         )
 
     @property
@@ -106,7 +109,7 @@ class Grown:
 
     @functools.cached_property
     def _all(self):
-        return self._credit(self.graded.reward)
+        return self._credit(self.graded)
 
     @functools.cached_property
     def _joined(self):
@@ -115,9 +118,17 @@ class Grown:
             return parts[0]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-    def _credit(self, reward):
-        evidence = Evidence(reward, self._setup.team.protocol.spans)
-        return self._setup.estimator.fn(evidence, self._memory)
+    def _credit(self, graded):
+        """Advantages and memory; who counts votes has nothing to learn and gets 0."""
+        protocol, spans = self._setup.team.protocol, self._setup.spans
+        batch, writers = len(graded.reward), len(spans)
+        reward = graded.reward.reshape(batch, *protocol.branching[:writers])
+        found = Evidence(reward, spans, **graded.evidence)
+        advantage, memory = self._setup.estimator.fn(found, self._memory)
+        for level in range(writers, len(protocol.roles)):
+            size = (batch, protocol.contexts(level), protocol.branching[level])
+            advantage += (np.zeros(size, np.float32),)
+        return advantage, memory
 
 
 def share(setup: Setup) -> np.ndarray:
@@ -157,6 +168,9 @@ def grow(
             turns, load = desks.grow(state.params, setup.team, questions, key)
             turns = jax.block_until_ready(turns)
             graded = evaluate.submit(setup, setup.team, questions, some, turns, scorer)
+            graded = evidence.gather(
+                setup, state.params, step, questions, some, turns, scorer, graded
+            )
         groups.append(Group(questions, turns, load, functools.cache(graded)))
     return Grown(setup, state.memory, groups)
 
@@ -194,5 +208,8 @@ def credited(
 def all_logp(params, team, questions, turns) -> tuple[jax.Array, ...]:
     """Log-probabilities of every message, per role [B, N, K, T]."""
     return tuple(
-        tree.logp(params, team, level, questions, turns) for level in range(len(turns))
+        turn.logp
+        if level in team.silenced
+        else tree.logp(params, team, level, questions, turns)
+        for level, turn in enumerate(turns)
     )

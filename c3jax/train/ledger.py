@@ -18,6 +18,7 @@ class Spent:
         prefilled_tokens: context tokens run through the policy to sample; one that
             several messages share counts once, as it is computed once.
         trained_tokens: tokens in a loss, once for each pass over them.
+        invalid_ratings: messages that should have rated an episode and did not.
     """
 
     evaluator_calls: int = 0
@@ -28,6 +29,7 @@ class Spent:
     generated_tokens: int = 0
     prefilled_tokens: int = 0
     trained_tokens: int = 0
+    invalid_ratings: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
@@ -39,6 +41,7 @@ class Spent:
         figures = {
             "evaluator_calls": self.evaluator_calls,
             **{name: getattr(self, name) for name in names},
+            "invalid_ratings": self.invalid_ratings,
             "truncated_frac": self.truncated / max(self.messages, 1),
             "malformed_frac": self.malformed / max(self.evaluator_calls, 1),
             "timed_out_frac": self.timed_out / max(self.evaluator_calls, 1),

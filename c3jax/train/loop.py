@@ -247,7 +247,7 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
-    memory = setup.estimator.memory(setup.team.protocol.spans)
+    memory = setup.estimator.memory(setup.spans)
     return update.placed_state(optimiser(setup), memory, params, abstract_state(setup))
 
 
@@ -255,7 +255,7 @@ def abstract_state(setup: Setup) -> update.TrainState:
     """Shapes and shardings of a run's state, for a restore."""
     return update.abstract_state(
         optimiser(setup),
-        setup.estimator.memory(setup.team.protocol.spans),
+        setup.estimator.memory(setup.spans),
         setup.abstract_params(),
         meshes.whole(setup.mesh),
         setup.objective.learners,

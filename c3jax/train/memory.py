@@ -139,6 +139,8 @@ def _sampling(setup: Setup) -> int:
     questions = c.train.batch_size // c.train.groups
     worst = 0
     for level, role in enumerate(protocol.roles):
+        if level in setup.team.silenced:
+            continue
         read = sum(
             protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads
         )

@@ -54,6 +54,7 @@ class Sizes:
         message = [
             [self._rung(ladder, n) for n in longest]
             for ladder, longest in zip(self.messages, messages, strict=True)
+            if ladder[-1]  # Who counts writes nothing.
         ]
         return np.stack([head, np.min(message, 0)], -1)
 

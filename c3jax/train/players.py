@@ -51,7 +51,8 @@ def players(config, roles: tuple[Role, ...]) -> dict[str, Player]:
     checks.require(
         how in (SHARED, "own"), "protocol.policies", how, f"'{SHARED}' or 'own'"
     )
-    names = [SHARED] if how == SHARED else [role.name for role in roles]
+    own = [role.name for role in roles if not role.counts]
+    names = [SHARED] if how == SHARED else own
     for name in config.policies:
         if how == SHARED:
             raise ValueError(

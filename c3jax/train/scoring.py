@@ -7,13 +7,14 @@ are asked for when they are needed.
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import ml_collections
 
 from c3jax.core import config as checks
-from c3jax.reward import code, math
+from c3jax.reward import ballots, code, math
 from c3jax.reward.sandbox import grader, host
 
 
@@ -42,6 +43,14 @@ class Scorer(Protocol):
 
         Returns:
             What to call for their grades, in order; it waits for them.
+        """
+
+    def compare(self, texts: Sequence[str], items: Sequence) -> Callable[[], list[int]]:
+        """Hands over messages to be compared with others on the same question.
+
+        Returns:
+            What to call for a number each, equal for equal answers to one question, -1
+            where there is no answer; it waits for them.
         """
 
     def close(self) -> None:
@@ -73,6 +82,16 @@ class Maths:
 
         return grades
 
+    def compare(self, texts, items):
+        waiting = []
+        for _, some in itertools.groupby(
+            zip(texts, items, strict=True), key=lambda pair: pair[1].uid
+        ):
+            said, asked = zip(*some, strict=True)
+            rules = self._rules(asked[0].rules)
+            waiting.append(ballots.submit(said, rules, self._verifier))
+        return lambda: [number for numbers in waiting for number in numbers()]
+
     def close(self):
         self._verifier.close()
 
@@ -96,6 +115,12 @@ class Programs:
             for text, item in zip(texts, items, strict=True)
         ]
         return lambda: [_grade(future.result()) for future in futures]
+
+    def compare(self, texts, items):
+        raise ValueError(
+            "programs are not compared with each other: two that pass the same tests "
+            "may differ. Take a team whose last role answers."
+        )
 
     def close(self):
         self._scorer.close()

@@ -16,12 +16,12 @@ import numpy as np
 from c3jax.core import config as checks
 from c3jax.core import hosts
 from c3jax.core import mesh as meshes
-from c3jax.core.types import Questions
+from c3jax.core.types import Questions, Role
 from c3jax.credit import api
 from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
-from c3jax.rollout import contexts, sample
+from c3jax.rollout import contexts, evidence, sample
 from c3jax.train import players, update
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
@@ -36,6 +36,7 @@ SECTIONS = {
     "reward": (
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
+    "rating": ("instruction", "max_tokens"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
@@ -64,6 +65,9 @@ class Setup:
         team: static description of training rollouts.
         estimator: how credit is assigned, its options bound.
         objective: what an update minimises, for everybody who learns.
+        rated: the team and, last, its raters, who read all messages of it; None unless
+            the estimator needs ratings.
+        raters: what each of them reads.
     """
 
     config: ml_collections.ConfigDict
@@ -74,6 +78,8 @@ class Setup:
     team: contexts.Team
     estimator: api.Estimator
     objective: update.Objective
+    rated: contexts.Team | None = None
+    raters: tuple[prompts.Prompt, ...] = ()
 
     def bare(self) -> "Setup":
         """The same run as it would be without adapters."""
@@ -87,13 +93,17 @@ class Setup:
         return self.objective.replace(learners=(learners[step % len(learners)],))
 
     @property
+    def spans(self) -> tuple[tuple[int, ...], ...]:
+        """Tree axes of the contexts of each role that credit goes to: that writes."""
+        silent, spans = self.team.silenced, self.team.protocol.spans
+        return tuple(s for level, s in enumerate(spans) if level not in silent)
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest context with its message."""
-        sizes = []
-        for role, script in zip(
-            self.team.protocol.roles, self.team.scripts, strict=True
-        ):
-            read = [self.team.protocol.roles[i].max_tokens for i in script.reads]
+        team, sizes = self.rated or self.team, []
+        for role, script in zip(team.protocol.roles, team.scripts, strict=True):
+            read = [team.protocol.roles[i].max_tokens for i in script.reads]
             glue = sum(map(len, script.glue)) + 1
             sizes.append(sum(read) + glue + role.max_tokens)
         return self.config.data.prompt_tokens + max(sizes)
@@ -102,10 +112,10 @@ class Setup:
         """Items of this process as the heads of every role, on the devices."""
         return self.place(self.encode(items))
 
-    def encode(self, items: list) -> Questions:
-        """Items as the heads of every role."""
+    def encode(self, items: list, rated: bool = False) -> Questions:
+        """Items as the heads of every role, and, if `rated`, of the raters."""
         return prompts.encode(
-            self.prompts,
+            (*self.prompts, *self.raters) if rated else self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
             self.config.data.prompt_tokens,
@@ -115,7 +125,7 @@ class Setup:
         """The B * N * K messages of a role's turn as text, without special tokens."""
         tokens = np.asarray(turn.tokens)
         length = np.asarray(turn.length).reshape(-1)
-        rows = tokens.reshape(-1, tokens.shape[-1])
+        rows = tokens.reshape(len(length), tokens.shape[-1])
         if not len(rows):  # The tokenizer would make one text of none.
             return []
         return self.prompts[level].tokenizer.batch_decode(
@@ -192,26 +202,37 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     estimator = api.configured(options.pop("name", None), options)
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
-    api.check(config.credit.name, graph.ancestors(roles))
+    counts = roles[-1].counts
+    gathered = ("ratings", *evidence.EXTRA)
+    gathered += ("ballots", "correct") if counts else ()
+    api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching
     branching = api.branching(
         config.credit.name,
         len(roles),
         config.protocol.budget,
         None if given is None else tuple(given),
+        counts,
     )
     _check_numbers(config)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_shares(mesh)
     _check_batches(config, meshes.batch_size(mesh))
     found = players.players(config, roles)
-    names = [role.name if role.name in found else players.SHARED for role in roles]
+    # Who counts has no policy; it stands in the first one's cast and is silent.
+    first = next(iter(found))
+    names = [role.name if role.name in found else first for role in roles]
+    told = roles
+    if "ratings" in estimator.needs:  # Every role rates with its own policy.
+        told += _raters(config, roles)
+        names += names
     compiled = tuple(
-        prompts.prompt(found[name].tokenizer, role, roles, config.data.thinking)
-        for name, role in zip(names, roles, strict=True)
+        prompts.prompt(found[name].tokenizer, role, told, config.data.thinking)
+        for name, role in zip(names, told, strict=True)
     )
     fits = functools.partial(prompts.fits, compiled)
     task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
+    _check_counts(config, counts, task)
     _check_careless(config, task)
     spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
@@ -220,23 +241,33 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     drawn["end"] = tuple(sorted({i for p in found.values() for i in p.ends}))
     # Tables may be padded differently; beyond the smallest, nobody could read an id.
     drawn["vocab"] = min(vocabs) if len(vocabs) > 1 else 0
+    team = contexts.Team(
+        cast=tuple(
+            contexts.Part(found[name].shape.replace(mesh=spread), name)
+            for name in names[: len(roles)]
+        ),
+        protocol=graph.Protocol(roles, branching),
+        scripts=tuple(p.script for p in compiled[: len(roles)]),
+        sampling=sample.Sampling(**drawn),
+        silenced=(len(roles) - 1,) if counts else (),
+        at_once=at_once,
+        mesh=spread,
+    )
+    raters = compiled[len(roles) :]
+    rated = team.replace(
+        cast=2 * team.cast,
+        protocol=graph.Protocol(told, branching + (1,) * len(raters)),
+        scripts=tuple(p.script for p in compiled),
+    )
     setup = Setup(
         config=config,
         task=task,
         players=found,
-        prompts=compiled,
+        prompts=compiled[: len(roles)],
         mesh=mesh,
-        team=contexts.Team(
-            cast=tuple(
-                contexts.Part(found[name].shape.replace(mesh=spread), name)
-                for name in names
-            ),
-            protocol=graph.Protocol(roles, branching),
-            scripts=tuple(p.script for p in compiled),
-            sampling=sample.Sampling(**drawn),
-            at_once=at_once,
-            mesh=spread,
-        ),
+        team=team,
+        rated=rated if raters else None,
+        raters=raters,
         estimator=estimator,
         objective=update.Objective(
             clip=config.train.clip,
@@ -250,6 +281,14 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     setup.abstract_params()
     _check_positions(setup)
     return setup
+
+
+def _raters(config, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+    """Each role once more, reading what all said, to say what each contributed."""
+    said = tuple(role.name for role in roles)
+    return tuple(
+        Role(f"{role.name} rates", depends_on=said, **config.rating) for role in roles
+    )
 
 
 def _check_positions(setup: Setup) -> None:
@@ -302,6 +341,7 @@ def _check_numbers(config) -> None:
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
         "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
+        "rating": ("max_tokens",),
         "reward": ("timeout_s", "memory_mb"),
         "sampling": ("temperature", "top_p"),
     }
@@ -334,6 +374,15 @@ def _check_numbers(config) -> None:
         k,
         f"whole numbers from 1 to evaluate.samples={n}",
     )
+
+
+def _check_counts(config, counts: bool, task: tasks.Task) -> None:
+    if counts and task.reward != "math":
+        raise ValueError(
+            f"protocol.name={config.protocol.name!r} counts equal answers, but of "
+            f"data.task={config.data.task!r} the answers are programs, which are not "
+            "compared; take a team whose last role answers, say 'trio'."
+        )
 
 
 def _check_careless(config, task: tasks.Task) -> None:

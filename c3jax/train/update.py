@@ -74,9 +74,12 @@ class Objective:
         return dataclasses.replace(self, **changes)
 
     def levels(self, team: contexts.Team) -> list[int]:
-        """Indices of the roles that learners play."""
-        parts = enumerate(team.cast)
-        return [level for level, part in parts if part.name in self.learners]
+        """Indices of the roles that learners play, but for those that are silent."""
+        return [
+            level
+            for level, part in enumerate(team.cast)
+            if part.name in self.learners and level not in team.silenced
+        ]
 
 
 def learned(params: dict, learners: tuple[str, ...]) -> dict:
@@ -236,7 +239,8 @@ def deal(batch: Scored, pieces: int) -> Scored:
     """
 
     def split(x):
-        return jnp.moveaxis(x.reshape(-1, pieces, *x.shape[1:]), 1, 0)
+        each = x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:])
+        return jnp.moveaxis(each, 1, 0)
 
     return jax.tree.map(split, batch)
 
@@ -382,11 +386,9 @@ def imitate(
     """
 
     def nll(params):
-        logp = tuple(
-            tree.logp(params, team, level, questions, turns)
-            for level in range(len(turns))
-        )
-        return -losses.masked_mean(logp, tuple(turn.mask for turn in turns))
+        spoken = [n for n in range(len(turns)) if n not in team.silenced]
+        logp = tuple(tree.logp(params, team, n, questions, turns) for n in spoken)
+        return -losses.masked_mean(logp, tuple(turns[n].mask for n in spoken))
 
     value, slope = jax.value_and_grad(nll)(state.params)
     params, opt_state = descend(optimise, slope, state.params, state.opt_state)

@@ -289,10 +289,14 @@ def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
 
 
 def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Turn, ...]:
-    """Demonstrations as turns: the answering role answers, every other one plans."""
+    """Demonstrations as turns: a role that solves says the answer, others the plan.
+
+    So the last of several who solve repeats what it reads. Who counts says nothing.
+    """
     turns = []
     for role, prompt in zip(setup.team.protocol.roles, setup.prompts, strict=True):
-        texts = [d.answer if role.answers else d.plan for d in shown]
+        solves = role.answers or role.solves
+        texts = [d.answer if solves else d.plan for d in shown]
         turns.append(message(prompt.tokenizer, texts, role.max_tokens))
     return tuple(turns)
 

@@ -17,6 +17,7 @@ class Item:
     answer: str
     rules: Rules = EXACT
     entry_point: str = ""
+    uid: int = 0
 
 
 def graded(setup, texts, items):
@@ -40,6 +41,13 @@ def test_the_config_says_where_an_answer_may_stand():
         scoring.started(support.math_setup(reward__fallback=("last",))),
     ):
         pass
+
+
+def test_answers_to_one_question_are_compared_with_each_other():
+    items = [Item("7")] * 3 + [Item("8", uid=1)] * 2
+    texts = [r"\boxed{7}", r"\boxed{14/2}", "7", r"\boxed{9}", r"\boxed{7}"]
+    with scoring.started(support.math_setup()) as scorer:
+        assert scorer.compare(texts, items)() == [0, 0, -1, 0, 1]
 
 
 def test_a_program_is_graded_by_its_tests():

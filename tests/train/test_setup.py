@@ -17,7 +17,7 @@ from tests import support
             {"credit__name": "sepo", "protocol__name": "solo"},
             "credit.name='sepo' is defined for one role that reads nothing and one",
         ),
-        ({"protocol__name": "trio"}, r"protocol.name='trio'.*'duo', 'solo'"),
+        ({"protocol__name": "quartet"}, r"protocol.name='quartet'.*'duo', 'solo'"),
         ({"data__task": "gsm"}, "data.task='gsm' is not known"),
         ({"data__test": "math500/test"}, "data.task='problems' generates"),
         ({"data__fields__label": "x"}, "data.fields.label is read by nobody"),

@@ -1,0 +1,119 @@
+"""What an estimator needs beside the rewards, gathered with them and counted."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+
+from c3jax.core import hosts, keys
+from c3jax.core.types import Questions, Turn
+from c3jax.reward import ratings
+from c3jax.rollout import contexts, desks, evidence
+from c3jax.train import evaluate, scoring
+from c3jax.train.ledger import Spent
+from c3jax.train.setup import Setup
+
+
+def gather(
+    setup: Setup,
+    params: dict,
+    step: int,
+    questions: Questions,
+    items: list,
+    turns: tuple[Turn, ...],
+    scorer: scoring.Scorer,
+    graded: Callable[[], evaluate.Graded],
+) -> Callable[[], evaluate.Graded]:
+    """Plays what the estimator needs, and hands the answers over to be scored.
+
+    Its draws have a key stream of their own, so the tree is the same whether it is
+    followed by other runs or not.
+
+    Args:
+        setup: of the run; the estimator says what it needs.
+        params: the policies that grew the tree.
+        step: what the randomness is named after.
+        questions: heads of B questions, on the devices.
+        items: this process's share of the same questions.
+        turns: the tree, one a role.
+        scorer: of the run.
+        graded: waits for the rewards of the tree.
+
+    Returns:
+        What to call for rewards and evidence, with what both took; it waits for them.
+    """
+    if not setup.estimator.needs:
+        return graded
+    at_step = jax.random.fold_in(keys.stream(setup.config.seed, "evidence"), step)
+    waiting = {}
+    for place, (name, extra) in enumerate(evidence.EXTRA.items()):
+        if name not in setup.estimator.needs:
+            continue
+        waiting[name] = []
+        for number, run in enumerate(extra.runs(setup.team)):
+            key = jax.random.fold_in(jax.random.fold_in(at_step, place), number)
+            said, _ = run.grow(params, questions, turns, key)
+            waiting[name].append(
+                evaluate.submit(
+                    setup, run.team, questions, items, said, scorer, given=run.given
+                )
+            )
+
+    rated = None
+    if setup.rated is not None:
+        key = jax.random.fold_in(at_step, len(evidence.EXTRA))
+        rated = _rate(setup, params, items, turns, key)
+
+    def gathered():
+        tree = graded()
+        found = {name: [run() for run in runs] for name, runs in waiting.items()}
+        fields = {
+            name: evidence.EXTRA[name].field([run.reward for run in runs])
+            for name, runs in found.items()
+        }
+        spent = [run.spent for runs in found.values() for run in runs]
+        if rated is not None:
+            fields["ratings"], wrote = rated(tree.reward)
+            spent.append(wrote)
+        return dataclasses.replace(
+            tree,
+            evidence={**tree.evidence, **fields},
+            spent=functools.reduce(lambda a, b: a + b, spent, tree.spent),
+        )
+
+    return gathered
+
+
+def _rate(setup, params, items, turns, key) -> Callable:
+    """Has every role rate every episode.
+
+    The raters do not learn from it, and do not know the outcome, which they have to
+    state: so they may write before it is known.
+
+    Returns:
+        (reward) -> [B, n, 2, 2] shares, .5 where nothing valid was said, and `Spent`.
+    """
+    team, count = setup.rated, len(turns)
+    questions = setup.place(setup.encode(items, rated=True))
+    said, _ = desks.grow(params, team, questions, key, dict(enumerate(turns)))
+    said = [turn.replace(logp=None, margin=None, support=None) for turn in said]
+    said, lengths = hosts.fetch((said, questions.lengths))
+    questions = questions.replace(heads=(), lengths=lengths)
+    wrote = said[count:]
+    texts = [setup.texts(turn, level) for level, turn in enumerate(wrote)]
+    spent = Spent(
+        messages=sum(turn.length.size for turn in wrote),
+        truncated=sum(int((~turn.ended).sum()) for turn in wrote),
+        generated_tokens=sum(int(turn.length.sum()) for turn in wrote),
+        prefilled_tokens=contexts.prefilled(
+            team, questions, said, given=tuple(range(count))
+        ),
+    )
+
+    def rated(reward):
+        shares, invalid = ratings.shares(texts, (reward > 0.5).reshape(-1))
+        shares = shares.reshape(len(reward), -1, *shares.shape[1:])
+        return shares, dataclasses.replace(spent, invalid_ratings=invalid)
+
+    return rated
