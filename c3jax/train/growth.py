@@ -97,7 +97,7 @@ class Grown:
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
 
     def trained(self, objective: update.Objective) -> int:
-        """Tokens that an update takes its loss over."""
+        """Tokens that an update reads, those that it leaves out of its loss too."""
         levels = objective.levels(self._setup.team)
         lengths = [
             group.turns[level].length for group in self.groups for level in levels

@@ -30,7 +30,7 @@ class Objective:
     """What the update minimises, and in how many pieces.
 
     Attributes:
-        clip: how far below 1 the ratio of probabilities is trusted.
+        clip: how far below 1 the ratio of probabilities is trusted; None without one.
         kl: weight of the KL to the starting policy, where it begins if it is adapted; 0
             leaves it out.
         epochs: passes over the tree.
@@ -53,7 +53,7 @@ class Objective:
         truncated: a key of `TRUNCATED`.
     """
 
-    clip: float
+    clip: float | None
     kl: float
     epochs: int
     minibatches: int
@@ -81,7 +81,7 @@ class Objective:
 
     @property
     def trusted(self) -> tuple[float, float]:
-        """How far below and above 1 the ratio is trusted."""
+        """How far below and above 1 the ratio is trusted, where there is one."""
         return self.clip, self.clip if self.clip_high is None else self.clip_high
 
     @property
@@ -107,32 +107,12 @@ def configured(config, estimator: api.Estimator) -> Objective:
             beside another's.
     """
     c = config.train
-    choices = {
-        "ratio": (*losses.RATIOS, PLAIN),
-        "mean": losses.MEANS,
-        "kl_estimator": losses.KL,
-        "kl_in": PLACES,
-        "flat": FLAT,
-        "truncated": TRUNCATED,
-    }
-    for name, table in choices.items():
-        checks.pick(dict.fromkeys(table), c[name], f"train.{name}")
-    for name, least in {
-        "clip": 0,
-        "clip_high": 0,
-        "dual_clip": 1,
-        "kl_target": 0,
-    }.items():
-        value, wanted = c[name], f"above {least}, or None"
-        checks.require(value is None or value > least, f"train.{name}", value, wanted)
-    entropy = c.entropy
-    wanted = "0 or more, or None"
-    checks.require(entropy is None or entropy >= 0, "train.entropy", entropy, wanted)
+    _check_values(c)
     _check_ratio(c)
     _check_kl(c)
-    scaled = [n for n in ("std", "normalise") if n in estimator.options]
-    for name in scaled:
-        if c.whiten and estimator.options[name].default:
+    for name in ("std", "normalise"):
+        option = estimator.options.get(name)
+        if c.whiten and option is not None and option.default:
             raise ValueError(
                 f"train.whiten=True scales credit that credit.{name}=True has scaled "
                 "already; set one of them to False."
@@ -155,11 +135,29 @@ def configured(config, estimator: api.Estimator) -> Objective:
         kl_estimator=c.kl_estimator,
         kl_in=c.kl_in,
         kl_target=c.kl_target,
-        entropy=entropy,
+        entropy=c.entropy,
         whiten=c.whiten,
         flat=c.flat,
         truncated=c.truncated,
     )
+
+
+def _check_values(c) -> None:
+    choices = {
+        "ratio": (*losses.RATIOS, PLAIN),
+        "mean": losses.MEANS,
+        "kl_estimator": losses.KL,
+        "kl_in": PLACES,
+        "flat": FLAT,
+        "truncated": TRUNCATED,
+    }
+    for name, table in choices.items():
+        checks.pick(dict.fromkeys(table), c[name], f"train.{name}")
+    for name, least in dict(clip=0, clip_high=0, dual_clip=1, kl_target=0).items():
+        value, wanted = c[name], f"above {least}, or None"
+        checks.require(value is None or value > least, f"train.{name}", value, wanted)
+    fits = c.entropy is None or c.entropy >= 0
+    checks.require(fits, "train.entropy", c.entropy, "0 or more, or None")
 
 
 def _check_ratio(c) -> None:

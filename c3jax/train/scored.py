@@ -181,7 +181,7 @@ def _out(objective, batch, levels) -> jax.Array:
     total = jnp.int32(0)
     for level in levels:
         turn = batch.turns[level]
-        out = turn.length < 0
+        out = jnp.zeros_like(turn.ended)
         if objective.truncated != "keep":
             out |= ~turn.ended
         if batch.counted is not None:
