@@ -118,7 +118,8 @@ def _add(c: Case):
     heads = max(1, c.prompt - 1)
     messages = tuple(role.max_tokens - 1 for role in c.team.protocol.roles)
     chosen = jnp.arange(c.batch // 2)
-    total = (c.params, c.params, c.scored, chosen, 9)
+    whole = update.Whole((9,) * len(c.team.cast))
+    total = (c.params, c.params, c.scored, chosen, whole)
     return c.pieces.add, (*total, (heads, messages))
 
 

@@ -97,6 +97,21 @@ def shape_logits(
     return jnp.where(early, -jnp.inf, scores)
 
 
+def entropy(logp: jax.Array) -> jax.Array:
+    """Entropy of a distribution, -sum_i p_i log p_i, over what has any probability.
+
+    Args:
+        logp: [.., M] nats, -inf for what cannot be drawn.
+
+    Returns:
+        [..] nats.
+    """
+    # Not 0 * -inf, of which neither value nor gradient is a number.
+    possible = jnp.isfinite(logp)
+    finite = jnp.where(possible, logp, 0)
+    return -jnp.where(possible, jnp.exp(finite) * finite, 0).sum(-1)
+
+
 def truncate(
     logits: jax.Array, t: jax.Array, s: Sampling
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

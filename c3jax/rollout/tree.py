@@ -93,6 +93,36 @@ def logp(
     Returns:
         [B, N, K, T] float32 nats under the sampled distribution, 0 beyond a message.
     """
+    return _scored(
+        lambda logp, place: logp[place], params, team, level, questions, turns
+    )
+
+
+def logp_and_entropy(
+    params: dict,
+    team: Team,
+    level: int,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+) -> tuple[jax.Array, jax.Array]:
+    """`logp`, and the entropy of the distribution each token was one draw from.
+
+    That is over the tokens which could be drawn: where top-k and top-p truncated, over
+    the support recorded while sampling, never the whole vocabulary; at the sampling
+    temperature.
+
+    Returns:
+        Both [B, N, K, T] float32 nats, 0 beyond a message.
+    """
+
+    def read(logp, place):
+        return logp[place], sample.entropy(logp)
+
+    return _scored(read, params, team, level, questions, turns)
+
+
+def _scored(read: Callable, params, team, level, questions, turns):
+    """`read` of (log-probabilities of what could be drawn, place of what was)."""
     turn, opener = turns[level], team.scripts[level].opener
     policy, shape = team.policy(params, level)
     axes = (BATCH, *team.protocol.spans[level], level)
@@ -111,7 +141,7 @@ def logp(
                 support < 0, -jnp.inf, scores / team.sampling.temperature
             )
             place = jnp.argmax(support == token)
-        return jax.nn.log_softmax(scores)[place]
+        return read(jax.nn.log_softmax(scores), place)
 
     def one(tokens, support, segments):
         inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens[:-1]])
@@ -129,7 +159,9 @@ def logp(
         None if turn.support is None else unfold(turn.support),
         ctx.segments,
     )
-    return jnp.where(turn.mask, values.reshape(turn.tokens.shape), 0)
+    return jax.tree.map(
+        lambda x: jnp.where(turn.mask, x.reshape(turn.tokens.shape), 0), values
+    )
 
 
 def _in_chunks(fn: Callable, args: tuple, size: int):

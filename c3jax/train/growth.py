@@ -11,7 +11,7 @@ import numpy as np
 from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.rollout import desks, tree
-from c3jax.train import evaluate, evidence, scoring, update
+from c3jax.train import evaluate, evidence, scored, scoring, update
 from c3jax.train.setup import Setup
 
 
@@ -100,7 +100,7 @@ class Grown:
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
 
     def trained(self, objective: update.Objective) -> int:
-        """Tokens that an update takes its loss over."""
+        """Tokens that an update reads, those that it leaves out of its loss too."""
         levels = objective.levels(self._setup.team)
         lengths = [
             group.turns[level].length for group in self.groups for level in levels
@@ -191,17 +191,27 @@ def credited(
         reference: what is `learned` of them as it was at the start; None without KL.
         watch: counts the seconds.
     """
-    advantages = grown.advantages()
+    advantages = _shaped(setup, grown)
     for group in grown.groups:
         with watch("score"):
-            advantage = next(advantages)
+            advantage, counted = next(advantages)
             mine = setup.share(group.questions.uid.shape[0])
         ref_logp = None
         if reference is not None:
             start = update.relearned(params, reference)
             ref_logp = all_logp(start, setup.team, group.questions, group.turns)
-        placed = setup.place(tuple(np.asarray(each)[mine] for each in advantage))
-        yield update.Scored(group.questions, group.turns, placed, ref_logp)
+        advantage = setup.place(tuple(np.asarray(each)[mine] for each in advantage))
+        if counted is not None:
+            counted = setup.place(counted[mine])
+        yield update.Scored(group.questions, group.turns, advantage, ref_logp, counted)
+
+
+def _shaped(setup: Setup, grown: Grown) -> Iterator[tuple]:
+    """Group after group as `scored.shaped`; waits for all if it compares them."""
+    objective, each = setup.objective, grown.advantages()
+    levels = objective.levels(setup.team)
+    for some in [[*each]] if objective.whiten else ([one] for one in each):
+        yield from zip(*scored.shaped(objective, some, levels), strict=True)
 
 
 @functools.partial(jax.jit, static_argnums=1)

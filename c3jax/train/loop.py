@@ -203,7 +203,7 @@ def _begin(setup, store, workdir, cache, stop):
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
     reference = None
-    if setup.config.train.kl:
+    if setup.objective.kl:
         start = store.restore(abstract, 0)[0].params
         reference = update.learned(start, setup.objective.learners)
     return state, record, reference
@@ -248,7 +248,8 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
     memory = setup.estimator.memory(setup.spans)
-    return update.placed_state(optimiser(setup), memory, params, abstract_state(setup))
+    places, kl = abstract_state(setup), setup.objective.kl_state
+    return update.placed_state(optimiser(setup), memory, params, places, kl)
 
 
 def abstract_state(setup: Setup) -> update.TrainState:
@@ -259,6 +260,7 @@ def abstract_state(setup: Setup) -> update.TrainState:
         setup.abstract_params(),
         meshes.whole(setup.mesh),
         setup.objective.learners,
+        setup.objective.kl_state,
     )
 
 

@@ -11,6 +11,7 @@ whole groups, and the pieces of a group are computed as soon as it is scored.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets
 from c3jax.rollout import contexts
+from c3jax.train import scored as scores
 from c3jax.train import update
 
 
@@ -76,7 +78,7 @@ class Programs(NamedTuple):
 
     Attributes:
         nothing: (params) -> a gradient of zeros, of what learns.
-        add: (total, params, batch, chosen, tokens, size) -> (total, statistics), with
+        add: (total, params, batch, chosen, whole, size) -> (total, statistics), with
             the gradient of the chosen questions; the total is donated.
         apply: (what learns, its optimiser state, total) -> (both of them, norm of
             the total); both are donated.
@@ -103,11 +105,11 @@ def programs(
         donate_argnums=0,
         out_shardings=(gradients, None),
     )
-    def add(total, params, batch, chosen, tokens, size):
+    def add(total, params, batch, chosen, whole, size):
         piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
         if team.mesh is not None:
             piece = jax.lax.with_sharding_constraint(piece, meshes.batch(team.mesh))
-        found, stats = update.slope(params, team, objective, piece, tokens)
+        found, stats = update.slope(params, team, objective, piece, whole)
         return jax.tree.map(jnp.add, total, found), stats
 
     @functools.partial(jax.jit, out_shardings=gradients)
@@ -150,15 +152,20 @@ def compiled(
     nothing, add, apply = programs(team, objective, optimise, state)
 
     def step(state, groups, scored):
-        cuts, tokens = _cut(groups, team, objective, sizes)
+        cuts, spoken = _cut(groups, team, objective, sizes)
         seen, here, scored = [], [], iter(scored)
-        for minibatch, count in [*zip(cuts, tokens, strict=True)] * objective.epochs:
+        kl = update.weight(state, objective)
+        for minibatch in cuts * objective.epochs:
+            if objective.flat == "drop":  # What the mean is over is known at the end.
+                last = max(group for group, *_ in minibatch)
+                here += itertools.islice(scored, max(0, last + 1 - len(here)))
+            whole = update.Whole(_counts(minibatch, spoken, here), kl)
             total, found = nothing(state.params), []
             for group, chosen, size in minibatch:
                 if group == len(here):
                     here.append(next(scored))
                 batch = here[group]
-                total, stats = add(total, state.params, batch, chosen, count, size)
+                total, stats = add(total, state.params, batch, chosen, whole, size)
                 found.append(stats)
             part, changed, norm = apply(
                 update.learned(state.params, objective.learners),
@@ -173,7 +180,7 @@ def compiled(
         stats = _stacked(seen)
         shown = {name: value.mean() for name, value in stats.items()}
         shown["logp_gap"] = stats["logp_gap"][0]
-        return state.replace(step=state.step + 1), shown
+        return update.steered(state.replace(step=state.step + 1), shown, objective)
 
     return step
 
@@ -183,36 +190,59 @@ def _stacked(stats: list[dict]) -> dict:
 
 
 def _cut(groups, team, objective: update.Objective, sizes: Sizes):
-    """Per minibatch, [(group, indices in it, size of a piece)], and its tokens."""
-    cuts = [[] for _ in range(objective.minibatches)]
-    tokens = [0] * objective.minibatches
+    """Per minibatch, [(group, indices in it, size of a piece)].
+
+    And per group, [B, R] what its questions add to the counts of roles that learn.
+    """
+    cuts, counts = [[] for _ in range(objective.minibatches)], []
     # A minibatch is some groups, or of one group every n-th question.
     each = max(1, len(groups) // objective.minibatches)
     pieces = max(1, objective.accumulate // each)
     for number, group in enumerate(groups):
-        rungs, spoken = _lengths(group, objective.levels(team), sizes)
+        rungs, spoken = _lengths(group, team, objective, sizes)
+        counts.append(spoken)
         parts = objective.minibatches if len(groups) == 1 else 1
         for first in range(parts):
             whole = np.arange(first, len(rungs), parts)
             # The largest sizes first: what does not fit in memory is seen at once.
             order = whole[np.lexsort((rungs[whole, 0], rungs[whole, 1]))]
-            minibatch = number // each + first
-            tokens[minibatch] += int(spoken[whole].sum())
-            cuts[minibatch] += [
+            cuts[number // each + first] += [
                 (number, piece, sizes.at(*rungs[piece].min(0)))
                 for piece in order.reshape(pieces, -1)
             ]
-    return cuts, tokens
+    return cuts, counts
 
 
-def _lengths(group, levels, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
-    """[B, 2] rungs of a group's questions, and [B] tokens of some roles' messages."""
-    heads, lengths = hosts.fetch(
-        (group.questions.lengths, tuple(turn.length for turn in group.turns))
+def _counts(minibatch, spoken: list[np.ndarray], scored: list) -> tuple[int, ...]:
+    """Per role that learns, what the loss of a minibatch is a mean over.
+
+    Args:
+        minibatch: pieces, and `spoken`: counts of groups, both of `_cut`.
+        scored: the groups that are, all of the minibatch if some questions leave it.
+    """
+    total = 0
+    for group, chosen, _ in minibatch:
+        found = spoken[group][chosen]
+        if group < len(scored) and scored[group].counted is not None:
+            found = found * hosts.fetch(scored[group].counted)[chosen, None]
+        total += found.sum(0)
+    return tuple(int(count) for count in total)
+
+
+def _lengths(
+    group, team, objective: update.Objective, sizes: Sizes
+) -> tuple[np.ndarray, np.ndarray]:
+    """[B, 2] rungs of a group's questions, and [B, R] counts of roles that learn."""
+    heads, turns = hosts.fetch(
+        (
+            group.questions.lengths,
+            tuple((turn.length, turn.ended) for turn in group.turns),
+        )
     )
-    flat = [each.reshape(len(each), -1) for each in lengths]
-    rungs = sizes.rungs(np.max(heads, 0), [each.max(-1) for each in flat])
-    return rungs, sum(flat[level].sum(-1) for level in levels)
+    longest = [length.reshape(len(length), -1).max(-1) for length, _ in turns]
+    rungs = sizes.rungs(np.max(heads, 0), longest)
+    learned = [turns[level] for level in objective.levels(team)]
+    return rungs, np.stack([scores.spoken(objective, *t) for t in learned], -1)
 
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:

@@ -22,7 +22,7 @@ from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, evidence, sample
-from c3jax.train import players, update
+from c3jax.train import objectives, players
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
 # name and that estimator's options, `api.configured` knows.
@@ -44,7 +44,8 @@ SECTIONS = {
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
         *("epochs", "frozen", "alternate"),
-        *("clip", "kl"),
+        *("ratio", "mean", "clip", "clip_high", "dual_clip", "whiten"),
+        *("kl", "kl_estimator", "kl_in", "kl_target", "entropy", "flat", "truncated"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
         "checkpoint_every",
     ),
@@ -77,7 +78,7 @@ class Setup:
     mesh: jax.sharding.Mesh
     team: contexts.Team
     estimator: api.Estimator
-    objective: update.Objective
+    objective: objectives.Objective
     rated: contexts.Team | None = None
     raters: tuple[prompts.Prompt, ...] = ()
 
@@ -85,7 +86,7 @@ class Setup:
         """The same run as it would be without adapters."""
         return dataclasses.replace(self, team=self.team.reshaped(adapters=None))
 
-    def objective_at(self, step: int) -> update.Objective:
+    def objective_at(self, step: int) -> objectives.Objective:
         """What the update of a step minimises: policies learn together or in turn."""
         if not self.config.train.alternate:
             return self.objective
@@ -215,6 +216,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         counts,
     )
     _check_numbers(config)
+    objective = objectives.configured(config, estimator)
     mesh = meshes.make(**config.mesh, devices=devices)
     _check_shares(mesh)
     _check_batches(config, meshes.batch_size(mesh))
@@ -269,14 +271,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         rated=rated if raters else None,
         raters=raters,
         estimator=estimator,
-        objective=update.Objective(
-            clip=config.train.clip,
-            kl=config.train.kl,
-            epochs=config.train.epochs,
-            minibatches=config.train.minibatches,
-            accumulate=config.train.accumulate,
-            learners=players.learners(config, found),
-        ),
+        objective=objective.replace(learners=players.learners(config, found)),
     )
     setup.abstract_params()
     _check_positions(setup)
@@ -336,7 +331,7 @@ def _check_numbers(config) -> None:
     positive = {
         "train": (
             *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
-            *("clip", "lr", "checkpoint_every"),
+            *("lr", "checkpoint_every"),
         ),
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
         "evaluate": ("every", "samples", "batch_size"),

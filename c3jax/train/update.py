@@ -1,6 +1,5 @@
 """The optimiser step: one compiled function from a scored tree to new parameters."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -11,7 +10,9 @@ from flax import struct
 
 from c3jax.core.types import Questions, Turn
 from c3jax.rollout import contexts, tree
-from c3jax.train import losses
+from c3jax.train import losses, scored
+from c3jax.train.objectives import Objective
+from c3jax.train.scored import Scored, Whole
 
 
 @struct.dataclass
@@ -23,63 +24,14 @@ class TrainState:
         params: the policies, by name.
         opt_state: the optimiser's, of each policy that learns.
         memory: what the estimator remembers between steps; () for most.
+        kl: scalar float32, weight of the KL to the starting policy; () if it is fixed.
     """
 
     step: jax.Array
     params: dict
     opt_state: optax.OptState
     memory: object
-
-
-@struct.dataclass
-class Scored:
-    """A grown tree with its credit, as the update reads it.
-
-    Attributes:
-        questions: heads of B questions.
-        turns: one a role.
-        advantage: per role, [B, N, K] float32.
-        ref_logp: per role, [B, N, K, T] under the starting policy; None without KL.
-    """
-
-    questions: Questions
-    turns: tuple[Turn, ...]
-    advantage: tuple[jax.Array, ...]
-    ref_logp: tuple[jax.Array, ...] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What the update minimises, and in how many pieces.
-
-    Attributes:
-        clip: half-width of the trusted interval of the probability ratio.
-        kl: weight of the KL to the starting policy; 0 leaves it out.
-        epochs: passes over the tree.
-        minibatches: optimiser steps a pass, over disjoint sets of whole questions.
-        accumulate: pieces that a minibatch's gradient is summed over, one after the
-            other; memory is that of one piece, and the gradient the same.
-        learners: names of the policies that are changed; the others' messages are only
-            read.
-    """
-
-    clip: float
-    kl: float
-    epochs: int
-    minibatches: int
-    accumulate: int = 1
-    learners: tuple[str, ...] = ("shared",)
-
-    def replace(self, **changes) -> "Objective":
-        return dataclasses.replace(self, **changes)
-
-    def levels(self, team: contexts.Team) -> list[int]:
-        """Indices of the roles that learners play, but for those that are silent."""
-        return [
-            level
-            for level, part in enumerate(team.cast)
-            if part.name in self.learners and level not in team.silenced
-        ]
+    kl: object = ()
 
 
 def learned(params: dict, learners: tuple[str, ...]) -> dict:
@@ -130,69 +82,32 @@ def optimiser(
     )
 
 
-def loss(
+def gradient(
     params: dict,
     team: contexts.Team,
     objective: Objective,
     batch: Scored,
-    tokens: jax.Array | None = None,
-) -> tuple[jax.Array, dict]:
-    """The clipped policy gradient over every token that learners wrote.
-
-    Each context is computed once, inside the differentiated function, so the gradient
-    is that of the repeated-prompt computation.
+    kl: jax.Array | None = None,
+) -> tuple[dict, dict]:
+    """The gradient of the loss, summed over `objective.accumulate` pieces in turn.
 
     Args:
         params: the policies.
         team: static description.
         objective: static.
         batch: some trees.
-        tokens: scalar, what the loss is a mean over, where the batch is one piece of
-            several; None if it is all.
-
-    Returns:
-        The scalar loss (mean over the batch's tokens) and statistics of the ratio.
-    """
-    levels = objective.levels(team)
-    masks = tuple(batch.turns[level].mask for level in levels)
-    old = tuple(batch.turns[level].logp for level in levels)
-    new = tuple(
-        tree.logp(params, team, level, batch.questions, batch.turns) for level in levels
-    )
-    policy = tuple(
-        losses.clipped(n, o, batch.advantage[level][..., None], objective.clip)
-        for n, o, level in zip(new, old, levels, strict=True)
-    )
-    total = losses.masked_mean(policy, masks, tokens)
-    gaps = jax.tree.map(lambda n, o: n - o, new, old)
-    outside = jax.tree.map(lambda g: abs(jnp.expm1(g)) > objective.clip, gaps)
-    stats = {
-        "policy_loss": total,
-        "clip_frac": losses.masked_mean(outside, masks, tokens),
-        "logp_gap": jnp.max(jnp.array([abs(gap).max() for gap in gaps])),
-    }
-    if objective.kl:
-        starting = tuple(batch.ref_logp[level] for level in levels)
-        kl = jax.tree.map(losses.kl_k3, new, starting)
-        stats["kl"] = losses.masked_mean(kl, masks, tokens)
-        total = total + objective.kl * stats["kl"]
-    return total, {**stats, "loss": total}
-
-
-def gradient(
-    params: dict, team: contexts.Team, objective: Objective, batch: Scored
-) -> tuple[dict, dict]:
-    """The gradient of `loss`, summed over `objective.accumulate` pieces in turn.
+        kl: scalar, the KL's weight; None for the objective's.
 
     Returns:
         The gradient, of what is `learned`, and the statistics, of the whole batch.
     """
     if objective.accumulate == 1:
-        return slope(params, team, objective, batch)
-    tokens = sum(batch.turns[level].mask.sum() for level in objective.levels(team))
+        return slope(params, team, objective, batch, Whole(kl=kl))
+    masks = scored.counted(objective, batch, objective.levels(team))
+    whole = Whole(losses.units(masks, objective.mean), kl)
 
     def add(total, piece):
-        found, stats = slope(params, team, objective, piece, tokens)
+        found, stats = slope(params, team, objective, piece, whole)
         return jax.tree.map(jnp.add, total, found), stats
 
     nothing = jax.tree.map(jnp.zeros_like, learned(params, objective.learners))
@@ -205,12 +120,13 @@ def slope(
     team: contexts.Team,
     objective: Objective,
     batch: Scored,
-    tokens: jax.Array | None = None,
+    whole: Whole = scored.ALL,
 ) -> tuple[dict, dict]:
-    """The gradient of `loss` by what is `learned`, and the statistics."""
+    """The gradient of `scored.loss` by what is `learned`, and the statistics."""
 
     def of(part):
-        return loss(relearned(params, part), team, objective, batch, tokens)
+        full = relearned(params, part)
+        return scored.loss(full, team, objective, batch, whole)
 
     return jax.grad(of, has_aux=True)(learned(params, objective.learners))
 
@@ -250,6 +166,7 @@ def initial_state(
     memory: object,
     params: dict,
     learners: tuple[str, ...] = ("shared",),
+    kl: object = (),
 ) -> TrainState:
     """The state before the first step; who does not learn has no optimiser state."""
     parts = learned(params, learners)
@@ -258,11 +175,16 @@ def initial_state(
         params=params,
         opt_state={name: optimise.init(part) for name, part in parts.items()},
         memory=memory,
+        kl=kl,
     )
 
 
 def placed_state(
-    optimise: optax.GradientTransformation, memory: object, params: dict, places
+    optimise: optax.GradientTransformation,
+    memory: object,
+    params: dict,
+    places,
+    kl: object = (),
 ) -> TrainState:
     """The state before the first step, on its mesh.
 
@@ -271,11 +193,12 @@ def placed_state(
         memory: of the estimator.
         params: where they are to stay.
         places: from `abstract_state`.
+        kl: of the objective, its `kl_state`.
     """
 
     def rest(params):
         learners = tuple(places.opt_state)
-        state = initial_state(optimise, memory, params, learners)
+        state = initial_state(optimise, memory, params, learners, kl)
         return state.replace(params=None)
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, places.replace(params=None))
@@ -288,6 +211,7 @@ def abstract_state(
     params: dict,
     whole,
     learners: tuple[str, ...] = ("shared",),
+    kl: object = (),
 ) -> TrainState:
     """Shapes, dtypes and shardings of a state: what `jit` and a restore are given.
 
@@ -297,8 +221,9 @@ def abstract_state(
         params: `jax.ShapeDtypeStruct`s with shardings.
         whole: the sharding of everything else.
         learners: names of the policies that learn.
+        kl: of the objective, its `kl_state`.
     """
-    begin = functools.partial(initial_state, optimise, memory, learners=learners)
+    begin = functools.partial(initial_state, optimise, memory, learners=learners, kl=kl)
     state = jax.eval_shape(begin, params)
 
     def place(leaf, like=None):
@@ -319,6 +244,7 @@ def abstract_state(
             for name, part in learned(params, learners).items()
         },
         memory=jax.tree.map(place, state.memory),
+        kl=jax.tree.map(place, state.kl),
     )
 
 
@@ -350,11 +276,11 @@ def update(
         The new state, and statistics: `logp_gap` from the first optimiser step (how far
         training is from sampling), the others averaged.
     """
-    pieces = deal(batch, objective.minibatches)
+    pieces, kl = deal(batch, objective.minibatches), weight(state, objective)
 
     def one(carry, piece):
         params, opt_state = carry
-        slope, stats = gradient(params, team, objective, piece)
+        slope, stats = gradient(params, team, objective, piece, kl)
         stats["grad_norm"] = optax.tree.norm(slope)
         return descend(optimise, slope, params, opt_state), stats
 
@@ -368,7 +294,28 @@ def update(
     shown["logp_gap"] = stats["logp_gap"][0, 0]
     params, opt_state = carry
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-    return state, shown
+    return steered(state, shown, objective)
+
+
+def weight(state: TrainState, objective: Objective) -> jax.Array | None:
+    """The KL's weight in a step, where it is adapted."""
+    return None if objective.kl_target is None else state.kl
+
+
+def steered(
+    state: TrainState, stats: dict, objective: Objective
+) -> tuple[TrainState, dict]:
+    """After a step: the state with the KL's next weight, if adapted, and statistics.
+
+    Args:
+        state: with the weight of this step, which the statistics tell.
+        stats: of the step; `kl` is the mean over its optimiser steps.
+        objective: static.
+    """
+    if objective.kl_target is None:
+        return state, stats
+    after = losses.adapted(state.kl, stats["kl"], objective.kl_target)
+    return state.replace(kl=after), {**stats, "kl_weight": state.kl}
 
 
 def imitate(
@@ -388,7 +335,7 @@ def imitate(
     def nll(params):
         spoken = [n for n in range(len(turns)) if n not in team.silenced]
         logp = tuple(tree.logp(params, team, n, questions, turns) for n in spoken)
-        return -losses.masked_mean(logp, tuple(turns[n].mask for n in spoken))
+        return -losses.mean(logp, tuple(turns[n].mask for n in spoken))
 
     value, slope = jax.value_and_grad(nll)(state.params)
     params, opt_state = descend(optimise, slope, state.params, state.opt_state)

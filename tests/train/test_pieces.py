@@ -4,6 +4,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
 from c3jax.core import keys
 from c3jax.core import mesh as meshes
@@ -48,32 +50,57 @@ def scored():
     return team, update.Scored(questions, turns, credit, reference)
 
 
-def state_on(devices):
+def state_on(devices, kl=(), optimise=OPTIMISE):
     mesh = meshes.make(-1, 1, 1, devices=jax.devices()[:devices])
     params = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=meshes.whole(mesh)),
         support.params(),
     )
-    abstract = update.abstract_state(OPTIMISE, (), params, meshes.whole(mesh))
+    abstract = update.abstract_state(optimise, (), params, meshes.whole(mesh), kl=kl)
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     fresh = jax.tree.map(jnp.copy, support.params())
-    state = update.initial_state(OPTIMISE, (), fresh)
+    state = update.initial_state(optimise, (), fresh, kl=kl)
     return mesh, abstract, jax.device_put(state, places)
 
 
-def test_pieces_of_several_sizes_take_the_step_of_the_whole():
+# Of every kind of loss something that pieces must be told of the whole.
+OTHER = OBJECTIVE.replace(
+    clip=0.5,
+    clip_high=0.6,
+    ratio="sequence",
+    mean="turn",
+    kl_target=0.1,
+    entropy=0.01,
+    flat="drop",
+    truncated="mask",
+)
+
+
+@pytest.mark.parametrize(
+    ("objective", "optimise"),
+    # AdamW divides by the gradient's size, and so shows nothing of a wrong mean.
+    [(OBJECTIVE, OPTIMISE), (OTHER, optax.sgd(0.1))],
+    ids=["default", "other"],
+)
+def test_pieces_of_several_sizes_take_the_step_of_the_whole(objective, optimise):
     team, batch = scored()
-    one = dataclasses.replace(OBJECTIVE, accumulate=1)
-    static = dict(team=team, objective=one, optimise=OPTIMISE)
-    _, _, state = state_on(1)
+    kl = objective.kl_state
+    if objective.flat == "drop":
+        counted = jnp.array([True, False, True, True, True, False, True, True])
+        batch = batch.replace(counted=counted)
+    one = objective.replace(accumulate=1)
+    static = dict(team=team, objective=one, optimise=optimise)
+    _, _, state = state_on(1, kl, optimise)
     other, wanted = jax.jit(functools.partial(update.update, **static))(state, batch)
-    mesh, abstract, state = state_on(2)
+    mesh, abstract, state = state_on(2, kl, optimise)
     team, batch = team.replace(mesh=mesh), jax.device_put(batch, meshes.batch(mesh))
-    step = pieces.compiled(team, OBJECTIVE, OPTIMISE, SIZES, abstract)
+    step = pieces.compiled(team, objective, optimise, SIZES, abstract)
     state, stats = step(state, [batch], [batch])
     assert int(state.step) == 1
+    assert set(stats) == set(wanted)
     for name, value in wanted.items():
         np.testing.assert_allclose(stats[name], value, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.kl, other.kl, rtol=1e-6)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
         jax.device_get(state.params),
@@ -83,7 +110,7 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole():
 
 def test_a_piece_is_as_large_as_its_longest_question_and_message():
     team, batch = scored()
-    cuts, tokens = pieces._cut([batch], team, OBJECTIVE, SIZES)
+    cuts, [tokens] = pieces._cut([batch], team, OBJECTIVE, SIZES)
     lengths = np.asarray(batch.questions.lengths[0])
     longest = [np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.turns]
     assert sorted(np.concatenate([i for cut in cuts for _, i, _ in cut])) == [*range(8)]
@@ -93,7 +120,7 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
         assert lengths[chosen].max() <= head
         for each, size in zip(longest, messages, strict=True):
             assert each[chosen].max() <= size
-    assert sum(tokens) == sum(int(t.length.sum()) for t in batch.turns)
+    assert tokens.sum() == sum(int(t.length.sum()) for t in batch.turns)
 
 
 def test_a_minibatch_is_some_whole_groups():
@@ -109,4 +136,5 @@ def test_a_minibatch_is_some_whole_groups():
     assert [[group for group, *_ in cut] for cut in cuts] == [[0, 1], [2, 3]]
     assert all(sorted(i) == [0, 1] for cut in cuts for _, i, _ in cut)
     spoken = [sum(int(t.length.sum()) for t in group.turns) for group in groups]
-    assert tokens == [sum(spoken[:2]), sum(spoken[2:])]
+    counts = [pieces._counts(cut, tokens, []) for cut in cuts]
+    assert counts == [(sum(spoken[:2]),), (sum(spoken[2:]),)]

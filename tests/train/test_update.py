@@ -146,7 +146,7 @@ def solo(**sampling):
     return team, questions, tree.grow(support.params(), team, questions, KEY)
 
 
-def slope(shape=support.SHAPE, accumulate=1, mesh=None, **sampling):
+def slope(shape=support.SHAPE, accumulate=1, mesh=None, options=(), **sampling):
     """Gradient and statistics of made-up credit on the trees of four questions."""
     team, questions, turns = solo(**sampling)
     rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def slope(shape=support.SHAPE, accumulate=1, mesh=None, **sampling):
     # As if the policy had moved since: ratios other than one, on both sides.
     turns = tuple(turn.replace(logp=turn.logp - 0.1) for turn in turns)
     reference = tuple(turn.logp - 0.2 for turn in turns)
-    objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1)
+    objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1, **dict(options))
     batch = update.Scored(questions, turns, advantage, reference)
     params, team = support.params(), team.replace(cast=support.cast(shape, 1))
     if mesh is not None:
@@ -188,8 +188,20 @@ def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradien
     assert_close(one, other)
 
 
-def test_a_gradient_summed_over_pieces_is_that_of_the_whole():
-    assert_close(slope(), slope(accumulate=2))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(mean="sequence", ratio="turn", truncated="mask", kl_in="reward"),
+        dict(mean="turn", ratio="none", truncated="zero", entropy=0.1),
+    ],
+)
+def test_a_gradient_summed_over_pieces_is_that_of_the_whole(options):
+    one = slope(options=options)
+    assert_close(one, slope(accumulate=2, options=options))
+    assert ("entropy" in one[1]) == ("entropy" in options)
+    assert ("clip_frac" in one[1]) == (options.get("ratio") != "none")
+    assert ("messages_out" in one[1]) == ("truncated" in options)
 
 
 @pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])

@@ -1,0 +1,240 @@
+"""Trees with their credit, and the loss of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from c3jax.core.types import Questions, Turn
+from c3jax.credit import baselines
+from c3jax.rollout import contexts, tree
+from c3jax.train import losses
+from c3jax.train.objectives import PLAIN, Objective
+
+
+@struct.dataclass
+class Scored:
+    """A grown tree with its credit, as the update reads it.
+
+    Attributes:
+        questions: heads of B questions.
+        turns: one a role.
+        advantage: per role, [B, N, K] float32.
+        ref_logp: per role, [B, N, K, T] under the starting policy; None without KL.
+        counted: [B] bool, questions that the loss is taken over; None for all.
+    """
+
+    questions: Questions
+    turns: tuple[Turn, ...]
+    advantage: tuple[jax.Array, ...]
+    ref_logp: tuple[jax.Array, ...] | None = None
+    counted: jax.Array | None = None
+
+
+@struct.dataclass
+class Whole:
+    """What the loss of some trees is told from outside of them.
+
+    Attributes:
+        counts: per role that learns, what the loss is a mean over (`losses.units`),
+            where the trees are one piece of several; None if they are all.
+        kl: scalar, the KL's weight, where it is adapted; None for the objective's.
+    """
+
+    counts: tuple[jax.Array, ...] | None = None
+    kl: jax.Array | None = None
+
+
+ALL = Whole()
+
+
+def counted(objective: Objective, batch: Scored, levels: list[int]) -> tuple:
+    """Per role that learns, [B, N, K, T] bool: the tokens that the loss is over.
+
+    Args:
+        objective: static.
+        batch: some trees.
+        levels: indices of the roles that learn.
+    """
+    found = []
+    for level in levels:
+        turn = batch.turns[level]
+        mask = turn.mask
+        if objective.truncated == "mask":
+            mask &= turn.ended[..., None]
+        if batch.counted is not None:
+            mask &= batch.counted[:, None, None, None]
+        found.append(mask)
+    return tuple(found)
+
+
+def credit(
+    objective: Objective, batch: Scored, level: int, weight: float | jax.Array
+) -> jax.Array:
+    """What the messages of one role are credited with in the loss.
+
+    Where the KL is a part of the reward, a message pays for its own: with
+    D_k = sum_t of the estimate at its tokens, under the policy that sampled it,
+
+        A_k - weight (D_k - mean_{j != k} D_j),
+
+    the mean over its siblings, or, if it has none, over its role's other messages for
+    the question. With k1 the gradient is that of the divergence; with k3 it lacks a
+    part. The weight means what it means in the loss, under the mean over tokens.
+
+    Args:
+        objective: static.
+        batch: some trees.
+        level: index of the role.
+        weight: of the KL.
+
+    Returns:
+        [B, N, K] float32.
+    """
+    turn, advantage = batch.turns[level], batch.advantage[level]
+    if objective.truncated == "zero":
+        advantage = jnp.where(turn.ended, advantage, 0)
+    if not objective.kl or objective.kl_in != "reward":
+        return advantage
+    estimate = losses.KL[objective.kl_estimator]
+    spent = estimate(turn.logp, batch.ref_logp[level])
+    spent = jnp.where(turn.mask, spent, 0).sum(-1)
+    if spent.shape[-1] < 2:
+        spent = spent.reshape(spent.shape[0], 1, -1)
+    if spent.shape[-1] > 1:
+        spent = baselines.loo_advantage(spent)
+    return advantage - weight * spent.reshape(advantage.shape)
+
+
+def loss(
+    params: dict,
+    team: contexts.Team,
+    objective: Objective,
+    batch: Scored,
+    whole: Whole = ALL,
+) -> tuple[jax.Array, dict]:
+    """The policy gradient over what learners wrote, with KL and entropy if asked for.
+
+    Each context is computed once, inside the differentiated function, so the gradient
+    is that of the repeated-prompt computation.
+
+    Args:
+        params: the policies.
+        team: static description.
+        objective: static.
+        batch: some trees.
+        whole: what they are a piece of.
+
+    Returns:
+        The scalar loss and statistics, each of them the same mean, apart from
+        `logp_gap`, the largest difference to sampling in nats, and `messages_out`, how
+        many messages teach nothing as they were cut or their question is flat.
+    """
+    levels = objective.levels(team)
+    masks = counted(objective, batch, levels)
+    old = tuple(batch.turns[level].logp for level in levels)
+    new, entropy = _scores(params, team, objective, batch, levels)
+    weight = objective.kl if whole.kl is None else whole.kl
+    owed = [credit(objective, batch, level, weight)[..., None] for level in levels]
+
+    def mean(values):
+        return losses.mean(tuple(values), masks, objective.mean, whole.counts)
+
+    stats = {}
+    if objective.ratio == PLAIN:
+        policy = map(losses.reinforce, new, owed)
+    else:
+        low, high = objective.trusted
+        ratios = [*map(losses.RATIOS[objective.ratio].fn, new, old, masks)]
+        policy = [
+            losses.clipped(ratio, a, low, high, objective.dual_clip)
+            for ratio, a in zip(ratios, owed, strict=True)
+        ]
+        stats["clip_frac"] = mean((r < 1 - low) | (r > 1 + high) for r in ratios)
+    stats["policy_loss"] = total = mean(policy)
+    gaps = [abs(n - o).max() for n, o in zip(new, old, strict=True)]
+    stats["logp_gap"] = jnp.max(jnp.array(gaps))
+    if objective.kl:
+        starting = [batch.ref_logp[level] for level in levels]
+        stats["kl"] = mean(map(losses.KL[objective.kl_estimator], new, starting))
+        if objective.kl_in == "loss":
+            total = total + weight * stats["kl"]
+    if objective.entropy is not None:
+        stats["entropy"] = mean(entropy)
+        total = total - objective.entropy * stats["entropy"]
+    if objective.filters:
+        stats["messages_out"] = _out(objective, batch, levels)
+    return total, {**stats, "loss": total}
+
+
+def _scores(params, team, objective, batch, levels):
+    """Log-probabilities of learners' messages, and entropies if they are asked for."""
+    given = batch.questions, batch.turns
+    if objective.entropy is None:
+        return tuple(tree.logp(params, team, level, *given) for level in levels), None
+    found = [tree.logp_and_entropy(params, team, level, *given) for level in levels]
+    return tuple(zip(*found, strict=True))
+
+
+def _out(objective, batch, levels) -> jax.Array:
+    """How many messages of learners have credit that is not used."""
+    total = jnp.int32(0)
+    for level in levels:
+        turn = batch.turns[level]
+        out = jnp.zeros_like(turn.ended)
+        if objective.truncated != "keep":
+            out |= ~turn.ended
+        if batch.counted is not None:
+            out |= ~batch.counted[:, None, None]
+        total += (out & (turn.length > 0)).sum()
+    return total
+
+
+def spoken(objective: Objective, length: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """What each question adds to `losses.units`, for one role, before flat ones leave.
+
+    Args:
+        objective: static.
+        length: [B, N, K] int, tokens of messages.
+        ended: [B, N, K] bool, False where one was cut.
+
+    Returns:
+        [B] int.
+    """
+    each = length if objective.mean == "token" else length > 0
+    if objective.truncated == "mask":
+        each = each * ended
+    return each.reshape(len(each), -1).sum(-1)
+
+
+def shaped(
+    objective: Objective, advantages: list[tuple], levels: list[int]
+) -> tuple[list[tuple], list[np.ndarray | None]]:
+    """The estimator's credit as the loss takes it, and which questions that is over.
+
+    Whitening is over the messages of learners, of all questions, flat ones too. A
+    question is flat if all its learners' credit is zero up to rounding, before that.
+
+    Args:
+        objective: static.
+        advantages: per group of questions, per role, [B, N, K].
+        levels: indices of the roles that learn.
+
+    Returns:
+        The advantages, and per group [B] bool; None where all questions count.
+    """
+    counts = [None] * len(advantages)
+    if objective.flat == "drop":
+        counts = [
+            np.any([abs(group[n]).max((1, 2)) > baselines.EPS for n in levels], axis=0)
+            for group in advantages
+        ]
+    if objective.whiten:
+        flat = [group[level] for group in advantages for level in levels]
+        scaled = iter(baselines.whiten(*flat))
+        fresh = [{level: next(scaled) for level in levels} for _ in advantages]
+        advantages = [
+            tuple(new.get(level, old) for level, old in enumerate(group))
+            for new, group in zip(fresh, advantages, strict=True)
+        ]
+    return advantages, counts
