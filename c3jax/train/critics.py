@@ -18,8 +18,7 @@ from flax import struct
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Turn
 from c3jax.credit import critic as credit
-from c3jax.policy import critic as critics
-from c3jax.policy import decoder
+from c3jax.policy import critic, decoder
 from c3jax.rollout import contexts, guesses
 from c3jax.train import losses, update, warm_start
 from c3jax.train.ledger import Spent
@@ -97,7 +96,7 @@ def course(setup: Setup) -> Course:
 def abstract_params(setup: Setup) -> dict:
     """Shape, dtype and sharding of each parameter of the critic of a run."""
     made, place = course(setup), functools.partial(_placed, setup.mesh)
-    return {guesses.NAME: critics.over_params(place, made.shape, made.heads)}
+    return {guesses.NAME: critic.over_params(place, made.shape, made.heads)}
 
 
 def _placed(mesh: jax.sharding.Mesh, p: decoder.Param) -> jax.ShapeDtypeStruct:
@@ -136,7 +135,7 @@ def initial_state(setup: Setup, params: dict) -> update.TrainState | tuple:
         start = params[setup.team.cast[0].name]
 
     def begin(params):
-        return {guesses.NAME: critics.begin(params, made.shape, made.heads)}
+        return {guesses.NAME: critic.begin(params, made.shape, made.heads)}
 
     there = jax.tree.map(lambda leaf: leaf.sharding, places.params)
     fresh = jax.jit(begin, out_shardings=there)(start)
