@@ -185,6 +185,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         max_grad_norm=0.3,
         checkpoint_every=20,
     )
+    # Who guesses what a context (mappo) or a message (c3_value_only, c3_value_assisted)
+    # will earn; other methods have none.
+    c.critic = dict(
+        policy=dict(),  # like c.policy; empty: a copy of the first role's, to begin
+        lr=1e-3,
+        clip=0.5,  # how far a step may move a guess
+        epochs=1,
+        minibatches=1,
+    )
     c.evaluate = dict(
         every=40,  # training steps
         questions=256,
@@ -230,5 +239,6 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         b2=0.95,
         max_grad_norm=1.0,
     )
+    c.critic.update(lr=5e-5, epochs=5, minibatches=4)
     c.evaluate.update(every=20, questions=500, samples=10, k=(1, 4, 10), batch_size=32)
     return c

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from c3jax.core import keys
 from c3jax.core import mesh as meshes
-from c3jax.policy import decoder
-from c3jax.rollout import contexts, desks, replay, tree, writing
-from c3jax.train import growth, pieces, update
+from c3jax.policy import critic, decoder
+from c3jax.rollout import contexts, desks, guesses, replay, tree, writing
+from c3jax.train import critics, growth, pieces, update
 from tests import support
 
 OPTIMISE = update.optimiser(
@@ -47,14 +47,15 @@ class Case:
 
         return jax.tree.map(place, axes, found)
 
+    def parameter(self, p: decoder.Param):
+        mesh = self.team.mesh
+        where = mesh and meshes.parameter(mesh, p.shape, p.axes)
+        return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=where)
+
     @functools.cached_property
     def params(self):
-        def place(p):
-            mesh = self.team.mesh
-            where = mesh and meshes.parameter(mesh, p.shape, p.axes)
-            return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=where)
-
-        return {"shared": decoder.over_params(place, self.team.cast[0].shape)}
+        shape = self.team.cast[0].shape
+        return {"shared": decoder.over_params(self.parameter, shape)}
 
     @functools.cached_property
     def questions(self):
@@ -109,6 +110,15 @@ class Case:
         )
 
     @functools.cached_property
+    def watched(self):
+        """A critic of messages, as large as the policy, and its parameters."""
+        shape = self.team.cast[0].shape
+        team = guesses.watched(self.team, shape)
+        course = critics.Course(team, ("q",), 0.5, 1, 1, 1)
+        params = critic.over_params(self.parameter, shape, ("q",))
+        return course, {guesses.NAME: params}
+
+    @functools.cached_property
     def pieces(self):
         return pieces.programs(self.team, OBJECTIVE, OPTIMISE, self.state)
 
@@ -121,6 +131,11 @@ def _add(c: Case):
     whole = update.Whole((9,) * len(c.team.cast))
     total = (c.params, c.params, c.scored, chosen, whole)
     return c.pieces.add, (*total, (heads, messages))
+
+
+def _guess(c: Case):
+    course, params = c.watched
+    return critics._guess, (params, course, c.questions, c.turns)
 
 
 def _step(fn, c: Case):
@@ -164,4 +179,5 @@ STEPS = {
         _step(update.imitate, c),
         (c.state, c.questions, c.turns),
     ),
+    "guess": _guess,
 }

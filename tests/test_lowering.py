@@ -54,6 +54,7 @@ STEPS = {
     "add a piece": BOTH,
     "apply": NONE,
     "imitate": BOTH,
+    "guess": FORWARD,
 }
 
 

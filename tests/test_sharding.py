@@ -107,6 +107,7 @@ PROGRAMS = [
     *((mesh, "leave a desk", 2) for mesh in (ALL, THREE)),
     *((mesh, "grow", 1) for mesh in (ALL, THREE)),
     *((mesh, "logp", 2) for mesh in (ALL, THREE)),
+    (THREE, "guess", 2),
     # The gradient, which takes long to compile, once in each of its programs.
     *((THREE, "update", 1), (ALL, "add a piece", 1), (ALL, "apply", 1)),
 ]

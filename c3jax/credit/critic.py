@@ -1,4 +1,7 @@
-"""Credit from a value critic: generalised advantage estimation over a team's turns."""
+"""Credit from a value critic: generalised advantage estimation over a team's turns.
+
+And what critics learn: to guess the reward from a context, or from a message on.
+"""
 
 import jax
 
@@ -63,18 +66,71 @@ def mappo(
         [B, N, K] a role, in reward units, without unit if normalised.
     """
     (guesses,) = arrays.given(evidence, "value")
-    _, reward = arrays.as_float(evidence.reward)
-    steps = gae(
-        reward,
-        tuple(
-            arrays.on_tree(guess, span, None, reward.shape)
-            for guess, span in zip(guesses, evidence.spans, strict=True)
-        ),
-        gamma,
-        lam,
-    )
     found = tuple(
         baselines.tree_value(step, span, level)
-        for level, (step, span) in enumerate(zip(steps, evidence.spans, strict=True))
+        for level, (step, span) in enumerate(
+            zip(_steps(evidence, guesses, gamma, lam), evidence.spans, strict=True)
+        )
     )
     return baselines.whiten(*found) if normalise else found
+
+
+def returns(
+    evidence: Evidence, *, gamma: float = 1.0, lam: float = 1.0
+) -> tuple[jax.Array, ...]:
+    """What the critic of `mappo` is to guess from each context, A_t + V_t of `gae`.
+
+    At gamma = lam = 1 that is the reward, whatever was guessed before.
+
+    Args:
+        evidence: rewards, and the critic's guesses.
+        gamma: discount a role.
+        lam: how far an advantage looks past the next guess.
+
+    Returns:
+        [B, N] a role in reward units, the mean over the episodes below each context.
+    """
+    (guesses,) = arrays.given(evidence, "value")
+    steps = _steps(evidence, guesses, gamma, lam)
+    pairs = zip(steps, guesses, evidence.spans, strict=True)
+    return tuple(
+        guess + baselines.tree_value(step, span, level).mean(-1)
+        for level, (step, guess, span) in enumerate(pairs)
+    )
+
+
+def outcomes(evidence: Evidence) -> tuple[jax.Array, ...]:
+    """What a critic of messages is to guess of each: the mean reward below it.
+
+    Returns:
+        [B, N, K] a role in reward units.
+    """
+    spans = enumerate(evidence.spans)
+    return tuple(baselines.tree_value(evidence.reward, span, n) for n, span in spans)
+
+
+def explained(guess: tuple[jax.Array, ...], target: tuple[jax.Array, ...]) -> jax.Array:
+    """How much of the variance of what was to be guessed was guessed.
+
+        1 - Var(target - guess) / Var(target),
+
+    over all entries of all roles; 0 where there is no variance, and below 0 for a
+    critic that is worse than a constant.
+
+    Args:
+        guess, target: per role, arrays of one shape.
+    """
+    xp, _ = arrays.as_float(target[0])
+    joined = [xp.concatenate([xp.ravel(x) for x in each]) for each in (guess, target)]
+    guess, target = joined
+    whole = target.var()
+    left = (target - guess).var()
+    return xp.where(whole > 0, 1 - left / xp.where(whole > 0, whole, 1), 0.0)
+
+
+def _steps(evidence, guesses, gamma, lam) -> tuple[jax.Array, ...]:
+    """`gae` over the roles of the tree; per role, an array that broadcasts to it."""
+    _, reward = arrays.as_float(evidence.reward)
+    each = zip(guesses, evidence.spans, strict=True)
+    on_tree = [arrays.on_tree(guess, span, None, reward.shape) for guess, span in each]
+    return gae(reward, tuple(on_tree), gamma, lam)

@@ -10,14 +10,14 @@ from c3jax.core import hosts, keys
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import ratings
 from c3jax.rollout import contexts, desks, evidence
-from c3jax.train import evaluate, scoring
+from c3jax.train import critics, evaluate, scoring, update
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
 
 def gather(
     setup: Setup,
-    params: dict,
+    state: update.TrainState,
     step: int,
     questions: Questions,
     items: list,
@@ -27,12 +27,14 @@ def gather(
 ) -> Callable[[], evaluate.Graded]:
     """Plays what the estimator needs, and hands the answers over to be scored.
 
+    A critic guesses meanwhile, before it learns from these rewards.
+
     Its draws have a key stream of their own, so the tree is the same whether it is
     followed by other runs or not.
 
     Args:
         setup: of the run; the estimator says what it needs.
-        params: the policies that grew the tree.
+        state: with the policies that grew the tree, and the critic, if there is one.
         step: what the randomness is named after.
         questions: heads of B questions, on the devices.
         items: this process's share of the same questions.
@@ -45,6 +47,8 @@ def gather(
     """
     if not setup.estimator.needs:
         return graded
+    params = state.params
+    guessed = critics.guess(setup, state.critic, questions, turns)
     at_step = jax.random.fold_in(keys.stream(setup.config.seed, "evidence"), step)
     waiting = {}
     for place, (name, extra) in enumerate(evidence.EXTRA.items()):
@@ -72,7 +76,9 @@ def gather(
             name: evidence.EXTRA[name].field([run.reward for run in runs])
             for name, runs in found.items()
         }
+        fields |= hosts.fetch(guessed)
         spent = [run.spent for runs in found.values() for run in runs]
+        spent.append(critics.cost(setup, tree.spent, len(tree.reward)))
         if rated is not None:
             fields["ratings"], wrote = rated(tree.reward)
             spent.append(wrote)

@@ -75,6 +75,11 @@ class Grown:
         )
 
     @property
+    def evidence(self) -> Evidence:
+        """What the estimator sees of all questions."""
+        return self._evidence(self.graded)
+
+    @property
     def advantage(self) -> tuple:
         """Per role, [B, N, K]."""
         return self._all[0]
@@ -118,12 +123,16 @@ class Grown:
             return parts[0]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
+    def _evidence(self, graded):
+        protocol, spans = self._setup.team.protocol, self._setup.spans
+        sizes = protocol.branching[: len(spans)]
+        reward = graded.reward.reshape(len(graded.reward), *sizes)
+        return Evidence(reward, spans, **graded.evidence)
+
     def _credit(self, graded):
         """Advantages and memory; who counts votes has nothing to learn and gets 0."""
-        protocol, spans = self._setup.team.protocol, self._setup.spans
-        batch, writers = len(graded.reward), len(spans)
-        reward = graded.reward.reshape(batch, *protocol.branching[:writers])
-        found = Evidence(reward, spans, **graded.evidence)
+        protocol, writers = self._setup.team.protocol, len(self._setup.spans)
+        found, batch = self._evidence(graded), len(graded.reward)
         advantage, memory = self._setup.estimator.fn(found, self._memory)
         for level in range(writers, len(protocol.roles)):
             size = (batch, protocol.contexts(level), protocol.branching[level])
@@ -153,7 +162,7 @@ def grow(
 
     Args:
         setup: of the run; `train.groups` says into how many groups items are cut.
-        state: with the policy that samples.
+        state: with the policy that samples, and the critic, if there is one.
         step: what its randomness is named after.
         items: the questions, those of `share`.
         scorer: of the run.
@@ -169,7 +178,7 @@ def grow(
             turns = jax.block_until_ready(turns)
             graded = evaluate.submit(setup, setup.team, questions, some, turns, scorer)
             graded = evidence.gather(
-                setup, state.params, step, questions, some, turns, scorer, graded
+                setup, state, step, questions, some, turns, scorer, graded
             )
         groups.append(Group(questions, turns, load, functools.cache(graded)))
     return Grown(setup, state.memory, groups)

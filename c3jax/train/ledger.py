@@ -20,6 +20,8 @@ class Spent:
             several messages share counts once, as it is computed once.
         trained_tokens: tokens in a loss, once for each pass over them.
         invalid_ratings: messages that should have rated an episode and did not.
+        critic_tokens: tokens run through a critic, to guess and to learn, shared ones
+            once, once for each pass over them.
     """
 
     evaluator_calls: int = 0
@@ -32,6 +34,7 @@ class Spent:
     prefilled_tokens: int = 0
     trained_tokens: int = 0
     invalid_ratings: int = 0
+    critic_tokens: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
@@ -39,7 +42,10 @@ class Spent:
 
     def figures(self, prefix: str = "") -> dict[str, float]:
         """As fields of the log: counts, and the fractions they make."""
-        names = ("generated_tokens", "prefilled_tokens", "trained_tokens")
+        names = (
+            *("generated_tokens", "prefilled_tokens", "trained_tokens"),
+            "critic_tokens",
+        )
         figures = {
             "evaluator_calls": self.evaluator_calls,
             **{name: getattr(self, name) for name in names},

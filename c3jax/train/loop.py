@@ -15,6 +15,7 @@ from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.train import (
     checkpoint,
+    critics,
     evaluate,
     growth,
     pieces,
@@ -90,7 +91,7 @@ def run(
         if begun is None:
             return
         state, record, reference = begun
-        update_step = compiled_update(setup)
+        update_step, critic_step = compiled_update(setup), critics.compiled(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
@@ -126,11 +127,15 @@ def run(
                 objective = setup.objective_at(step)
                 scored = growth.credited(setup, grown, state.params, reference, watch)
                 state, stats = update_step(objective, state, grown.groups, scored)
-                stats = {name: float(value) for name, value in stats.items()}
+                critic, learnt = critic_step(state.critic, grown)
+                stats = {n: float(value) for n, value in (stats | learnt).items()}
                 memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
-                state = state.replace(memory=memory)
-            trained = grown.trained(objective)
-            spent = grown.graded.spent + Spent(trained_tokens=trained)
+                state = state.replace(memory=memory, critic=critic)
+            trained = Spent(
+                trained_tokens=grown.trained(objective),
+                critic_tokens=c.critic.epochs * grown.graded.spent.critic_tokens,
+            )
+            spent = grown.graded.spent + trained
             record = record.replace(
                 step=step + 1, next_index=record.next_index + c.train.batch_size
             ).spend("train", spent, seconds := watch.take())
@@ -248,13 +253,14 @@ def piece_sizes(setup: Setup) -> pieces.Sizes:
 def initial_state(setup: Setup, params: dict) -> update.TrainState:
     """The state before the first step, on the mesh."""
     memory = setup.estimator.memory(setup.spans)
-    places, kl = abstract_state(setup), setup.objective.kl_state
-    return update.placed_state(optimiser(setup), memory, params, places, kl)
+    places, kl = abstract_state(setup).replace(critic=()), setup.objective.kl_state
+    state = update.placed_state(optimiser(setup), memory, params, places, kl)
+    return state.replace(critic=critics.initial_state(setup, params))
 
 
 def abstract_state(setup: Setup) -> update.TrainState:
     """Shapes and shardings of a run's state, for a restore."""
-    return update.abstract_state(
+    state = update.abstract_state(
         optimiser(setup),
         setup.estimator.memory(setup.spans),
         setup.abstract_params(),
@@ -262,6 +268,7 @@ def abstract_state(setup: Setup) -> update.TrainState:
         setup.objective.learners,
         setup.objective.kl_state,
     )
+    return state.replace(critic=critics.abstract_state(setup))
 
 
 def optimiser(setup: Setup) -> optax.GradientTransformation:

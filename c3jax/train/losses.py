@@ -153,6 +153,31 @@ def reinforce(logp: jax.Array, advantage: jax.Array) -> jax.Array:
     return -logp * advantage
 
 
+def value(
+    guess: jax.Array, old: jax.Array, target: jax.Array, clip: float
+) -> jax.Array:
+    """The clipped squared error of a critic, to be minimised.
+
+        L = max((v - R)^2, (v_old + clamp(v - v_old, -clip, clip) - R)^2) / 2,
+
+    so a guess that has moved further than `clip` learns no more in that direction.
+
+    Source: MAPPO, arXiv:2103.01955, with its PPO's clip of values.
+
+    Args:
+        guess: [..] reward units.
+        old: [..] the same guess before the step.
+        target: [..] what it should have been.
+        clip: how far a step may move it, in reward units.
+
+    Returns:
+        [..] reward units, squared.
+    """
+    chex.assert_equal_shape([guess, old, target])
+    near = old + jnp.clip(guess - old, -clip, clip)
+    return jnp.maximum((guess - target) ** 2, (near - target) ** 2) / 2
+
+
 def kl_k1(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     """A per-token estimate of KL(policy || reference): logp - ref_logp.
 

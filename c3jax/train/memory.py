@@ -6,8 +6,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from c3jax.core import mesh as meshes
 from c3jax.policy import decoder
-from c3jax.train import update
+from c3jax.rollout import contexts
+from c3jax.train import critics, update
 from c3jax.train.setup import Setup
 
 # What to change if a part is too large.
@@ -19,6 +21,8 @@ _KNOBS = {
     "keys and values": "write fewer messages at a time (sampling.at_once)",
     "activations": "raise train.accumulate, or choose policy.remat='layer'",
     "logits": "lower policy.logits_chunk",
+    "critic": "spread it with mesh.fsdp, or name a smaller one in critic.policy",
+    "critic's update": "raise critic.minibatches or train.accumulate",
 }
 
 
@@ -28,7 +32,7 @@ class Estimate:
 
     Attributes:
         parts: name to bytes. Keys and values are of sampling; activations and logits of
-            the update, which does not happen at the same time.
+            the update, which does not happen at the same time; nor does the critic's.
     """
 
     parts: dict[str, int]
@@ -36,10 +40,12 @@ class Estimate:
     @property
     def total(self) -> int:
         """What is needed at once."""
-        held = ("parameters", "optimiser", "starting policy")
+        held = ("parameters", "optimiser", "starting policy", "critic")
         update = ("gradients", "activations", "logits")
         return sum(self.parts[name] for name in held) + max(
-            self.parts["keys and values"], sum(self.parts[name] for name in update)
+            self.parts["keys and values"],
+            sum(self.parts[name] for name in update),
+            self.parts["critic's update"],
         )
 
     def __str__(self) -> str:
@@ -62,6 +68,7 @@ def estimate(setup: Setup) -> Estimate:
         c.train.groups, c.train.minibatches * c.train.accumulate
     )
     levels = setup.objective.levels(setup.team)
+    critic, lesson = _critic(setup)
     return Estimate(
         {
             "parameters": _bytes(params),
@@ -69,10 +76,26 @@ def estimate(setup: Setup) -> Estimate:
             "starting policy": moving if c.train.kl else 0,
             "gradients": moving * (1 if c.train.accumulate == 1 else 2),
             "keys and values": _sampling(setup) // parts // tensor,
-            "activations": sum(_kept(setup, n, piece) for n in levels) // parts,
+            "activations": sum(_kept(setup, setup.team, n, piece) for n in levels)
+            // parts,
             "logits": max(_logits(setup, n, piece) for n in levels) // parts // tensor,
+            "critic": critic,
+            "critic's update": lesson,
         }
     )
+
+
+def _critic(setup: Setup) -> tuple[int, int]:
+    """Bytes of a critic with its moments, and of what else its update needs."""
+    if setup.critic is None:
+        return 0, 0
+    made = critics.course(setup)
+    params = _bytes(critics.abstract_params(setup))
+    batch = setup.config.train.batch_size
+    kept = sum(_kept(setup, made.team, n, batch) for n in made.levels)
+    pieces = made.minibatches * made.accumulate
+    # What is summed over pieces and what one of them adds.
+    return 3 * params, 2 * params + kept // pieces // meshes.batch_size(setup.mesh)
 
 
 def _bytes(params: dict) -> int:
@@ -107,9 +130,9 @@ def _kv(s: decoder.Shape) -> int:
     return 2 * s.layers * s.kv_heads * s.head_dim * jnp.dtype(s.dtype).itemsize
 
 
-def _kept(setup: Setup, level: int, questions: int) -> int:
+def _kept(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
     """Bytes that the backward pass finds of a role's tokens, each context's once."""
-    s, protocol = setup.team.cast[level].shape, setup.team.protocol
+    s, protocol = team.cast[level].shape, team.protocol
     inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
     if s.remat == "none":
         # Also what norms, rotations and the gate's curve are computed from.
@@ -118,9 +141,9 @@ def _kept(setup: Setup, level: int, questions: int) -> int:
     else:  # The inputs of all layers, and of one what is computed again.
         numbers = s.layers * s.width + inside
     token = numbers * jnp.dtype(s.dtype).itemsize + _kv(s)
-    contexts, k = protocol.contexts(level), protocol.branching[level]
-    read = sum(protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads)
-    tokens = contexts * (read + k * protocol.roles[level].max_tokens)
+    count, k = protocol.contexts(level), protocol.branching[level]
+    read = sum(protocol.roles[i].max_tokens for i in team.scripts[level].reads)
+    tokens = count * (read + k * protocol.roles[level].max_tokens)
     return questions * (setup.config.data.prompt_tokens + tokens) * token
 
 
@@ -144,8 +167,8 @@ def _sampling(setup: Setup) -> int:
         read = sum(
             protocol.roles[i].max_tokens for i in setup.team.scripts[level].reads
         )
-        contexts, k = protocol.contexts(level), protocol.branching[level]
-        places = questions * contexts
+        count, k = protocol.contexts(level), protocol.branching[level]
+        places = questions * count
         if c.sampling.at_once:
             places = min(places, max(1, c.sampling.at_once // k))
         heads = min(places, questions) * c.data.prompt_tokens

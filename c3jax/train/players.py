@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from c3jax.core import config as checks
 from c3jax.core.types import Role
@@ -86,6 +86,38 @@ def learners(config, names: Mapping) -> tuple[str, ...]:
             "protocol.policies='own', or train.alternate=False."
         )
     return left
+
+
+def critic(
+    config, needs: Collection[str], found: Mapping[str, Player]
+) -> Player | None:
+    """Who guesses what a context or a message will earn, if credit asks for it.
+
+    It reads the ids that the policies write. Unless `critic.policy` says what it is, it
+    starts from the policy of the first role and has its sizes.
+
+    Args:
+        config: of the run.
+        needs: fields of `Evidence` that the estimator reads; "value" and "q" are a
+            critic's.
+        found: the policies.
+
+    Raises:
+        ValueError: it cannot be, or does not share token ids with the policies.
+    """
+    if not {"value", "q"} & {*needs}:
+        return None
+    if not config.critic.policy:
+        first = next(iter(found.values()))
+        return dataclasses.replace(first, shape=first.shape.replace(adapters=None))
+    own = _player(config.critic.policy, "critic.policy", config.data.tokenizer)
+    if own.shape.adapters is not None:
+        raise ValueError(
+            f"critic.policy.adapters.rank={own.shape.adapters.rank}: a critic learns "
+            "as a whole; set it to 0."
+        )
+    _check_ids({**found, "critic.policy": own})
+    return own
 
 
 def _player(given, field: str, words: str) -> Player:

@@ -21,7 +21,7 @@ from c3jax.credit import api
 from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
-from c3jax.rollout import contexts, evidence, sample
+from c3jax.rollout import contexts, evidence, guesses, sample
 from c3jax.train import objectives, players
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
@@ -37,6 +37,7 @@ SECTIONS = {
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
     "rating": ("instruction", "max_tokens"),
+    "critic": ("policy", "lr", "clip", "epochs", "minibatches"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
@@ -69,6 +70,8 @@ class Setup:
         rated: the team and, last, its raters, who read all messages of it; None unless
             the estimator needs ratings.
         raters: what each of them reads.
+        critic: who guesses what contexts or messages earn; None unless the estimator
+            needs guesses.
     """
 
     config: ml_collections.ConfigDict
@@ -81,6 +84,7 @@ class Setup:
     objective: objectives.Objective
     rated: contexts.Team | None = None
     raters: tuple[prompts.Prompt, ...] = ()
+    critic: players.Player | None = None
 
     def bare(self) -> "Setup":
         """The same run as it would be without adapters."""
@@ -204,7 +208,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
     counts = roles[-1].counts
-    gathered = ("ratings", *evidence.EXTRA)
+    gathered = ("ratings", *guesses.GUESSES, *evidence.EXTRA)
     gathered += ("ballots", "correct") if counts else ()
     api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching
@@ -221,6 +225,9 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     _check_shares(mesh)
     _check_batches(config, meshes.batch_size(mesh))
     found = players.players(config, roles)
+    critic = players.critic(config, estimator.needs, found)
+    if critic is not None:
+        _check_lessons(config, meshes.batch_size(mesh))
     # Who counts has no policy; it stands in the first one's cast and is silent.
     first = next(iter(found))
     names = [role.name if role.name in found else first for role in roles]
@@ -239,7 +246,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
-    vocabs = {player.shape.vocab for player in found.values()}
+    readers = [*found.values(), *([critic] if critic else [])]
+    vocabs = {player.shape.vocab for player in readers}
     drawn["end"] = tuple(sorted({i for p in found.values() for i in p.ends}))
     # Tables may be padded differently; beyond the smallest, nobody could read an id.
     drawn["vocab"] = min(vocabs) if len(vocabs) > 1 else 0
@@ -272,6 +280,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         raters=raters,
         estimator=estimator,
         objective=objective.replace(learners=players.learners(config, found)),
+        critic=critic,
     )
     setup.abstract_params()
     _check_positions(setup)
@@ -288,8 +297,8 @@ def _raters(config, roles: tuple[Role, ...]) -> tuple[Role, ...]:
 
 def _check_positions(setup: Setup) -> None:
     """A published model knows so many positions, and says nothing sensible beyond."""
-    for player in setup.players.values():
-        if player.model is None:
+    for player in (*setup.players.values(), setup.critic):
+        if player is None or player.model is None:
             continue
         most = families.read_config(player.model).max_position_embeddings
         if setup.longest > most:
@@ -334,6 +343,7 @@ def _check_numbers(config) -> None:
             *("lr", "checkpoint_every"),
         ),
         "warm_start": ("batch_size", "lr", "checkpoint_every"),
+        "critic": ("lr", "clip", "epochs", "minibatches"),
         "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
         "rating": ("max_tokens",),
@@ -437,3 +447,16 @@ def _check_batches(config, parts: int) -> None:
                 f"mesh.fsdp = {parts} devices; make it a multiple of {parts}, say "
                 f"{-(-size // parts) * parts}."
             )
+
+
+def _check_lessons(config, parts: int) -> None:
+    """A critic's pieces, too, are a whole number of questions a device."""
+    c = config.critic
+    step = c.minibatches * config.train.accumulate * parts
+    if config.train.batch_size % step:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} does not split into "
+            f"critic.minibatches={c.minibatches} of train.accumulate="
+            f"{config.train.accumulate} pieces over {parts} devices; choose "
+            "critic.minibatches as train.minibatches is, or 1."
+        )

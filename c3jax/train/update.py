@@ -25,6 +25,7 @@ class TrainState:
         opt_state: the optimiser's, of each policy that learns.
         memory: what the estimator remembers between steps; () for most.
         kl: scalar float32, weight of the KL to the starting policy; () if it is fixed.
+        critic: a `TrainState` of the critic; () without one.
     """
 
     step: jax.Array
@@ -32,6 +33,7 @@ class TrainState:
     opt_state: optax.OptState
     memory: object
     kl: object = ()
+    critic: object = ()
 
 
 def learned(params: dict, learners: tuple[str, ...]) -> dict:

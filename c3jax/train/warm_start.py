@@ -24,6 +24,7 @@ from c3jax.policy import decoder, weights
 from c3jax.rollout import sample
 from c3jax.train import checkpoint, update
 from c3jax.train.ledger import Spent
+from c3jax.train.players import Player
 from c3jax.train.setup import Setup
 
 
@@ -34,14 +35,23 @@ def initial_params(setup: Setup) -> dict:
     """
     bare = setup.bare()
     params = {
-        name: _initial(bare, name, abstract)
+        name: untaught(bare, setup.players[name], bare.team.shapes[name], abstract)
         for name, abstract in bare.abstract_params().items()
     }
     return adapted(setup, params)
 
 
-def _initial(setup: Setup, name: str, abstract: dict) -> dict:
-    player, shape = setup.players[name], setup.team.shapes[name]
+def untaught(
+    setup: Setup, player: Player, shape: decoder.Shape, abstract: dict
+) -> dict:
+    """One decoder on the mesh: a published model, or random parameters.
+
+    Args:
+        setup: of the run.
+        player: what it starts from.
+        shape: its sizes.
+        abstract: shape, dtype and sharding of each parameter.
+    """
     if player.model is not None:
 
         def place(p: decoder.Param):

@@ -56,3 +56,36 @@ def test_an_exact_critic_of_a_tree_gives_a_message_the_mean_of_its_episodes():
     first, last = critic.mappo(evidence, normalise=False)
     np.testing.assert_allclose(first, [[[-0.25, 0.25]]])
     np.testing.assert_allclose(last, [[[0.5, -0.5], [0.0, 0.0]]])
+
+
+def test_a_critic_of_contexts_learns_the_reward_whatever_it_guessed():
+    rng = np.random.default_rng(2)
+    reward = rng.random((3, 4, 2))
+    guesses = rng.random((3, 1)), rng.random((3, 4))
+    first, last = critic.returns(Evidence(reward, DUO, value=guesses))
+    np.testing.assert_allclose(first, reward.mean((1, 2))[:, None])
+    np.testing.assert_allclose(last, reward.mean(2))
+
+
+def test_what_a_critic_learns_looks_no_further_than_lambda():
+    # A_2 + V_2 = 1; A_1 + V_1 = 0.9 * (0.5 + 0.8 * (1 - 0.5)).
+    evidence = episodes([1.0], [0.2], [0.5])
+    first, last = critic.returns(evidence, gamma=0.9, lam=0.8)
+    np.testing.assert_allclose(last, [[1.0]])
+    np.testing.assert_allclose(first, [[0.81]])
+
+
+def test_a_critic_of_messages_learns_the_mean_reward_below_each():
+    reward = np.array([[[1.0, 0.0], [1.0, 1.0]]])
+    first, last = critic.outcomes(Evidence(reward, DUO))
+    np.testing.assert_allclose(first, [[[0.5, 1.0]]])
+    np.testing.assert_allclose(last, reward)
+
+
+def test_explained_variance_is_one_for_the_truth_and_zero_for_a_constant():
+    target = np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]])
+    assert critic.explained(target, target) == 1
+    assert critic.explained(tuple(0 * x + 0.3 for x in target), target) == 0
+    half = tuple(0.5 * x for x in target)
+    np.testing.assert_allclose(critic.explained(half, target), 0.75)
+    assert critic.explained(target[1:], target[1:]) == 0

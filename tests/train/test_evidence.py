@@ -3,11 +3,13 @@
 import functools
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
 from c3jax.core import metrics
-from c3jax.train import growth, loop, warm_start
+from c3jax.credit import critic as credit
+from c3jax.train import checkpoint, critics, growth, loop, memory, warm_start
 from tests import support
 
 SMALL = {
@@ -31,16 +33,28 @@ def update_step():
 def steps(setup):
     """The trees of two training steps from random parameters."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    source = setup.task.split("train")
-    watch, found = metrics.Stopwatch(), []
+    found = []
     for step in range(2):
-        items = [source[4 * step + i] for i in range(4)]
-        grown = growth.grow(setup, state, step, items, support.MadeUp(), watch)
+        grown = grow(setup, state, step)
         found.append(grown)
-        scored = growth.credited(setup, grown, state.params, None, watch)
-        state, stats = update_step()(setup.objective, state, grown.groups, scored)
-        assert np.isfinite(float(stats["loss"])) and float(stats["grad_norm"]) > 0
+        state = updated(setup, state, grown)
     return found
+
+
+def grow(setup, state, step):
+    """The trees of a step, on questions of its own."""
+    source, watch = setup.task.split("train"), metrics.Stopwatch()
+    items = [source[4 * step + i] for i in range(4)]
+    return growth.grow(setup, state, step, items, support.MadeUp(), watch)
+
+
+def updated(setup, state, grown):
+    """The policy after a step, and the critic as it was."""
+    scored = growth.credited(setup, grown, state.params, None, metrics.Stopwatch())
+    policy = state.replace(critic=())
+    after, stats = update_step()(setup.objective, policy, grown.groups, scored)
+    assert np.isfinite(float(stats["loss"])) and float(stats["grad_norm"]) > 0
+    return after.replace(critic=state.critic)
 
 
 def tokens(grown):
@@ -77,8 +91,7 @@ def grown(**changes):
     """The trees of a step from random parameters."""
     setup = support.math_setup(**SMALL, **changes)
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    items = [setup.task.split("train")[i] for i in range(4)]
-    return growth.grow(setup, state, 3, items, support.MadeUp(), metrics.Stopwatch())
+    return grow(setup, state, 3)
 
 
 def test_sepo_has_every_episode_rated_by_both_and_counts_what_is_invalid():
@@ -118,9 +131,93 @@ def test_evidence_does_not_change_the_tree_and_groups_gather_the_same():
     assert plain.graded.evidence == {}
 
 
+def test_mappo_trains_with_a_critic_that_is_saved_and_goes_on_bit_equal(tmp_path):
+    setup = support.math_setup(credit__name="mappo", critic__epochs=2, **SMALL)
+    critic_step = critics.compiled(setup)
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
+    # It starts from the policy, but for a head that says 0.
+    mine, policy = state.critic.params["critic"], state.params["shared"]
+    assert {*mine} - {*policy} == {"value"} and not mine["value"].any()
+    np.testing.assert_array_equal(mine["embed"], policy["embed"])
+
+    def step(state, number):
+        grown = grow(setup, state, number)
+        state = updated(setup, state, grown)
+        critic, stats = critic_step(state.critic, grown)
+        return state.replace(critic=critic), grown, stats
+
+    state, grown, stats = step(state, 0)
+    reward, spent = grown.graded.reward, grown.graded.spent
+    assert not any(each.any() for each in grown.graded.evidence["value"])
+    first, last = (reward.mean((1, 2)) ** 2).mean() / 2, (reward**2).mean() / 2
+    np.testing.assert_allclose(stats["critic_loss"], (first + last) / 2, rtol=1e-5)
+    # One pass over all contexts, and an opener of each.
+    assert spent.critic_tokens == spent.prefilled_tokens + 4 * (1 + 4)
+    assert spent.evaluator_calls == 16
+    with checkpoint.Store(tmp_path) as store:
+        store.save(1, state, {})
+        store.wait()
+        restored, _ = store.restore(loop.abstract_state(setup))
+    one, grown, stats = step(state, 1)
+    two, _, again = step(restored, 1)
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    assert float(stats["explained_variance"]) == float(again["explained_variance"])
+    value = grown.graded.evidence["value"]
+    assert [each.shape for each in value] == [(4, 1), (4, 4)] and value[1].any()
+    plain = functools.partial(credit.mappo, grown.evidence, normalise=False)
+    np.testing.assert_allclose(plain()[0][:, 0], grown.graded.reward[..., 0] - value[0])
+
+
+def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
+    sizes = {**SMALL, "protocol__budget": 8, "protocol__name": "trio"}
+    sizes["train__batch_size"] = 2
+    own = {
+        **support.page_config().policy.to_dict(),
+        "width": 16,
+        "layers": 1,
+        "unroll": 1,
+    }
+    setup = support.math_setup(
+        credit__name="c3_value_assisted",
+        critic__policy=ml_collections.ConfigDict(own),
+        **sizes,
+    )
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
+    assert state.critic.params["critic"]["embed"].shape[1] == 16
+    assert memory.estimate(setup).parts["critic"] > 0
+    grown = growth.grow(
+        *(setup, state, 0, [setup.task.split("train")[i] for i in range(2)]),
+        *(support.MadeUp(), metrics.Stopwatch()),
+    )
+    before = grown.graded.evidence["q"]
+    assert [each.shape for each in before] == [(2, 1, 2), (2, 2, 2), (2, 4, 2)]
+    spent = grown.graded.spent
+    read = spent.prefilled_tokens + spent.generated_tokens + spent.messages
+    assert spent.critic_tokens == read
+    # While it guesses 0 there is no baseline.
+    np.testing.assert_allclose(grown.advantage[2].ravel(), grown.graded.reward.ravel())
+    critic, _ = critics.compiled(setup)(state.critic, grown)
+    group = grown.groups[0]
+    after = critics.guess(setup, critic, group.questions, group.turns)["q"]
+    assert all(np.asarray(each).any() for each in after)
+
+
+def test_a_run_without_a_critic_has_none_in_its_state():
+    setup = support.math_setup(**SMALL)
+    assert setup.critic is None and loop.abstract_state(setup).critic == ()
+    assert memory.estimate(setup).parts["critic"] == 0
+
+
+def test_a_critic_that_cannot_be_is_refused():
+    own = support.page_config().policy.to_dict()
+    own["adapters"] = {**own["adapters"], "rank": 2}
+    with pytest.raises(ValueError, match="critic.policy.adapters.rank=2: a critic le"):
+        support.math_setup(
+            credit__name="mappo", critic__policy=ml_collections.ConfigDict(own)
+        )
+
+
 def test_evidence_that_nobody_gathers_is_refused():
     with pytest.raises(ValueError, match=r"computed from \['ballots', 'correct'\]"):
         votes = {f"teams__vote__vote__{k}": v for k, v in ANSWERS.items()}
         support.math_setup(credit__name="ccpo_vote", protocol__name="vote", **votes)
-    with pytest.raises(ValueError, match=r"computed from \['q'\]"):
-        support.math_setup(credit__name="c3_value_only")

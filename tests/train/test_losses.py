@@ -218,3 +218,15 @@ def test_the_mean_of_nothing_is_zero(kind):
     values, _, masks, _ = made_up()
     nothing = tuple(np.zeros_like(mask) for mask in masks)
     assert losses.mean(values, nothing, kind) == 0
+
+
+def test_the_loss_of_a_critic_by_hand():
+    guess = jnp.array([0.2, 0.9, 0.9, -0.7])
+    old = jnp.array([0.1, 0.1, 0.1, 0.1])
+    target = jnp.array([1.0, 1.0, 0.0, 1.0])
+    # Within the clip; too far towards the target; too far away from it, twice.
+    wanted = jnp.array([0.8**2, 0.4**2, 0.9**2, 1.7**2]) / 2
+    found = losses.value(guess, old, target, 0.5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    slope = jax.grad(lambda x: losses.value(x, old, target, 0.5).sum())(guess)
+    np.testing.assert_allclose(slope, [-0.8, 0.0, 0.9, -1.7], rtol=1e-6)

@@ -12,7 +12,11 @@ from tests import support
         ({"credit__name": "c4"}, "credit.name='c4' is not known; did you mean 'c3'"),
         ({"credit__name": None}, "credit.name=None is not known"),
         ({"credit__alpha": 0.5}, "credit.alpha=0.5 is read by nobody"),
-        ({"credit__name": "mappo"}, r"computed from \['value'\]"),
+        ({"critic__lr": 0.0}, "critic.lr=0.0: it must be above 0"),
+        (
+            {"credit__name": "mappo", "critic__minibatches": 5},
+            "train.batch_size=24 does not split into critic.minibatches=5",
+        ),
         (
             {"credit__name": "sepo", "protocol__name": "solo"},
             "credit.name='sepo' is defined for one role that reads nothing and one",
