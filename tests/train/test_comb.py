@@ -14,6 +14,7 @@ import pytest
 from c3jax.audit import certificate, report
 from c3jax.core import keys, metrics
 from c3jax.credit import baselines
+from c3jax.data import pipeline
 from c3jax.rollout import comb, tree
 from c3jax.train import checkpoint, growth, loop, trees, warm_start
 from tests import support
@@ -32,7 +33,8 @@ TRIO = {"protocol__name": "trio", "protocol__budget": 10}
 def steps(setup, count=1):
     """(parameters, combs, statistics) of some training steps, and the last state."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    update_step, source = loop.compiled_update(setup), setup.task.split("train")
+    update_step = loop.compiled_update(setup)
+    source = pipeline.order(setup.task.split("train"), setup.config.seed)
     watch, found = metrics.Stopwatch(), []
     for step in range(count):
         items = [source[4 * step + i] for i in range(4)]
