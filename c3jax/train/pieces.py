@@ -260,13 +260,15 @@ def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.
             support=None if turn.support is None else turn.support[..., :size, :],
         )
 
+    turns = tuple(map(crop, batch.turns, messages))
+    base = tuple(map(crop, batch.base, messages))
     if ref_logp is not None:
         ref_logp = tuple(
             logp[..., :size] for logp, size in zip(ref_logp, messages, strict=True)
         )
     return batch.replace(
         questions=questions.replace(heads=tuple(x[:, :head] for x in questions.heads)),
-        turns=tuple(map(crop, batch.turns, messages)),
-        base=tuple(map(crop, batch.base, messages)),
+        turns=turns,
+        base=base,
         ref_logp=ref_logp,
     )
