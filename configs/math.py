@@ -124,6 +124,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         policies="shared",  # or "own": one for each role
         budget=8,  # answers scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
+        continuations=config_dict.placeholder(int),  # of a comb; None: 2
     )
     # Beside the name, options of the estimator; None is its own default.
     c.credit = dict(name="c3", std=config_dict.placeholder(bool))

@@ -6,14 +6,13 @@ same tokens come out.
 """
 
 import dataclasses
-import itertools
 import pathlib
 
 import jax
 import numpy as np
 
 from c3jax.core import hosts, keys
-from c3jax.rollout import replay
+from c3jax.rollout import comb, contexts, replay
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
@@ -57,15 +56,32 @@ def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
     with checkpoint.Store(workdir / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(setup), lines[0]["step"])
     certificate = Certificate()
-    levels = range(len(setup.team.scripts))
-    spoken = [level for level in levels if level not in setup.team.silenced]
-    for line, level in itertools.product(lines, spoken):
-        _replay_level(setup, state.params, line, level, certificate)
+    for line in lines:
+        team, sampled = _played(setup, line)
+        for level, key in sampled.items():
+            if level not in team.silenced:
+                _replay_level(setup, team, state.params, line, level, key, certificate)
     return certificate
 
 
-def _replay_level(setup, params, line, level, certificate) -> None:
-    team = setup.team
+def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Array]]:
+    """The team that grew a saved tree, and the key of the step per level of it.
+
+    The base episode of a comb stands in its teeth as far as each needs it, whole in the
+    last one, and is replayed there.
+    """
+    team, seed, step = setup.team, line["seed"], line["step"]
+    levels = range(len(team.scripts))
+    if "tooth" not in line:
+        return team, dict.fromkeys(levels, comb.address(seed, step))
+    tooth = [role.name for role in team.protocol.roles].index(line["tooth"])
+    sampled = dict.fromkeys(levels[tooth:], comb.address(seed, step, tooth))
+    if tooth == levels[-1]:
+        sampled |= dict.fromkeys(levels[:tooth], comb.address(seed, step))
+    return comb.teeth(team)[tooth], sampled
+
+
+def _replay_level(setup, team, params, line, level, step_key, certificate) -> None:
     role = team.protocol.roles[level]
     size = setup.config.data.prompt_tokens + sum(
         team.protocol.roles[index].max_tokens + len(glue)
@@ -73,7 +89,6 @@ def _replay_level(setup, params, line, level, certificate) -> None:
             team.scripts[level].reads, team.scripts[level].glue, strict=True
         )
     )
-    step_key = jax.random.fold_in(keys.stream(line["seed"], "rollout"), line["step"])
     messages = line["roles"][level]["messages"]
     for n, siblings in enumerate(messages):
         ids = replay.context_ids(team, line, level, n)

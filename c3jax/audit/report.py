@@ -253,6 +253,7 @@ def _nested(line: dict) -> dict:
     return {
         "step": line["step"],
         "question": line["question"],
+        "tooth": line.get("tooth"),
         "answer": line["answer"],
         "reward": float(np.mean(line["reward"])),
         "groups": [grow(group) for group in below[()]],

@@ -3,6 +3,7 @@
 from c3jax.credit import plan as plan
 from c3jax.credit.api import ESTIMATORS as ESTIMATORS
 from c3jax.credit.baselines import c3 as c3
+from c3jax.credit.baselines import c3_comb as c3_comb
 from c3jax.credit.baselines import c3_full_mean as c3_full_mean
 from c3jax.credit.baselines import c3_no_replay as c3_no_replay
 from c3jax.credit.baselines import c3_value_assisted as c3_value_assisted

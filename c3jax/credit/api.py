@@ -60,6 +60,7 @@ def _memoryless(fn):
 
 ESTIMATORS = {
     "c3": Estimator(_memoryless(baselines.c3), "siblings"),
+    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb", needs=("teeth",)),
     "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), "siblings"),
     "c3_no_replay": Estimator(_memoryless(baselines.c3_no_replay), "episodes"),
     "c3_shrunk": Estimator(
@@ -108,6 +109,7 @@ ESTIMATORS = {
 # What each kind of estimator compares, for messages.
 PLANS = {
     "siblings": "compares siblings",
+    "comb": "compares alternatives along one episode",
     "tree": "compares messages of one question",
     "episodes": "compares independent episodes",
     "votes": "combines the alternatives of voters",
@@ -209,13 +211,15 @@ def branching(
     budget: int,
     given: tuple[int, ...] | None,
     counts: bool = False,
+    continuations: int = 1,
 ) -> tuple[int, ...]:
     """Alternatives per role under an estimator; `given` None resolves to its default.
 
     A method that compares siblings spreads the budget over the levels, (4, 2) for two
     roles and eight answers. A method that compares episodes runs `budget` of them,
-    (8, 1), all sharing the question. Where the last role only counts votes, the others
-    share the budget, and it has one alternative.
+    (8, 1), all sharing the question. In a comb every decision has a share of it, (2, 4)
+    with two continuations, since nothing follows the last one. Where the last role only
+    counts votes, the others share the budget, and it has one alternative.
 
     Args:
         name: a key of `ESTIMATORS`.
@@ -223,6 +227,7 @@ def branching(
         budget: answers scored per question.
         given: what the config asks for.
         counts: whether the last role only counts votes.
+        continuations: of each alternative in a comb; see `continuations`.
 
     Raises:
         ValueError: the branching does not fit the team, the budget or the estimator.
@@ -233,6 +238,12 @@ def branching(
             f"protocol.budget={budget}: credit compares answers to one question, so at "
             "least 2 are needed."
         )
+    if counts and plan == "comb":
+        raise ValueError(
+            f"credit.name={name!r} goes on from each alternative, but where the last "
+            "role counts, ballots are combined without another answer; take 'c3' or "
+            "'ccpo_vote', or a team whose last role answers."
+        )
     if counts and plan != "votes":
         if given is not None and given[-1:] != (1,):
             raise ValueError(
@@ -241,7 +252,7 @@ def branching(
         writers = None if given is None else given[:-1]
         return (*branching(name, levels - 1, budget, writers), 1)
     if given is None:
-        return _default(plan, levels, budget)
+        return _default(plan, levels, budget, continuations)
     if len(given) != levels:
         raise ValueError(
             f"protocol.branching={given} has {len(given)} entries for {levels} roles."
@@ -252,6 +263,7 @@ def branching(
         )
     wrong = {
         "siblings": min(given) < 2 and "every entry must be 2 or more",
+        "comb": min(given) < 2 and "every entry must be 2 or more",
         "tree": given[0] < 2 and "the first entry must be 2 or more",
         "episodes": any(k > 1 for k in given[1:])
         and "every entry but the first must be 1",
@@ -260,23 +272,79 @@ def branching(
     if wrong:
         raise ValueError(
             f"protocol.branching={given}: credit.name={name!r} {PLANS[plan]}, so "
-            f"{wrong}. Try {_default(plan, levels, budget)} for "
+            f"{wrong}. Try {_default(plan, levels, budget, continuations)} for "
             f"protocol.budget={budget}."
         )
-    if math.prod(given) != budget:
+    if plan == "comb":
+        scored = sum(given[:-1]) * continuations + given[-1]
+        so = f" with protocol.continuations={continuations}"
+    else:
+        scored, so = math.prod(given), ""
+    if scored != budget:
         raise ValueError(
-            f"protocol.branching={given} scores {math.prod(given)} answers a question, "
-            f"but protocol.budget={budget}; make the two agree."
+            f"protocol.branching={given}{so} scores {scored} answers a question, but "
+            f"protocol.budget={budget}; make the two agree."
         )
     return tuple(given)
 
 
-def _default(plan, levels, budget) -> tuple[int, ...]:
+def continuations(name: str, given: int | None) -> int:
+    """How often each alternative is continued under an estimator; 0 if not in a comb.
+
+    Args:
+        name: a key of `ESTIMATORS`.
+        given: what the config asks for; None for 2.
+
+    Raises:
+        ValueError: less than 1, or nobody reads it.
+    """
+    if ESTIMATORS[name].plan == "comb":
+        found = 2 if given is None else given
+        checks.require(found >= 1, "protocol.continuations", found, "1 or more")
+        return found
+    if given is not None:
+        combs = [n for n, e in ESTIMATORS.items() if e.plan == "comb"]
+        raise ValueError(
+            f"protocol.continuations={given} is read by nobody: credit.name={name!r} "
+            f"is not of a comb, as {combs} are; leave it at None."
+        )
+    return 0
+
+
+def _default(plan, levels, budget, continuations) -> tuple[int, ...]:
+    if plan == "comb":
+        return default_comb(levels, budget, continuations)
     if plan == "episodes":
         return (budget,) + (1,) * (levels - 1)
     if plan == "votes":
         return (*default_branching(levels - 1, budget), 1)
     return default_branching(levels, budget)
+
+
+def default_comb(levels: int, budget: int, continuations: int) -> tuple[int, ...]:
+    """The alternatives of a comb's decisions, with the most even shares of the budget.
+
+    (2, 4) for two roles, eight answers and two continuations.
+
+    Raises:
+        ValueError: the budget does not reach for two alternatives each.
+    """
+    each = [continuations] * (levels - 1) + [1]
+    sizes, left = [2] * levels, budget - 2 * sum(each)
+    if left < 0:
+        least = 2 * levels
+        fewer = f", or protocol.continuations=1 with {least} or more"
+        raise ValueError(
+            f"protocol.budget={budget} cannot give {levels} roles two or more "
+            f"alternatives each, with protocol.continuations={continuations} but for "
+            f"the last role's; try {budget - left}{fewer if continuations > 1 else ''}."
+        )
+    while left:
+        fits = [level for level in range(levels) if each[level] <= left]
+        least = min(fits, key=lambda level: sizes[level] * each[level])
+        sizes[least] += 1
+        left -= each[least]
+    return tuple(sizes)
 
 
 def default_branching(levels: int, budget: int) -> tuple[int, ...]:

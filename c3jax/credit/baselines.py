@@ -219,6 +219,13 @@ def comb(reward: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     return tuple(loo_advantage(each.mean(-1))[:, None] for each in reward)
 
 
+def c3_comb(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """C3 along one base episode, `comb`. Needs `teeth`. Returns [B, 1, K] a role."""
+    (teeth,) = arrays.given(evidence, "teeth")
+    found = comb(teeth)
+    return tuple(standardise(each) for each in found) if std else found
+
+
 def rloo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
     """Leave-one-out over independent episodes, the same for all their messages.
 

@@ -12,13 +12,19 @@ from c3jax.core.types import Role
 class Protocol:
     """A checked team in topological order, with its branching.
 
+    It plays a nested tree, or a comb: one base episode, and at each of its decisions
+    alternatives to what the role said there, which go on by themselves.
+
     Attributes:
         roles: every role after those it reads; the last one answers.
         branching: alternatives sampled from each context of a role.
+        continuations: of a comb, how often the team goes on from an alternative; 0 for
+            a nested tree.
     """
 
     roles: tuple[Role, ...]
     branching: tuple[int, ...]
+    continuations: int = 0
 
     @property
     def spans(self) -> tuple[tuple[int, ...], ...]:
@@ -37,15 +43,39 @@ class Protocol:
 
     def branched(self, branching: tuple[int, ...]) -> "Protocol":
         """The same team with other numbers of alternatives."""
-        return dataclasses.replace(self, branching=branching)
+        return dataclasses.replace(self, branching=branching, continuations=0)
+
+    def tooth(self, level: int) -> "Protocol":
+        """The nested tree that a comb is at one decision, (1, .., 1, K, M, 1, .., 1).
+
+        The next role speaks M times, whoever it reads. If that is not the role of this
+        decision, all its alternatives go on with the same messages, which takes nothing
+        from their comparison but noise.
+        """
+        sizes = [1] * len(self.roles)
+        sizes[level] = self.branching[level]
+        if level + 1 < len(sizes):
+            sizes[level + 1] = self.continuations
+        return self.branched(tuple(sizes))
+
+    @property
+    def trees(self) -> "tuple[Protocol, ...]":
+        """The nested trees it is grown as: itself, or the teeth of a comb."""
+        if not self.continuations:
+            return (self,)
+        return tuple(self.tooth(level) for level in range(len(self.roles)))
 
     def contexts(self, level: int) -> int:
-        """N, the number of contexts of a role per question."""
+        """N, the number of contexts per question that a role's alternatives are of."""
+        if self.continuations:
+            return 1
         return math.prod(self.branching[axis] for axis in self.spans[level])
 
     @property
     def leaves(self) -> int:
         """Answers scored per question."""
+        if self.continuations:
+            return sum(tree.leaves for tree in self.trees)
         return math.prod(self.branching)
 
 

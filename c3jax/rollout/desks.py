@@ -20,7 +20,7 @@ token is drawn depends on a node's key and context alone, so the tree is that of
 import collections
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -116,7 +116,8 @@ def grow(
     """
     if not team.at_once:
         turns = tree.grow(params, team, questions, key, given)
-        return turns, _load_at_once(turns)
+        fresh = [t for n, t in enumerate(turns) if not (given and n in given)]
+        return turns, _load_at_once(fresh)
     turns, load = (), Load()
     for level in range(len(team.protocol.roles)):
         if given and level in given:
@@ -133,7 +134,7 @@ def grow(
     return turns, load
 
 
-def _load_at_once(turns: tuple[Turn, ...]) -> Load:
+def _load_at_once(turns: Sequence[Turn]) -> Load:
     """The load of `tree.grow`: every row is computed until the last one ends."""
     load = Load()
     for length in hosts.fetch([turn.length for turn in turns]):

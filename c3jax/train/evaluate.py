@@ -73,14 +73,8 @@ def submit(
     asked = [item for item in items for _ in range(each)]
     grades = scorer.submit(texts, asked)
     compared = scorer.compare(texts, asked) if counts else lambda: [0] * len(texts)
-    quiet = {*team.silenced, *given}
-    said = [turn for level, turn in enumerate(turns) if level not in quiet]
-    spent = Spent(
-        evaluator_calls=(count or size) * each,
-        messages=sum(turn.length.size for turn in said),
-        truncated=sum(int((~turn.ended).sum()) for turn in said),
-        generated_tokens=sum(int(turn.length.sum()) for turn in said),
-        prefilled_tokens=contexts.prefilled(team, questions, turns, given),
+    spent = dataclasses.replace(
+        written(team, questions, turns, given), evaluator_calls=(count or size) * each
     )
 
     def graded():
@@ -114,6 +108,27 @@ def submit(
         )
 
     return graded
+
+
+def written(
+    team: contexts.Team, questions, turns, given: tuple[int, ...] = ()
+) -> Spent:
+    """What the messages of some trees took to sample.
+
+    Args:
+        team: that grew them.
+        questions: heads of B questions, on the host.
+        turns: one a role, on the host.
+        given: levels whose messages were there before.
+    """
+    quiet = {*team.silenced, *given}
+    said = [turn for level, turn in enumerate(turns) if level not in quiet]
+    return Spent(
+        messages=sum(turn.length.size for turn in said),
+        truncated=sum(int((~turn.ended).sum()) for turn in said),
+        generated_tokens=sum(int(turn.length.sum()) for turn in said),
+        prefilled_tokens=contexts.prefilled(team, questions, turns, given),
+    )
 
 
 def _texts(setup, turns, levels, share, count) -> list[str]:

@@ -9,9 +9,8 @@ import jax
 from c3jax.core import hosts, keys
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import ratings
-from c3jax.rollout import contexts, desks, evidence
+from c3jax.rollout import desks, evidence
 from c3jax.train import critics, evaluate, scoring, update
-from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
 
@@ -104,18 +103,9 @@ def _rate(setup, params, items, turns, key) -> Callable:
     questions = setup.place(setup.encode(items, rated=True))
     said, _ = desks.grow(params, team, questions, key, dict(enumerate(turns)))
     said = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    said, lengths = hosts.fetch((said, questions.lengths))
-    questions = questions.replace(heads=(), lengths=lengths)
-    wrote = said[count:]
-    texts = [setup.texts(turn, level) for level, turn in enumerate(wrote)]
-    spent = Spent(
-        messages=sum(turn.length.size for turn in wrote),
-        truncated=sum(int((~turn.ended).sum()) for turn in wrote),
-        generated_tokens=sum(int(turn.length.sum()) for turn in wrote),
-        prefilled_tokens=contexts.prefilled(
-            team, questions, said, given=tuple(range(count))
-        ),
-    )
+    said, questions = hosts.fetch((said, questions.replace(heads=())))
+    texts = [setup.texts(turn, level) for level, turn in enumerate(said[count:])]
+    spent = evaluate.written(team, questions, said, given=tuple(range(count)))
 
     def rated(reward):
         shares, invalid = ratings.shares(texts, (reward > 0.5).reshape(-1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
-from c3jax.rollout import desks, tree
+from c3jax.rollout import comb, desks, tree
 from c3jax.train import evaluate, evidence, scored, scoring, update
 from c3jax.train.setup import Setup
 
@@ -20,15 +20,38 @@ class Group(NamedTuple):
 
     Attributes:
         questions: heads of B questions.
-        turns: one a role.
+        turns: one a role, the messages that learn.
         load: how well the writing kept the devices busy.
         graded: waits for the rewards of the leaves and what else credit needs.
+        teeth: of a comb, per role, all turns of the tooth there; () of a tree.
     """
 
     questions: Questions
     turns: tuple[Turn, ...]
     load: desks.Load
     graded: Callable[[], evaluate.Graded]
+    teeth: tuple[tuple[Turn, ...], ...] = ()
+
+    @property
+    def base(self) -> tuple[Turn, ...]:
+        """Of a comb, the base episode but for the last role's turn; () of a tree."""
+        return self.teeth[-1][:-1] if self.teeth else ()
+
+
+class Tree(NamedTuple):
+    """A nested tree that was grown, or one tooth of a comb.
+
+    Attributes:
+        tooth: index of the role whose alternatives it compares; None of a nested tree.
+        turns: one a role.
+        advantage: per role, [B, N, K]; 0 for what nobody learns from.
+        reward: [B, k_1, .., k_R].
+    """
+
+    tooth: int | None
+    turns: tuple[Turn, ...]
+    advantage: tuple[np.ndarray, ...]
+    reward: np.ndarray
 
 
 class Grown:
@@ -100,6 +123,21 @@ class Grown:
         return self._joined[1]
 
     @property
+    def trees(self) -> tuple[Tree, ...]:
+        """The nested trees that were grown: one, or the teeth of a comb."""
+        protocol = self._setup.team.protocol
+        if not protocol.continuations:
+            return (Tree(None, self.turns, self.advantage, self.graded.reward),)
+        found, teeth = [], self.graded.evidence["teeth"]
+        for level, turns in enumerate(self._joined[2]):
+            credit = [np.zeros(turn.length.shape, np.float32) for turn in turns]
+            credit[level] = self.advantage[level]
+            shape = (len(teeth[level]), *protocol.tooth(level).branching)
+            reward = teeth[level].reshape(shape)
+            found.append(Tree(level, turns, tuple(credit), reward))
+        return tuple(found)
+
+    @property
     def load(self) -> desks.Load:
         """How well the writing kept the devices busy."""
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
@@ -118,15 +156,14 @@ class Grown:
 
     @functools.cached_property
     def _joined(self):
-        parts = [(group.questions, group.turns) for group in self.groups]
+        parts = [(group.questions, group.turns, group.teeth) for group in self.groups]
         if len(parts) == 1:
             return parts[0]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
     def _evidence(self, graded):
-        protocol, spans = self._setup.team.protocol, self._setup.spans
-        sizes = protocol.branching[: len(spans)]
-        reward = graded.reward.reshape(len(graded.reward), *sizes)
+        spans, reward = self._setup.spans, graded.reward
+        reward = reward.reshape(reward.shape[: 1 + len(spans)])
         return Evidence(reward, spans, **graded.evidence)
 
     def _credit(self, graded):
@@ -168,20 +205,61 @@ def grow(
         scorer: of the run.
         watch: counts the seconds of "rollout".
     """
-    key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
+    grow_some = _comb if setup.team.protocol.continuations else _tree
     each, groups = len(items) // setup.config.train.groups, []
     for begin in range(0, len(items), each):
         some = items[begin : begin + each]
         with watch("rollout"):
-            questions = setup.questions(some)
-            turns, load = desks.grow(state.params, setup.team, questions, key)
-            turns = jax.block_until_ready(turns)
-            graded = evaluate.submit(setup, setup.team, questions, some, turns, scorer)
-            graded = evidence.gather(
-                setup, state, step, questions, some, turns, scorer, graded
-            )
-        groups.append(Group(questions, turns, load, functools.cache(graded)))
+            groups.append(grow_some(setup, state, step, some, scorer))
     return Grown(setup, state.memory, groups)
+
+
+def _tree(setup, state, step, items, scorer) -> Group:
+    """Nested trees of some questions, and what else credit needs."""
+    key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
+    questions = setup.questions(items)
+    turns, load = desks.grow(state.params, setup.team, questions, key)
+    turns = jax.block_until_ready(turns)
+    graded = evaluate.submit(setup, setup.team, questions, items, turns, scorer)
+    graded = evidence.gather(
+        setup, state, step, questions, items, turns, scorer, graded
+    )
+    return Group(questions, turns, load, functools.cache(graded))
+
+
+def _comb(setup, state, step, items, scorer) -> Group:
+    """Combs of some questions; answers of one tooth are scored while the next grows."""
+    questions, team = setup.questions(items), setup.team
+    grown = comb.grow(state.params, team, questions, setup.config.seed, step)
+    said, load = next(grown)
+    bare = [turn.replace(logp=None, margin=None, support=None) for turn in said]
+    bare, asked = hosts.fetch((bare, questions.replace(heads=())))
+    spent = evaluate.written(comb.base(team), asked, bare)
+    teeth, waiting = [], []
+    for level, (turns, took) in enumerate(grown):
+        turns, load = jax.block_until_ready(turns), load + took
+        told, given = comb.teeth(team)[level], tuple(range(level))
+        waiting.append(
+            evaluate.submit(setup, told, questions, items, turns, scorer, given=given)
+        )
+        teeth.append(turns)
+
+    @functools.cache
+    def graded():
+        found = [each() for each in waiting]
+        rewards = tuple(
+            each.reward.reshape(len(each.reward), k, -1)
+            for each, k in zip(found, team.protocol.branching, strict=True)
+        )
+        rows = [reward.reshape(len(reward), -1) for reward in rewards]
+        return evaluate.Graded(
+            reward=np.concatenate(rows, 1),
+            spent=functools.reduce(lambda a, b: a + b, (f.spent for f in found), spent),
+            evidence={"teeth": rewards},
+        )
+
+    alternatives = tuple(turns[level] for level, turns in enumerate(teeth))
+    return Group(questions, alternatives, load, graded, tuple(teeth))
 
 
 def credited(
@@ -208,11 +286,15 @@ def credited(
         ref_logp = None
         if reference is not None:
             start = update.relearned(params, reference)
-            ref_logp = all_logp(start, setup.team, group.questions, group.turns)
+            ref_logp = all_logp(
+                start, setup.team, group.questions, group.turns, group.base
+            )
         advantage = setup.place(tuple(np.asarray(each)[mine] for each in advantage))
         if counted is not None:
             counted = setup.place(counted[mine])
-        yield update.Scored(group.questions, group.turns, advantage, ref_logp, counted)
+        yield update.Scored(
+            *(group.questions, group.turns, advantage, ref_logp, counted, group.base)
+        )
 
 
 def _shaped(setup: Setup, grown: Grown) -> Iterator[tuple]:
@@ -224,11 +306,14 @@ def _shaped(setup: Setup, grown: Grown) -> Iterator[tuple]:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def all_logp(params, team, questions, turns) -> tuple[jax.Array, ...]:
-    """Log-probabilities of every message, per role [B, N, K, T]."""
+def all_logp(params, team, questions, turns, base=()) -> tuple[jax.Array, ...]:
+    """Log-probabilities of every message, per role [B, N, K, T]; see `comb.at`."""
+
+    def score(level):
+        told, read = comb.at(team, level, turns, base)
+        return tree.logp(params, told, level, questions, read)
+
     return tuple(
-        turn.logp
-        if level in team.silenced
-        else tree.logp(params, team, level, questions, turns)
+        turn.logp if level in team.silenced else score(level)
         for level, turn in enumerate(turns)
     )

@@ -1,6 +1,7 @@
 """What a run will need on each device, before anything is allocated there."""
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -158,10 +159,10 @@ def _logits(setup: Setup, level: int, questions: int) -> int:
 
 def _sampling(setup: Setup) -> int:
     """Bytes of keys and values that exist at once while messages are written."""
-    c, protocol = setup.config, setup.team.protocol
+    c, trees = setup.config, setup.team.protocol.trees
     questions = c.train.batch_size // c.train.groups
     worst = 0
-    for level, role in enumerate(protocol.roles):
+    for protocol, (level, role) in itertools.product(trees, enumerate(trees[0].roles)):
         if level in setup.team.silenced:
             continue
         read = sum(

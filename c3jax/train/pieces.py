@@ -139,8 +139,8 @@ def compiled(
 ) -> Callable:
     """(state, groups, scored) -> (state, statistics); see `update.update`.
 
-    `groups` have questions and turns, `scored` brings each of them as `update.Scored`,
-    and may take its time.
+    `groups` have questions, turns and base, `scored` brings each of them as
+    `update.Scored`, and may take its time.
 
     Args:
         team: static description.
@@ -233,13 +233,16 @@ def _lengths(
     group, team, objective: update.Objective, sizes: Sizes
 ) -> tuple[np.ndarray, np.ndarray]:
     """[B, 2] rungs of a group's questions, and [B, R] counts of roles that learn."""
-    heads, turns = hosts.fetch(
+    heads, turns, base = hosts.fetch(
         (
             group.questions.lengths,
             tuple((turn.length, turn.ended) for turn in group.turns),
+            tuple(turn.length for turn in group.base),
         )
     )
     longest = [length.reshape(len(length), -1).max(-1) for length, _ in turns]
+    for level, length in enumerate(base):
+        longest[level] = np.maximum(longest[level], length[:, 0, 0])
     rungs = sizes.rungs(np.max(heads, 0), longest)
     learned = [turns[level] for level in objective.levels(team)]
     return rungs, np.stack([scores.spoken(objective, *t) for t in learned], -1)
@@ -247,22 +250,25 @@ def _lengths(
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:
     """The batch without slots that are padding in all of it."""
-    questions = batch.questions
-    turns, ref_logp = list(batch.turns), batch.ref_logp
-    for level, size in enumerate(messages):
-        turn = batch.turns[level]
-        turns[level] = turn.replace(
+    questions, ref_logp = batch.questions, batch.ref_logp
+
+    def crop(turn, size):
+        return turn.replace(
             tokens=turn.tokens[..., :size],
             logp=turn.logp[..., :size],
             margin=turn.margin[..., :size],
             support=None if turn.support is None else turn.support[..., :size, :],
         )
+
+    turns = tuple(map(crop, batch.turns, messages))
+    base = tuple(map(crop, batch.base, messages))
     if ref_logp is not None:
         ref_logp = tuple(
             logp[..., :size] for logp, size in zip(ref_logp, messages, strict=True)
         )
     return batch.replace(
         questions=questions.replace(heads=tuple(x[:, :head] for x in questions.heads)),
-        turns=tuple(turns),
+        turns=turns,
+        base=base,
         ref_logp=ref_logp,
     )

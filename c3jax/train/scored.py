@@ -7,7 +7,7 @@ from flax import struct
 
 from c3jax.core.types import Questions, Turn
 from c3jax.credit import baselines
-from c3jax.rollout import contexts, tree
+from c3jax.rollout import comb, contexts, tree
 from c3jax.train import losses
 from c3jax.train.objectives import PLAIN, Objective
 
@@ -22,6 +22,8 @@ class Scored:
         advantage: per role, [B, N, K] float32.
         ref_logp: per role, [B, N, K, T] under the starting policy; None without KL.
         counted: [B] bool, questions that the loss is taken over; None for all.
+        base: of a comb, the base episode that its turns are alternatives to, but for
+            the last role's; () of a tree.
     """
 
     questions: Questions
@@ -29,6 +31,7 @@ class Scored:
     advantage: tuple[jax.Array, ...]
     ref_logp: tuple[jax.Array, ...] | None = None
     counted: jax.Array | None = None
+    base: tuple[Turn, ...] = ()
 
 
 @struct.dataclass
@@ -169,10 +172,14 @@ def loss(
 
 def _scores(params, team, objective, batch, levels):
     """Log-probabilities of learners' messages, and entropies if they are asked for."""
-    given = batch.questions, batch.turns
+
+    def score(fn, level):
+        told, turns = comb.at(team, level, batch.turns, batch.base)
+        return fn(params, told, level, batch.questions, turns)
+
     if objective.entropy is None:
-        return tuple(tree.logp(params, team, level, *given) for level in levels), None
-    found = [tree.logp_and_entropy(params, team, level, *given) for level in levels]
+        return tuple(score(tree.logp, level) for level in levels), None
+    found = [score(tree.logp_and_entropy, level) for level in levels]
     return tuple(zip(*found, strict=True))
 
 

@@ -32,7 +32,7 @@ SECTIONS = {
         *("task", "train", "weights", "test", "directory", "source", "fields"),
         *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
-    "protocol": ("name", "policies", "budget", "branching"),
+    "protocol": ("name", "policies", "budget", "branching", "continuations"),
     "reward": (
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
@@ -208,16 +208,18 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(fields, f"teams.{config.protocol.name}")
     counts = roles[-1].counts
-    gathered = ("ratings", *guesses.GUESSES, *evidence.EXTRA)
+    gathered = ("ratings", "teeth", *guesses.GUESSES, *evidence.EXTRA)
     gathered += ("ballots", "correct") if counts else ()
     api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching
+    continuations = api.continuations(config.credit.name, config.protocol.continuations)
     branching = api.branching(
         config.credit.name,
         len(roles),
         config.protocol.budget,
         None if given is None else tuple(given),
         counts,
+        continuations,
     )
     _check_numbers(config)
     objective = objectives.configured(config, estimator)
@@ -256,7 +258,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
             contexts.Part(found[name].shape.replace(mesh=spread), name)
             for name in names[: len(roles)]
         ),
-        protocol=graph.Protocol(roles, branching),
+        protocol=graph.Protocol(roles, branching, continuations),
         scripts=tuple(p.script for p in compiled[: len(roles)]),
         sampling=sample.Sampling(**drawn),
         silenced=(len(roles) - 1,) if counts else (),

@@ -2,21 +2,26 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from c3jax.core import files, hosts
+from c3jax.core.types import Questions
 from c3jax.credit import baselines
+from c3jax.train import growth
 from c3jax.train.setup import Setup
 
 
 def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> None:
-    """Writes some of a step's trees to `trees/<step>.jsonl`, one question a line.
+    """Writes some of a step's trees to `trees/<step>.jsonl`, one a line.
 
     A line holds the address (seed, step, uid) of every draw, each role's head, and
     for each message its ids, text, log-probabilities, margins, value and advantage,
     nested [N][K]: all that a replay needs beside the policy of that step. A role's N
-    contexts are the alternatives of the roles it names as "over", row-major.
+    contexts are the alternatives of the roles it names as "over", row-major. Of a comb,
+    every tooth of a question is a tree, with the role of its decision as "tooth"; the
+    roles before it have the messages of the base episode.
 
     Args:
         workdir: of the run.
@@ -27,17 +32,34 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
     """
     if not setup.config.evaluate.trees:
         return
-    team = setup.team
-    spans, roles = team.protocol.spans, team.protocol.roles
-    questions, turns, advantage = hosts.fetch(
-        (grown.questions, grown.turns, grown.advantage)
-    )
+    questions, grown_trees = hosts.fetch((grown.questions, grown.trees))
+    told = [_told(setup, questions, tree) for tree in grown_trees]
+    lines = [
+        {
+            "step": step,
+            "seed": setup.config.seed,
+            "uid": item.uid,
+            "question": item.text,
+            "answer": item.answer,
+            **tell(row),
+        }
+        for row, item in enumerate(items[: setup.config.evaluate.trees])
+        for tell in told
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    hosts.by_first(_write, workdir / "trees" / f"{step:08d}.jsonl", text)
+
+
+def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
+    """(question's row) -> what its line says of the tree, all of it on the host."""
+    spans, roles = setup.team.protocol.spans, setup.team.protocol.roles
+    turns, advantage = tree.turns, tree.advantage
     texts = [
         np.array(setup.texts(turn, level), object).reshape(turn.length.shape)
         for level, turn in enumerate(turns)
     ]
     values = [
-        baselines.tree_value(grown.graded.reward, span, level)
+        baselines.tree_value(tree.reward, span, level)
         for level, span in enumerate(spans)
     ]
 
@@ -66,20 +88,15 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
             ],
         }
 
-    lines = [
-        {
-            "step": step,
-            "seed": setup.config.seed,
-            "uid": item.uid,
-            "question": item.text,
-            "answer": item.answer,
-            "reward": grown.graded.reward[row].tolist(),
+    def line(row):
+        tooth = {} if tree.tooth is None else {"tooth": roles[tree.tooth].name}
+        return {
+            **tooth,
+            "reward": tree.reward[row].tolist(),
             "roles": [said(level, row) for level in range(len(roles))],
         }
-        for row, item in enumerate(items[: setup.config.evaluate.trees])
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    hosts.by_first(_write, workdir / "trees" / f"{step:08d}.jsonl", text)
+
+    return line
 
 
 def _write(path: pathlib.Path, text: str) -> None:

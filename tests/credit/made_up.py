@@ -29,6 +29,8 @@ def evidence(name: str, questions: int = 5, seed: int = 0) -> Evidence:
         q=tuple(rng.random(shape) for shape in shapes),
         without=tuple(rng.random(reward.shape) for _ in team),
     )
+    if api.ESTIMATORS[name].plan == "comb":
+        return known.replace(teeth=tuple(rng.random((questions, k, 2)) for k in sizes))
     if team == VOTE:
         ballots = tuple(rng.integers(-1, 3, (questions, k)) for k in sizes[:-1])
         return known.replace(

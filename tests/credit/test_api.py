@@ -18,6 +18,9 @@ from c3jax.credit import api
         ("rloo", 3, (8, 1, 1)),
         ("c3_shrunk", 2, (4, 2)),
         ("ccpo_vote", 4, (2, 2, 2, 1)),
+        ("c3_comb", 1, (8,)),
+        ("c3_comb", 2, (4, 4)),
+        ("c3_comb", 3, (3, 3, 2)),
     ],
 )
 def test_branching_resolves_per_estimator(name, levels, expected):
@@ -26,6 +29,38 @@ def test_branching_resolves_per_estimator(name, levels, expected):
 
 def test_a_given_branching_is_kept():
     assert api.branching("c3", 2, 8, (2, 4)) == (2, 4)
+
+
+def test_decisions_of_a_comb_share_the_budget_as_evenly_as_continuations_allow():
+    assert api.branching("c3_comb", 1, 8, None, continuations=2) == (8,)
+    assert api.branching("c3_comb", 2, 8, None, continuations=2) == (2, 4)
+    assert api.branching("c3_comb", 2, 17, None, continuations=2) == (4, 9)
+    assert api.branching("c3_comb", 3, 12, None, continuations=2) == (2, 2, 4)
+    assert api.branching("c3_comb", 2, 8, (3, 2), continuations=2) == (3, 2)
+
+
+def test_only_a_comb_continues_its_alternatives():
+    assert api.continuations("c3_comb", None) == 2
+    assert api.continuations("c3_comb", 1) == 1
+    assert api.continuations("c3", None) == 0
+    with pytest.raises(ValueError, match=r"continuations=2 is read by nobody.*c3_comb"):
+        api.continuations("c3", 2)
+    with pytest.raises(ValueError, match="protocol.continuations=0: it must be 1 or"):
+        api.continuations("c3_comb", 0)
+
+
+@pytest.mark.parametrize(
+    ("levels", "given", "counts", "message"),
+    [
+        (2, (4, 4), False, r"\(4, 4\) with protocol.continuations=2 scores 12 .*=8"),
+        (2, (1, 6), False, r"along one episode, so every entry must be 2.*\(2, 4\)"),
+        (3, None, False, "try 10, or protocol.continuations=1 with 6 or more"),
+        (4, None, True, "ballots are combined without another answer; take 'c3'"),
+    ],
+)
+def test_a_comb_that_does_not_fit_is_refused(levels, given, counts, message):
+    with pytest.raises(ValueError, match=message):
+        api.branching("c3_comb", levels, 8, given, counts, continuations=2)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +127,7 @@ def test_an_option_that_is_not_one_is_refused(name, given, message):
 
 SOLO, DUO, TRIO = ((),), ((), (0,)), ((), (0,), (0, 1))
 VOTE = ((), (), (), (0, 1, 2))
-GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings")
+GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings", "teeth")
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,21 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
     assert tokens.sum() == sum(int(t.length.sum()) for t in batch.turns)
 
 
+def test_a_piece_holds_the_base_episode_that_its_messages_are_alternatives_to():
+    team, batch = scored()
+    rungs, spoken = pieces._lengths(batch, team, OBJECTIVE, SIZES)
+    first = jax.tree.map(lambda x: x[:, :, :1], batch.turns[0])
+    long = first.replace(length=jnp.array([1, 1, 1, 1, 1, 1, 1, 7])[:, None, None])
+    along = batch.replace(base=(long,))
+    found, learned = pieces._lengths(along, team, OBJECTIVE, SIZES)
+    assert (rungs[7, 1], found[7, 1]) == (1, 0)
+    np.testing.assert_array_equal(found[:7], rungs[:7])
+    np.testing.assert_array_equal(learned, spoken)
+    cropped = pieces._crop(along, 8, (4,))
+    assert cropped.base[0].tokens.shape == (8, 1, 1, 4)
+    assert cropped.turns[0].tokens.shape == (8, 1, 4, 4)
+
+
 def test_a_minibatch_is_some_whole_groups():
     team, batch = scored()
     whole = (batch.questions, batch.turns)
