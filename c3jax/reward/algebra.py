@@ -41,12 +41,17 @@ def answer(request: dict) -> bool:
 
     Args:
         request: "gold", "said" and "rules", as in `matching.same`.
+
+    Raises:
+        MemoryError: ends the worker, which is not what it was; a fresh one is asked.
     """
     rules = types.SimpleNamespace(**request["rules"])
     try:
         return matching.same(
             request["gold"], request["said"], rules, sys.modules[__name__]
         )
+    except MemoryError:
+        raise
     except Exception:  # SymPy raises anything on a formula that nobody would write
         return False
 

@@ -43,10 +43,12 @@ class Result:
             "error", "timeout", "memory" or "forbidden".
         problem: what went wrong first, for a person: an exception of the program, why
             there is no verdict, why the tests could not be run.
+        failed: running it ended a server twice; it counts as an error.
     """
 
     verdicts: tuple[str, ...]
     problem: str | None = None
+    failed: bool = False
 
     @property
     def passed_fraction(self) -> float:
@@ -155,7 +157,7 @@ class Scorer:
             elif isinstance(error, pool.Overrun):
                 scored.set_result(Result((grader.TIMEOUT,), str(error)))
             elif isinstance(error, pool.Died):
-                scored.set_result(Result((grader.ERROR,), str(error)))
+                scored.set_result(Result((grader.ERROR,), str(error), failed=True))
             else:
                 scored.set_exception(error)
 

@@ -93,11 +93,11 @@ def submit(
     )
 
     def graded():
-        mine = np.zeros((len(share) * each, 4), np.float32)
+        mine = np.zeros((len(share) * each, 5), np.float32)
         for row, grade, ballot in zip(rows, grades(), compared(), strict=True):
-            mine[row] = grade.reward, grade.malformed, grade.timed_out, ballot
-        found = setup.gather(mine.reshape(len(share), each, 4), size)[:count]
-        reward, malformed, timed_out, ballot = np.ascontiguousarray(
+            mine[row] = *dataclasses.astuple(grade), ballot
+        found = setup.gather(mine.reshape(len(share), each, 5), size)[:count]
+        reward, malformed, timed_out, failed, ballot = np.ascontiguousarray(
             found.transpose(2, 0, 1)
         )
         extra = {}
@@ -120,6 +120,7 @@ def submit(
                 spent,
                 malformed=int(malformed.sum()),
                 timed_out=int(timed_out.sum()),
+                failed=int(failed.sum()),
             ),
         )
 

@@ -12,6 +12,7 @@ class Spent:
         evaluator_calls: answers scored.
         malformed: those of them without an answer that can be read.
         timed_out: those of them that a verifier gave up at its time limit.
+        failed: those of them that a verifier broke down over; they earn nothing.
         messages: messages sampled, of all roles.
         truncated: those of them cut at their limit.
         generated_tokens: sampled tokens, end tokens included.
@@ -24,6 +25,7 @@ class Spent:
     evaluator_calls: int = 0
     malformed: int = 0
     timed_out: int = 0
+    failed: int = 0
     messages: int = 0
     truncated: int = 0
     generated_tokens: int = 0
@@ -45,6 +47,7 @@ class Spent:
             "truncated_frac": self.truncated / max(self.messages, 1),
             "malformed_frac": self.malformed / max(self.evaluator_calls, 1),
             "timed_out_frac": self.timed_out / max(self.evaluator_calls, 1),
+            "failed_frac": self.failed / max(self.evaluator_calls, 1),
         }
         return {prefix + name: value for name, value in figures.items()}
 

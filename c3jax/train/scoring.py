@@ -26,11 +26,13 @@ class Grade:
         reward: in [0, 1].
         malformed: there was no answer to read.
         timed_out: the verifier gave up at its time limit.
+        failed: the verifier itself broke down over it, twice.
     """
 
     reward: float
     malformed: bool = False
     timed_out: bool = False
+    failed: bool = False
 
 
 class Scorer(Protocol):
@@ -78,7 +80,7 @@ class Maths:
 
         def grades():
             verdicts = (pending.result()[0] for pending in waiting)
-            return [Grade(v.reward, v.malformed, v.timeout) for v in verdicts]
+            return [Grade(v.reward, v.malformed, v.timeout, v.died) for v in verdicts]
 
         return grades
 
@@ -131,6 +133,7 @@ def _grade(result: code.Result) -> Grade:
         reward=result.passed_fraction,
         malformed=not result.verdicts,
         timed_out=grader.TIMEOUT in result.verdicts,
+        failed=result.failed,
     )
 
 

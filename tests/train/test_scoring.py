@@ -1,5 +1,6 @@
 """Verifiers beside the devices: what they are handed, and what they say."""
 
+import concurrent.futures
 import dataclasses
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from c3jax.core.types import EXACT, Rules
 from c3jax.credit import api
+from c3jax.reward import algebra, pool
+from c3jax.reward import math as maths
 from c3jax.train import evaluate, growth, scoring
 from c3jax.train.ledger import Spent
 from tests import support
@@ -31,6 +34,21 @@ def test_a_maths_answer_is_graded_by_the_rules_of_its_question():
     found = graded(support.math_setup(), texts, items)
     assert [grade.reward for grade in found] == [0, 1, 1, 0]
     assert [grade.malformed for grade in found] == [False, False, False, True]
+
+
+def test_a_verifier_that_breaks_down_is_not_the_fault_of_an_answer(monkeypatch):
+    broken = concurrent.futures.Future()
+    broken.set_exception(pool.Died("gone"))
+    monkeypatch.setattr(maths.Verifier, "submit", lambda *_: broken)
+    found = graded(support.math_setup(), [r"\boxed{y+x}"], [Item("x+y")])
+    assert found == [scoring.Grade(0.0, failed=True)]
+
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(algebra.matching, "same", exhausted)
+    with pytest.raises(MemoryError):
+        algebra.answer({"gold": "7", "said": "7", "rules": {}})
 
 
 def test_the_config_says_where_an_answer_may_stand():
