@@ -33,7 +33,7 @@ SMALL = {
     "warm_start__steps": 0,
     "evaluate__trees": 2,
 }
-BUDGET = {"c3": 16, "magrpo": 4}
+BUDGET = {"c3": 16}
 
 
 class Counted(support.MadeUp):
