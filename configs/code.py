@@ -64,6 +64,14 @@ TALK = """You write a Python program together with others. If you are shown what
 wrote before, take from it what is right. Define what the task asks for, by the names
 that its tests call. Put the whole program in one fenced block, opened by ```python and
 closed by ```."""
+LEAD = """You lead a reasoner who writes a Python program, and do not write it
+yourself. Say what to do first or, if you are shown the reasoner's program, what in it
+is wrong and how to go on. If it is right, write [FINISH] and nothing else: the dialogue
+ends there and that program counts."""
+FOLLOW = """You write a Python program as a thinker tells you to, who may be wrong. If
+you are shown what was said before, take from it what is right. Define what the task
+asks for, by the names that its tests call. Put the whole program in one fenced block,
+opened by ```python and closed by ```."""
 RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
 answer is right, and how much each contributed to that. End with one line of JSON, such
 as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
@@ -108,6 +116,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     check = dict(instruction="return the program .", max_tokens=24)
     # Others are told of them in words that the tokenizer knows.
     titled = dict(plan, title="reasoner")
+    closing = dict(titled, finishes=".")  # A full stop ends the dialogue.
     kim, tom = dict(work, title="kim"), dict(work, title="tom")
     c.teams = dict(
         solo=topologies.solo(work),
@@ -115,10 +124,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         trio=topologies.trio(plan, work, check),
         branch=topologies.branch(titled, kim, tom, check),
         debate=topologies.debate((kim, tom), check),
+        dialogue=topologies.dialogue(closing, dict(work, title="actor")),
     )
     c.protocol = dict(
         name="duo",
-        policies="shared",  # or "own": one for each role
+        policies="shared",  # or "own": one for each agent
         budget=8,  # programs scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
         continuations=config_dict.placeholder(int),  # of a comb; None: 2
@@ -210,15 +220,17 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """What differs for a published model: MBPP, and the settings of the paper."""
     plan = dict(instruction=PLAN, max_tokens=512)
     work = dict(instruction=WORK, max_tokens=512)
-    check, join, talk = (
-        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK)
+    check, join, talk, follow = (
+        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK, FOLLOW)
     )
+    lead = dict(instruction=LEAD, max_tokens=512, finishes="[FINISH]")
     c.teams = dict(
         solo=topologies.solo(work),
         duo=topologies.duo(plan, work),
         trio=topologies.trio(plan, work, check),
         branch=topologies.branch(plan, work, work, join),
         debate=topologies.debate((talk, talk), join),
+        dialogue=topologies.dialogue(lead, follow),
     )
     c.data.update(task="mbpp", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)

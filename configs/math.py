@@ -64,6 +64,13 @@ which steps are right and put the final answer in \\boxed{}."""
 TALK = """You solve a problem together with others. If you are shown what you all said
 before, take from it what is right. Reason step by step and put the final answer in
 \\boxed{}."""
+LEAD = """You lead a reasoner who solves a problem, and do not solve it yourself. Say
+what to do first or, if you are shown the reasoner's work, what in it is wrong and how
+to go on. If its answer is right, write [FINISH] and nothing else: the dialogue ends
+there and that answer counts."""
+FOLLOW = """You solve a problem as a thinker tells you to, who may be wrong. If you are
+shown what was said before, take from it what is right. Reason step by step and put the
+final answer in \\boxed{}."""
 VOTE = """You solve a problem. Reason step by step and put the final answer in
 \\boxed{}."""
 RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
@@ -110,6 +117,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     check = dict(instruction="write it out .", max_tokens=14)
     # Others are told of them in words that the tokenizer knows.
     titled = dict(plan, title="reasoner")
+    closing = dict(titled, finishes=".")  # A full stop ends the dialogue.
     kim, tom = dict(work, title="kim"), dict(work, title="tom")
     c.teams = dict(
         solo=topologies.solo(work),
@@ -118,10 +126,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         branch=topologies.branch(titled, kim, tom, check),
         vote=topologies.vote(work),
         debate=topologies.debate((kim, tom), check),
+        dialogue=topologies.dialogue(closing, dict(work, title="actor")),
     )
     c.protocol = dict(
         name="duo",
-        policies="shared",  # or "own": one for each role
+        policies="shared",  # or "own": one for each agent
         budget=8,  # answers scored per question
         branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
         continuations=config_dict.placeholder(int),  # of a comb; None: 2
@@ -214,9 +223,11 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """What differs for a published model: MATH, and the settings of the paper."""
     plan = dict(instruction=PLAN, max_tokens=512)
     work = dict(instruction=WORK, max_tokens=512)
-    check, join, talk, ballot = (
-        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK, VOTE)
+    check, join, talk, ballot, follow = (
+        dict(instruction=text, max_tokens=512)
+        for text in (CHECK, JOIN, TALK, VOTE, FOLLOW)
     )
+    lead = dict(instruction=LEAD, max_tokens=512, finishes="[FINISH]")
     c.teams = dict(
         solo=topologies.solo(work),
         duo=topologies.duo(plan, work),
@@ -224,6 +235,7 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         branch=topologies.branch(plan, work, work, join),
         vote=topologies.vote(ballot),
         debate=topologies.debate((talk, talk), join),
+        dialogue=topologies.dialogue(lead, follow),
     )
     c.data.update(task="math", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)

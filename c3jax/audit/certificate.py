@@ -2,7 +2,8 @@
 
 From disk alone (config, checkpoint, trees) each node's context is rebuilt as flat token
 ids and its message drawn again at its address. If c3jax restores contexts exactly, the
-same tokens come out.
+same tokens come out. Where the messages above say that the talk is over, there must be
+none.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 
 from c3jax.core import hosts, keys
-from c3jax.rollout import comb, contexts, replay
+from c3jax.rollout import comb, contexts, finish, replay
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
@@ -90,7 +91,16 @@ def _replay_level(setup, team, params, line, level, step_key, certificate) -> No
         )
     )
     messages = line["roles"][level]["messages"]
+    over = finish.over(team, level, replay.said(team, line))
+    over = np.zeros(len(messages), bool) if over is None else hosts.fetch(over).ravel()
     for n, siblings in enumerate(messages):
+        if over[n]:
+            certificate.failures.extend(
+                f"question {line['uid']}, {role.name} [{n}, {k}], the talk was over"
+                for k, message in enumerate(siblings)
+                if message["tokens"]
+            )
+            continue
         ids = replay.context_ids(team, line, level, n)
         padded = np.zeros(size, np.int32)
         padded[: len(ids)] = ids

@@ -31,8 +31,11 @@ class Role:
         max_tokens: where a message is cut, end token included; 0 for who counts.
         title: what a role that reads its message is told it is; "" for its name.
         solves: whether its message, too, holds a whole answer to the question, which
-            demonstrations then show.
+            demonstrations then show. It is scored if the talk finishes before another.
         counts: whether it writes nothing: what most of those it reads answer is scored.
+        agent: who speaks here, if one agent has several roles; "" for its name.
+        finishes: what ends the talk if its message holds it: who reads the message, at
+            first or second hand, writes nothing; "" for nothing.
     """
 
     name: str
@@ -43,6 +46,13 @@ class Role:
     title: str = ""
     solves: bool = False
     counts: bool = False
+    agent: str = ""
+    finishes: str = ""
+
+    @property
+    def player(self) -> str:
+        """The name of its policy where every agent has its own."""
+        return self.agent or self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +67,14 @@ class Script:
         glue: the ids that follow each of those messages.
         opener: the last id of the context. It is the first *input* of the message, so
             a prefix is never asked for logits.
+        finish: [V, M] uint8, row-major, how its message comes to hold a mark of M
+            characters that ends the talk (see `protocol.marks`); empty for no mark.
     """
 
     reads: tuple[int, ...]
     glue: tuple[tuple[int, ...], ...]
     opener: int
+    finish: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,8 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
 
     Raises:
         ValueError: an unknown field or dependency, a cycle, a message nobody reads,
-            not exactly one answering role, or another one that counts.
+            not exactly one answering role, another one that counts, or a talk that is
+            finished by whom nobody hears.
     """
     known = {f.name for f in dataclasses.fields(Role)} - {"name"}
     for name, given in fields.items():
@@ -136,7 +137,33 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
             f"{where}: {names} never reach {answering[0]!r}, which answers; add them "
             "to depends_on of a role it reads."
         )
+    _check_finish(roles, where)
     return roles
+
+
+def _check_finish(roles: tuple[Role, ...], where: str) -> None:
+    """Who ends a talk is read by others, and there is an answer without a count."""
+    for role in roles:
+        mark, field = role.finishes, f"{where}.{role.name}.finishes={role.finishes!r}"
+        if not mark:
+            continue
+        if not (mark.isascii() and mark.isprintable() and " " not in mark):
+            raise ValueError(
+                f"{field}: a mark is of printable ASCII characters without spaces, "
+                "which all tokenizers spell alike; take one such as '[FINISH]'."
+            )
+        if len(mark) > 255:
+            raise ValueError(f"{field} has {len(mark)} characters; 255 are the most.")
+        if role.answers:
+            raise ValueError(
+                f"{field}, but nobody speaks after {role.name!r}, which answers; "
+                "leave it out."
+            )
+        if roles[-1].counts:
+            raise ValueError(
+                f"{field}, but {roles[-1].name!r} counts what all answer, while of a "
+                "talk that may finish the last answer is scored; leave it out."
+            )
 
 
 def _check_limit(given: Mapping, where: str) -> None:

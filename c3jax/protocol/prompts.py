@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 
 from c3jax.core.types import Questions, Role, Script
+from c3jax.protocol import marks
 
 # Private-use characters: no template, text or tokenizer gives them a meaning.
 _QUESTION, _MESSAGE = "\ue000", 0xE001
@@ -50,27 +51,28 @@ def prompt(
 
     Raises:
         ValueError: the template drops or repeats the question or a message, nothing
-            follows the last of them (there must be a generation prompt), or the
-            tokenizer does not know a word of the rest.
+            follows the last of them (there must be a generation prompt), the
+            tokenizer does not know a word of the rest, or the role cannot write the
+            mark that it finishes with.
     """
     order = [other.name for other in roles]
     reads = tuple(order.index(name) for name in role.depends_on)
     if role.counts:  # It is told nothing.
         return Prompt((), (), Script(reads, ((),) * len(reads), 0), tokenizer)
     titles = {other.name: other.title or other.name for other in roles}
-    marks = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
+    places = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
     parts = [_QUESTION]
-    for name, mark in zip(role.depends_on, marks[1:], strict=True):
-        parts.append(f"{titles[name]} :\n{mark}")
+    for name, place in zip(role.depends_on, places[1:], strict=True):
+        parts.append(f"{titles[name]} :\n{place}")
     text = _rendered(tokenizer, role.instruction, "\n\n".join(parts), thinking)
     pieces = []
-    for mark in marks:
-        if text.count(mark) != 1:
+    for place in places:
+        if text.count(place) != 1:
             raise ValueError(
                 f"the chat template shows {role.name!r} a part of its context "
-                f"{text.count(mark)} times instead of once: {text!r}."
+                f"{text.count(place)} times instead of once: {text!r}."
             )
-        before, text = text.split(mark)
+        before, text = text.split(place)
         pieces.append(tuple(tokenizer.encode(before, add_special_tokens=False)))
     last = tokenizer.encode(text, add_special_tokens=False)
     if not last:
@@ -93,6 +95,7 @@ def prompt(
             reads=reads,
             glue=tuple(pieces[2:]),
             opener=last[-1],
+            finish=marks.table(tokenizer, role) if role.finishes else b"",
         ),
         tokenizer=tokenizer,
     )

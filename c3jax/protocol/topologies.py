@@ -65,10 +65,37 @@ def debate(agents: Sequence[Mapping], judge: Mapping, rounds: int = 2) -> dict:
     for turn in range(1, rounds + 1):
         names = [f"agent_{number}_{turn}" for number in range(1, len(agents) + 1)]
         for number, (name, agent) in enumerate(zip(names, agents, strict=True), 1):
-            titled = {"title": f"agent_{number}", **agent}
-            team[name] = _solves(titled, *before)
+            team[name] = _solves(_named(f"agent_{number}", agent), *before)
         before = names
     return {**team, "judge": _answers(judge, *before)}
+
+
+def dialogue(thinker: Mapping, reasoner: Mapping, turns: int = 2) -> dict:
+    """A Thinker and a Reasoner who take turns, each reading all that was said before.
+
+    The Thinker says what to do and does not do it; what the Reasoner said last is the
+    answer. The Thinker's `finishes` is the mark that ends the talk: what would follow
+    is not written, has no part in the loss, and an answer that several leaves of a
+    tree share is scored once. If it ends before there is an answer, that earns 0. A
+    talk that reaches its last turn did not break off (`Evidence.finished`): its last
+    answer counts as any other does.
+
+    Source: ReMA, arXiv:2503.09501, its multi-turn interaction, unrolled.
+
+    Args:
+        thinker, reasoner: their fields, the same in every turn.
+        turns: of each of them, at most.
+    """
+    team = {}
+    for turn in range(1, turns + 1):
+        team[f"thinker_{turn}"] = _helps(_named("thinker", thinker), *team)
+        team[f"reasoner_{turn}"] = _solves(_named("reasoner", reasoner), *team)
+    team[f"reasoner_{turns}"].update(answers=True, solves=False)
+    return team
+
+
+def _named(agent, role):
+    return {"title": agent, "agent": agent, **role}
 
 
 def _helps(role, *reads):

@@ -7,7 +7,6 @@ and `decoder.forward`, and so agree up to rounding.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.core.types import Questions, Script, Segment, Turn
+from c3jax.credit import arrays
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
 from c3jax.rollout import sample
@@ -73,6 +73,11 @@ class Team:
         """The parameters and sizes of the policy that plays a role."""
         part = self.cast[level]
         return params[part.name], part.shape
+
+    @property
+    def finishes(self) -> bool:
+        """Whether somebody may end the talk before its last role has spoken."""
+        return any(script.finish for script in self.scripts)
 
     @property
     def shapes(self) -> dict[str, decoder.Shape]:
@@ -243,26 +248,31 @@ def prefilled(
 ) -> int:
     """Context tokens that `grow` ran through the policy, by the lengths that occurred.
 
-    Each counts as often as `read` computes it, once at its own level of the tree.
+    Each counts as often as `read` computes it, once at its own level of the tree, if a
+    message was written that follows it: after the end of a talk there is none.
 
     Args:
         team: static description.
         questions: heads of B questions.
-        turns: one a role, as grown.
+        turns: one a role, as grown, in NumPy arrays.
         given: levels that were not sampled.
     """
-    total = 0
+    protocol, total = team.protocol, 0
+    sizes = (len(questions.uid), *protocol.branching)
     for level, script in enumerate(team.scripts):
         if level in (*team.silenced, *given):
             continue
-        total += int(questions.lengths[level].sum())
-        span: set[int] = set()
+        own = protocol.spans[level]
+        wrote = (turns[level].length > 0).any(-1)
+        wrote = arrays.on_tree(wrote, own, None, sizes)
+        pieces = [arrays.on_tree(questions.lengths[level], (), None, sizes)]
         for index, glue in zip(script.reads, script.glue, strict=True):
-            axes = {*team.protocol.spans[index], index}
-            span |= axes
-            repeats = math.prod(team.protocol.branching[a] for a in span - axes)
-            turn = turns[index]
-            total += repeats * int((turn.length - turn.ended + len(glue)).sum())
+            turn, above = turns[index], protocol.spans[index]
+            length = turn.length - turn.ended + len(glue)
+            pieces.append(arrays.on_tree(length, above, index, sizes))
+        for length, span in zip(pieces, spans(team, level), strict=True):
+            below = tuple(1 + axis for axis in own if axis not in span)
+            total += int((length * wrote.any(below, keepdims=True)).sum())
     return total
 
 

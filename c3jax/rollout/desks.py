@@ -31,7 +31,7 @@ from flax import struct
 from c3jax.core import hosts, keys
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Segment, Turn
-from c3jax.rollout import contexts, tree, writing
+from c3jax.rollout import contexts, finish, tree, writing
 from c3jax.rollout.contexts import BATCH, Context, Team
 
 
@@ -157,8 +157,10 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
     wide = _Room(team, level, team.at_once, siblings, few)
     # Half as many rows: the last siblings of a context are a small part of the work.
     narrow = _Room(team, level, team.at_once // 2, few, 0)
-    arriving = _arrivals(params, team, level, questions, turns, node)
-    waiting, moving = count, collections.deque()
+    over = finish.over(team, level, turns)
+    talks = np.ones(count, bool) if over is None else ~hosts.fetch(over).reshape(-1)
+    arriving = _arrivals(params, team, level, questions, turns, node, talks)
+    waiting, moving = int(talks.sum()), collections.deque()
     while waiting or moving or wide.taken or narrow.taken:
         while waiting and wide.has_space:
             wide.seat(*next(arriving))
@@ -177,13 +179,16 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
     return written, dataclasses.replace(load, tokens=int(written.length.sum()))
 
 
-def _arrivals(params, team, level, questions, turns, node):
-    """Every context of a level in turn, with its siblings about to begin."""
+def _arrivals(params, team, level, questions, turns, node, talks):
+    """Every context of a level that talks, with its siblings about to begin."""
     each = team.protocol.contexts(level)
     siblings = np.arange(node.shape[1])
     for question in range(questions.uid.shape[0]):
+        places = np.flatnonzero(talks[question * each :][:each]).tolist()
+        if not places:
+            continue
         segments = _read(params, team, level, questions, turns, question)
-        for n in range(each):
+        for n in places:
             context = question * each + n
             desk = _begin(team, level, segments, n, node[context])
             yield Seat(context, siblings), desk

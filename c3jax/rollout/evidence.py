@@ -56,10 +56,11 @@ def removed(team: Team, level: int) -> Run:
 
     Who could have read it, at first or at second hand, speaks again; the other messages
     are those of the tree. If it is the last role that is silent, all leaves are the
-    same empty answer, and there is one of them.
+    same empty answer, and there is one of them; but where a talk may finish earlier,
+    the answer is then the one before.
     """
     spans = team.protocol.spans
-    if level == len(spans) - 1:
+    if level == len(spans) - 1 and not team.finishes:
         return Run(_silent(team, range(len(spans)), (1,) * len(spans)))
     kept = (n for n, span in enumerate(spans) if level not in (n, *span))
     silent = _silent(team, (level,), team.protocol.branching)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from c3jax.core.types import Turn
 from c3jax.protocol.graph import Protocol
 from c3jax.rollout import contexts, tree
 
@@ -83,6 +84,24 @@ def context_ids(team: contexts.Team, line: dict, level: int, context: int) -> li
         ids += message["tokens"][: len(message["tokens"]) - message["ended"]]
         ids += glue
     return ids
+
+
+def said(team: contexts.Team, line: dict) -> tuple[Turn, ...]:
+    """What the roles of a saved tree wrote: ids and lengths, for one question.
+
+    Args:
+        team: static description.
+        line: one question of a file of trees.
+    """
+    turns = []
+    for role, saved in zip(team.protocol.roles, line["roles"], strict=True):
+        ids = [[m["tokens"] for m in siblings] for siblings in saved["messages"]]
+        length = np.array([[[len(each) for each in some] for some in ids]])
+        tokens = np.zeros((*length.shape, role.max_tokens), np.int32)
+        for n, k in np.ndindex(length.shape[1:]):
+            tokens[0, n, k, : length[0, n, k]] = ids[n][k]
+        turns.append(Turn(tokens, length, ended=None, logp=None, margin=None))
+    return tuple(turns)
 
 
 def message_at(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from c3jax.core import keys
 from c3jax.core.types import Questions, Turn
 from c3jax.policy import decoder
-from c3jax.rollout import contexts, sample, writing
+from c3jax.rollout import contexts, finish, sample, writing
 from c3jax.rollout.contexts import BATCH, Context, Lane, Team
 
 
@@ -31,7 +31,8 @@ def grow(
         given: levels that are not sampled, since their messages are these.
 
     Returns:
-        One `Turn` a role, in topological order.
+        One `Turn` a role, in topological order. Where a talk is over, messages are
+        empty.
     """
     turns: tuple[Turn, ...] = ()
     for level in range(len(team.protocol.roles)):
@@ -52,6 +53,7 @@ def grow(
             contexts.read(params, team, level, questions, turns),
             node.reshape(sizes),
             axes,
+            finish.over(team, level, turns),
         )
         turns += (fold(turn, len(sizes), flat),)
     return turns

@@ -174,6 +174,7 @@ def generate(
     context: Context,
     node: jax.Array,
     axes: tuple[int, ...],
+    over: jax.Array | None = None,
 ) -> Turn:
     """Samples one message at every node, all at once.
 
@@ -187,13 +188,21 @@ def generate(
         context: what the messages follow.
         node: [*axes] keys.
         axes: the tree axes of the result; () for a single node.
+        over: [*axes[:-1]] bool, contexts in which nothing is written; None for none.
 
     Returns:
         The messages, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
     """
-    done = jax.lax.while_loop(
+    begun = begin(team, level, node.shape)
+    if over is not None:
+        idle = jnp.broadcast_to(over[..., None], node.shape)
+        begun = begun.replace(turn=begun.turn.replace(ended=idle))
+    turn = jax.lax.while_loop(
         lambda now: now.alive.any(),
         lambda now: write(params, team, level, context, node, axes, now),
-        begin(team, level, node.shape),
-    )
-    return done.turn
+        begun,
+    ).turn
+    if over is None:
+        return turn
+    # A message without tokens has no end token either.
+    return turn.replace(ended=turn.ended & ~idle)

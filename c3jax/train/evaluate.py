@@ -10,7 +10,7 @@ import numpy as np
 
 from c3jax.core import hosts, keys, stats
 from c3jax.rollout import contexts, desks
-from c3jax.train import scoring, votes
+from c3jax.train import answers, scoring, votes
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -45,7 +45,8 @@ def submit(
     Each process scores those of its share of the questions, and learns of all. Of a
     team that votes, the answers of all voters are scored, each once; the rewards of
     their combinations are counted from that. Comparing answers with each other looks at
-    no gold answer and is no evaluator call.
+    no gold answer and is no evaluator call. Where a talk may finish early, an answer
+    that several leaves share is scored once; where nobody answered, the reward is 0.
 
     Args:
         setup: of the run.
@@ -65,22 +66,30 @@ def submit(
     # What is scored or counted; the rest stays on the devices.
     turns = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
     turns, questions = hosts.fetch((turns, questions.replace(heads=())))
-    levels, counts = votes.voters(team), team.protocol.roles[-1].counts
+    levels, counts = answers.levels(team), team.protocol.roles[-1].counts
     texts = _texts(setup, [turns[level] for level in levels], levels, share, len(items))
     shapes = [turns[level].length.shape[1:] for level in levels]
-    turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
     each = sum(map(math.prod, shapes))
-    asked = [item for item in items for _ in range(each)]
+    answer = answers.of_leaves(team, turns) if team.finishes else None
+    scored = np.ones((size, each), bool)
+    if answer is not None:
+        scored = answers.used(answer, each)
+    rows = np.flatnonzero(scored[share[: len(items)]])
+    texts = [texts[row] for row in rows]
+    asked = [items[row // each] for row in rows]
+    turns, questions, answer = jax.tree.map(
+        lambda x: x[:count], (turns, questions, answer)
+    )
     grades = scorer.submit(texts, asked)
     compared = scorer.compare(texts, asked) if counts else lambda: [0] * len(texts)
     spent = dataclasses.replace(
-        written(team, questions, turns, given), evaluator_calls=(count or size) * each
+        written(team, questions, turns, given),
+        evaluator_calls=int(scored[:count].sum()),
     )
 
     def graded():
         mine = np.zeros((len(share) * each, 5), np.float32)
-        pairs = zip(grades(), compared(), strict=True)
-        for row, (grade, ballot) in enumerate(pairs):
+        for row, grade, ballot in zip(rows, grades(), compared(), strict=True):
             mine[row] = *dataclasses.astuple(grade), ballot
         found = setup.gather(mine.reshape(len(share), each, 5), size)[:count]
         reward, malformed, timed_out, failed, ballot = np.ascontiguousarray(
@@ -96,6 +105,9 @@ def submit(
                     "ballots": tuple(each[:, 0] for each in ballots),
                     "correct": tuple(each[:, 0] for each in correct),
                 }
+        if answer is not None:
+            at = answer.reshape(len(reward), -1)
+            reward = np.where(at < 0, 0, np.take_along_axis(reward, at, 1))
         return Graded(
             reward=reward.reshape(-1, *team.protocol.branching),
             evidence=extra,
@@ -124,8 +136,8 @@ def written(
     quiet = {*team.silenced, *given}
     said = [turn for level, turn in enumerate(turns) if level not in quiet]
     return Spent(
-        messages=sum(turn.length.size for turn in said),
-        truncated=sum(int((~turn.ended).sum()) for turn in said),
+        messages=sum(int((turn.length > 0).sum()) for turn in said),
+        truncated=sum(int((~turn.ended & (turn.length > 0)).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
         prefilled_tokens=contexts.prefilled(team, questions, turns, given),
     )

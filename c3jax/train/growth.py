@@ -301,8 +301,15 @@ def _shaped(setup: Setup, grown: Grown) -> Iterator[tuple]:
     """Group after group as `scored.shaped`; waits for all if it compares them."""
     objective, each = setup.objective, grown.advantages()
     levels = objective.levels(setup.team)
-    for some in [[*each]] if objective.whiten else ([one] for one in each):
-        yield from zip(*scored.shaped(objective, some, levels), strict=True)
+    if not objective.whiten:
+        for one in each:
+            yield from zip(*scored.shaped(objective, [one], levels), strict=True)
+        return
+    written = None
+    if setup.team.finishes:
+        lengths = [[turn.length for turn in group.turns] for group in grown.groups]
+        written = jax.tree.map(lambda length: length > 0, hosts.fetch(lengths))
+    yield from zip(*scored.shaped(objective, [*each], levels, written), strict=True)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -1,4 +1,4 @@
-"""Who plays the roles: the policies of a run, one for all roles or one for each."""
+"""Who plays the roles: the policies of a run, one for all roles or one an agent."""
 
 import dataclasses
 import pathlib
@@ -37,7 +37,7 @@ class Player:
 
 
 def players(config, roles: tuple[Role, ...]) -> dict[str, Player]:
-    """The policies of a config by name: "shared", or one of each role's name.
+    """The policies of a config by name: "shared", or one of each agent's name.
 
     Args:
         config: `protocol.policies` says which, `policy` what they are, and `policies`
@@ -51,8 +51,8 @@ def players(config, roles: tuple[Role, ...]) -> dict[str, Player]:
     checks.require(
         how in (SHARED, "own"), "protocol.policies", how, f"'{SHARED}' or 'own'"
     )
-    own = [role.name for role in roles if not role.counts]
-    names = [SHARED] if how == SHARED else own
+    own = dict.fromkeys(role.player for role in roles if not role.counts)
+    names = [SHARED] if how == SHARED else [*own]
     for name in config.policies:
         if how == SHARED:
             raise ValueError(

@@ -215,7 +215,10 @@ def spoken(objective: Objective, length: np.ndarray, ended: np.ndarray) -> np.nd
 
 
 def shaped(
-    objective: Objective, advantages: list[tuple], levels: list[int]
+    objective: Objective,
+    advantages: list[tuple],
+    levels: list[int],
+    written: list[tuple] | None = None,
 ) -> tuple[list[tuple], list[np.ndarray | None]]:
     """The estimator's credit as the loss takes it, and which questions that is over.
 
@@ -226,6 +229,8 @@ def shaped(
         objective: static.
         advantages: per group of questions, per role, [B, N, K].
         levels: indices of the roles that learn.
+        written: per group, per role, [B, N, K] bool, whose messages there are; None
+            for all of them. Where there is none the advantage is without meaning.
 
     Returns:
         The advantages, and per group [B] bool; None where all questions count.
@@ -237,11 +242,28 @@ def shaped(
             for group in advantages
         ]
     if objective.whiten:
-        flat = [group[level] for group in advantages for level in levels]
-        scaled = iter(baselines.whiten(*flat))
-        fresh = [{level: next(scaled) for level in levels} for _ in advantages]
-        advantages = [
-            tuple(new.get(level, old) for level, old in enumerate(group))
-            for new, group in zip(fresh, advantages, strict=True)
-        ]
+        advantages = _whitened(advantages, levels, written)
     return advantages, counts
+
+
+def _whitened(advantages, levels, written) -> list[tuple]:
+    """The advantages of learners by the mean and deviation of all that was written."""
+    flat = [group[level] for group in advantages for level in levels]
+    if written is None:
+        scaled = iter(baselines.whiten(*flat))
+    else:
+        masks = [group[level] for group in written for level in levels]
+        found = baselines.whiten(*(x[m] for x, m in zip(flat, masks, strict=True)))
+        scaled = map(_scattered, found, masks)
+    fresh = [{level: next(scaled) for level in levels} for _ in advantages]
+    return [
+        tuple(new.get(level, old) for level, old in enumerate(group))
+        for new, group in zip(fresh, advantages, strict=True)
+    ]
+
+
+def _scattered(values, mask) -> np.ndarray:
+    """Values at the places of a mask, zero elsewhere."""
+    found = np.zeros(mask.shape, np.float32)
+    found[mask] = values
+    return found

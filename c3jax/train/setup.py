@@ -232,7 +232,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         _check_lessons(config, meshes.batch_size(mesh))
     # Who counts has no policy; it stands in the first one's cast and is silent.
     first = next(iter(found))
-    names = [role.name if role.name in found else first for role in roles]
+    names = [role.player if role.player in found else first for role in roles]
     told = roles
     if "ratings" in estimator.needs:  # Every role rates with its own policy.
         told += _raters(config, roles)

@@ -6,13 +6,7 @@ import numpy as np
 
 from c3jax.credit import arrays, removal
 from c3jax.rollout.contexts import Team
-
-
-def voters(team: Team) -> tuple[int, ...]:
-    """Levels whose messages are scored: those that are counted, or the last one."""
-    if team.protocol.roles[-1].counts:
-        return team.scripts[-1].reads
-    return (len(team.protocol.roles) - 1,)
+from c3jax.train import answers
 
 
 def counted(
@@ -32,7 +26,7 @@ def counted(
         [B, k_1, .., k_R] float32.
     """
     sizes = (len(ballots[0]), *team.protocol.branching)
-    spans, levels = team.protocol.spans, voters(team)
+    spans, levels = team.protocol.spans, answers.levels(team)
 
     def crossed(votes):
         laid = (

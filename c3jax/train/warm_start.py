@@ -10,7 +10,7 @@ import platform
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -18,9 +18,10 @@ import optax
 
 from c3jax.core import environment, files, hosts, keys, metrics
 from c3jax.core import mesh as meshes
-from c3jax.core.types import Turn
+from c3jax.core.types import Role, Turn
 from c3jax.data import pipeline, problems
 from c3jax.policy import decoder, weights
+from c3jax.protocol.graph import Protocol
 from c3jax.rollout import sample
 from c3jax.train import checkpoint, update
 from c3jax.train.ledger import Spent
@@ -231,7 +232,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
             random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
         ]
         shown = [
-            setup.task.generator.demonstrate(item, rng, careless)
+            _shown(setup, item, rng, careless)
             for item, rng in zip(items, rngs, strict=True)
         ]
         turns = demonstrated(setup, shown)
@@ -298,26 +299,72 @@ def _keep(finished: pathlib.Path, kept: pathlib.Path) -> None:
             print(f"the warm start is not cached: {error}", flush=True)
 
 
-def demonstrated(setup: Setup, shown: list[problems.Demonstration]) -> tuple[Turn, ...]:
+# How often a talk goes on that might finish, whether its answer is right or not.
+_GOES_ON = 0.5
+
+
+def _shown(setup, item, rng, careless) -> list[problems.Demonstration]:
+    """One demonstration, or, where a talk may finish, as many as it goes on for."""
+    demonstrate = setup.task.generator.demonstrate
+    found = [demonstrate(item, rng, careless)]
+    while setup.team.finishes and rng.random() < _GOES_ON:
+        found.append(demonstrate(item, rng, careless))
+    return found
+
+
+def demonstrated(
+    setup: Setup, shown: list[Sequence[problems.Demonstration]]
+) -> tuple[Turn, ...]:
     """Demonstrations as turns: a role that solves says the answer, others the plan.
 
-    So the last of several who solve repeats what it reads. Who counts says nothing.
+    So the last of several who solve repeats what it reads. Who counts says nothing. Who
+    could finish a talk that has an answer goes on with the next demonstration; where
+    there is no more it writes its mark, and who reads that nothing.
+
+    Args:
+        setup: of the run.
+        shown: per question, one demonstration or several.
     """
-    turns = []
-    for role, prompt in zip(setup.team.protocol.roles, setup.prompts, strict=True):
-        solves = role.answers or role.solves
-        texts = [d.answer if solves else d.plan for d in shown]
-        turns.append(message(prompt.tokenizer, texts, role.max_tokens))
+    turns, protocol = [], setup.team.protocol
+    rounds = _rounds(protocol)
+    for level, role in enumerate(protocol.roles):
+        texts = [_says(role, rounds[level], each) for each in shown]
+        tokenizer = setup.prompts[level].tokenizer
+        turns.append(message(tokenizer, texts, role.max_tokens))
     return tuple(turns)
 
 
-def message(tokenizer, texts: list[str], limit: int) -> Turn:
-    """Texts as finished messages [B, 1, 1, T], cut at the limit like any other."""
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+def _rounds(protocol: Protocol) -> list[int]:
+    """Per role, how often somebody could have finished with an answer, itself too."""
+    found = []
+    for role, span in zip(protocol.roles, protocol.spans, strict=True):
+        answered = any(protocol.roles[index].solves for index in span)
+        before = max((found[index] for index in span), default=0)
+        found.append(before + bool(role.finishes and answered))
+    return found
+
+
+def _says(role: Role, turn: int, shown: Sequence) -> str | None:
+    """What a role writes in its round; None for no message."""
+    if turn < len(shown):
+        solves = role.answers or role.solves
+        return shown[turn].answer if solves else shown[turn].plan
+    return role.finishes if role.finishes and turn == len(shown) else None
+
+
+def message(tokenizer, texts: list[str | None], limit: int) -> Turn:
+    """Texts as finished messages [B, 1, 1, T], cut at the limit like any other.
+
+    Where there is no text, there is no token either.
+    """
+    said = [text or "" for text in texts]
+    encoded = tokenizer(said, add_special_tokens=False)["input_ids"]
     tokens = np.zeros((len(texts), 1, 1, limit), np.int32)
     length = np.zeros((len(texts), 1, 1), np.int32)
     ended = np.zeros((len(texts), 1, 1), bool)
     for row, ids in enumerate(encoded):
+        if texts[row] is None:
+            continue
         ids = [*ids, tokenizer.eos_token_id]
         ended[row] = len(ids) <= limit
         length[row] = min(len(ids), limit)

@@ -22,7 +22,7 @@ SHOWN = problems.Demonstration(plan="3 +4", answer=r"3 +4 7 \boxed{ 7 }")
 )
 def test_roles_that_solve_are_shown_answers_and_the_others_plans(name, budget, said):
     setup = support.math_setup(protocol__name=name, protocol__budget=budget)
-    turns = warm_start.demonstrated(setup, [SHOWN])
+    turns = warm_start.demonstrated(setup, [[SHOWN]])
     texts = [setup.texts(turn, level)[0] for level, turn in enumerate(turns)]
     assert texts == [getattr(SHOWN, each) if each else "" for each in said]
     assert [bool(turn.ended[0, 0, 0]) for turn in turns] == [

@@ -1,0 +1,65 @@
+"""Which messages are scored, and which of them is the answer of each leaf."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from c3jax.core.types import Turn
+from c3jax.credit import arrays
+from c3jax.rollout.contexts import Team
+
+
+def levels(team: Team) -> tuple[int, ...]:
+    """Levels whose messages may be scored.
+
+    That is the last one; where votes are counted, those that are; where a talk may
+    finish before its last role, all that hold an answer.
+    """
+    roles = team.protocol.roles
+    if roles[-1].counts:
+        return team.scripts[-1].reads
+    last = len(roles) - 1
+    return tuple(
+        level
+        for level, role in enumerate(roles)
+        if level == last or (team.finishes and role.solves)
+    )
+
+
+def of_leaves(team: Team, turns: Sequence[Turn]) -> np.ndarray:
+    """Where the answer of each leaf is, of a talk that may finish: the last one given.
+
+    Args:
+        team: static description.
+        turns: one a role, in NumPy arrays.
+
+    Returns:
+        [B, k_1, .., k_R] int, the place among the messages of `levels`, level after
+        level and each row-major; -1 where nobody answered.
+    """
+    protocol, first = team.protocol, 0
+    sizes = (len(turns[0].length), *protocol.branching)
+    found = np.full(sizes, -1)
+    for level in levels(team):
+        length = turns[level].length
+        places = first + np.arange(length[0].size).reshape(length.shape[1:])
+        places = np.where(length > 0, places, -1)
+        places = arrays.on_tree(places, protocol.spans[level], level, sizes)
+        found = np.where(places < 0, found, places)
+        first += length[0].size
+    return found
+
+
+def used(answer: np.ndarray, count: int) -> np.ndarray:
+    """Which messages are the answer of a leaf, each to be scored once.
+
+    Args:
+        answer: as `of_leaves`.
+        count: messages of `levels` per question.
+
+    Returns:
+        [B, count] bool.
+    """
+    found = np.zeros((len(answer), count + 1), bool)
+    np.put_along_axis(found, answer.reshape(len(answer), -1), True, 1)
+    return found[:, :count]  # Nobody's answer, -1, is behind them.
