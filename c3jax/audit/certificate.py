@@ -65,7 +65,7 @@ def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
 
 
 def _replay_level(setup, params, line, level, certificate) -> None:
-    team = setup.team
+    team = setup.branched(trees.branching(line)).team
     role = team.protocol.roles[level]
     size = setup.config.data.prompt_tokens + sum(
         team.protocol.roles[index].max_tokens + len(glue)
