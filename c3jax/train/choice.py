@@ -22,7 +22,9 @@ COSTS = {
     "evaluator_calls": lambda tokens: (None, 1.0),
     "generated_tokens": lambda tokens: (tokens, 0.0),
 }
-# A new tree is compiled, and estimates are noisy: a better one must save so much.
+# A new tree is compiled, and estimates are noisy: a better one must save so much. Of
+# 24 questions of the embedded team the spread of a role has a standard error of about
+# 0.02, with spreads from 0.005 to 0.1; of ten such steps a third of that.
 _GAIN = 0.1
 # What becomes of the weight of what earlier steps have shown, at each step that shows.
 _DECAY = 0.9
@@ -171,7 +173,9 @@ class Choice:
         The policy gradient is a sum over roles, each one's part a mean over its
         messages of advantage times score. A score is a sum over tokens whose terms are
         uncorrelated, so its mean square grows like their number, and that of a mean
-        over them falls so. Who does not learn has no part in it.
+        over them falls so. Who does not learn has no part in it. (A loss that is a mean
+        over tokens also gives a role that has more messages in a tree more of the step;
+        that changes the target, not its noise, and is left out.)
 
         A run has as many steps with a small tree as with a large one, and they would
         be noisier. But K alternatives pay K / (K - 1) for their baseline, so that fewer

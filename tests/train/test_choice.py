@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import shutil
 
 import jax
 import numpy as np
@@ -11,7 +11,16 @@ import pytest
 
 from c3jax.audit import certificate
 from c3jax.core import metrics
-from c3jax.train import checkpoint, choice, loop, memory, scoring
+from c3jax.train import (
+    checkpoint,
+    choice,
+    growth,
+    loop,
+    memory,
+    scoring,
+    trees,
+    warm_start,
+)
 from tests import support
 
 DUO = ((), (0,))
@@ -125,16 +134,9 @@ SMALL = {
     # Rewards that have nothing to do with plans: (4, 1) saves a fifth against (2, 2).
     "protocol__budget": 4,
     "protocol__auto__every": 2,
-    "train__steps": 5,
     "train__batch_size": 4,
-    "train__checkpoint_every": 1,
     "warm_start__steps": 0,
-    "evaluate__every": 5,
     "evaluate__questions": 2,
-    "evaluate__batch_size": 2,
-    "evaluate__samples": 1,
-    "evaluate__k": (1,),
-    "evaluate__trees": 1,
     "policy__width": 32,
     "policy__hidden": 48,
     "policy__layers": 1,
@@ -142,51 +144,63 @@ SMALL = {
 
 
 @pytest.fixture
-def made_up(monkeypatch):
-    """Grades of answers by the text alone."""
+def cheap(monkeypatch):
+    """Grades of answers by the text alone; an update is compiled once for all runs."""
 
     @contextlib.contextmanager
     def started(setup):
         yield support.MadeUp()
 
+    compiled, once = loop.compiled_update, {}
+
+    def update(setup):
+        branching = setup.team.protocol.branching
+        if branching not in once:
+            once[branching] = compiled(setup)
+        return once[branching]
+
     monkeypatch.setattr(scoring, "started", started)
+    monkeypatch.setattr(loop, "compiled_update", update)
 
 
-def lines(workdir):
-    """What a run logged, but for time."""
-    return [
+def run(setup, workdir, *lengths):
+    """Steps of a run that is begun and not evaluated, in parts of so many steps."""
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
+    begun = loop.Record(seed=setup.config.seed, evaluated=0)
+    with checkpoint.Store(workdir / "checkpoints") as store:
+        store.save(0, state, dataclasses.asdict(begun))
+    for length in lengths:
+        asked = itertools.count()
+        loop.run(setup, workdir, stop=lambda n=length, a=asked: next(a) == n)
+    with checkpoint.Store(workdir / "checkpoints") as store:
+        state, record = store.restore(loop.abstract_state(setup))
+    log = [
         {k: v for k, v in line.items() if not metrics.is_wall_clock(k)}
         for line in metrics.read(workdir)
     ]
+    return state, record, log
 
 
-def params(setup, workdir):
-    with checkpoint.Store(workdir / "checkpoints") as store:
-        state, record = store.restore(loop.abstract_state(setup))
-    return jax.device_get(state), record["seen"]
-
-
-def test_a_run_that_goes_on_chooses_the_same_trees(made_up, tmp_path):
+def test_a_run_that_goes_on_chooses_the_same_trees(cheap, tmp_path):
     setup = support.math_setup(**SMALL)
-    whole, other = tmp_path / "whole", tmp_path / "other"
-    whole.mkdir()
-    loop.run(setup, whole)
-    logged = [line for line in lines(whole) if "reward" in line]
-    trees = [[line[f"branching/{name}"] for name in NAMES] for line in logged]
-    assert trees == [[2, 2], [2, 2], [2, 2], [4, 1], [2, 2]]
-    assert [line["evaluator_calls"] for line in logged] == [16] * 5
+    state, record, log = run(setup, tmp_path / "whole", 5)
+    grown = [[line[f"branching/{name}"] for name in NAMES] for line in log]
+    assert grown == [[2, 2], [2, 2], [2, 2], [4, 1], [2, 2]]
+    assert [line["evaluator_calls"] for line in log] == [16] * 5
     # What a tree hides it does not change.
-    seen = [[line[f"spread/{name}"] for name in NAMES] for line in logged]
-    assert seen[3] == seen[2] != seen[4]
-    # The trees that were saved are of another shape than the first, and replay.
-    found = certificate.certify(setup, whole)
-    assert found.nodes == 8 and not found.failures
+    spread = [[line[f"spread/{name}"] for name in NAMES] for line in log]
+    assert spread[3] == spread[2] != spread[4]
+    other, again, found = run(setup, tmp_path / "parts", 3, 2)
+    assert (again["seen"], found) == (record["seen"], log)
+    jax.tree.map(np.testing.assert_array_equal, *jax.device_get((state, other)))
 
-    shutil.copytree(whole, other)
-    shutil.rmtree(other / "checkpoints" / "5")
-    (other / "summary.json").unlink()
-    loop.run(setup, other)
-    assert lines(other) == lines(whole)
-    once, again = params(setup, whole), params(setup, other)
-    assert once[1] == again[1]
-    jax.tree.map(np.testing.assert_array_equal, once[0], again[0])
+
+def test_trees_of_another_shape_than_the_first_are_saved_and_replayed(tmp_path):
+    setup = support.math_setup(**SMALL)
+    state, _, _ = run(setup, tmp_path)
+    items = [setup.task.split("train")[i] for i in range(4)]
+    here, watch = setup.branched((4, 1)), metrics.Stopwatch()
+    grown = growth.grow(here, state, 0, items, support.MadeUp(), watch)
+    trees.save(tmp_path, here, 0, items[:1], grown)
+    found = certificate.certify(setup, tmp_path)
+    assert found.nodes == 8 and not found.failures
