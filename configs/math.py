@@ -11,7 +11,11 @@ after training, seeds 0 to 2.
 import ml_collections
 from ml_collections import config_dict
 
+from c3jax.credit import api
 from c3jax.protocol import topologies
+
+# What some estimator can be told; one that another is told is refused.
+OPTIONS = api.options()
 
 # Low-rank changes that training moves in place of the weights; rank 0: there are none.
 ADAPTERS = dict(rank=0, alpha=32.0, targets=("q", "k", "v", "o", "gate", "up", "down"))
@@ -132,11 +136,19 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         name="duo",
         policies="shared",  # or "own": one for each agent
         budget=8,  # answers scored per question
-        branching=config_dict.placeholder(tuple),  # None: (4, 2) for C3
+        # None: (4, 2) for C3; "auto": the run finds out which.
+        branching=config_dict.placeholder(object),
         continuations=config_dict.placeholder(int),  # of a comb; None: 2
+        auto=dict(
+            every=20,  # steps between choices
+            cost="evaluator_calls",  # that variance is weighed by, or generated_tokens
+        ),
     )
-    # Beside the name, options of the estimator; None is its own default.
-    c.credit = dict(name="c3", std=config_dict.placeholder(bool))
+    # Beside the name, options of estimators; None is their own default.
+    c.credit = dict(
+        name="c3",
+        **{name: config_dict.placeholder(kind) for name, kind in OPTIONS.items()},
+    )
     # What roles are told to do once the answer is there, where credit asks for ratings
     # in JSON. The embedded team has no words for it.
     c.rating = dict(instruction="work it out .", max_tokens=8)

@@ -74,6 +74,7 @@ def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Arra
     team, seed, step = setup.team, line["seed"], line["step"]
     levels = range(len(team.scripts))
     if "tooth" not in line:
+        team = setup.branched(trees.branching(line)).team
         return team, dict.fromkeys(levels, comb.address(seed, step))
     tooth = [role.name for role in team.protocol.roles].index(line["tooth"])
     sampled = dict.fromkeys(levels[tooth:], comb.address(seed, step, tooth))

@@ -7,6 +7,7 @@ it cannot be computed from is refused here, before any device is touched.
 import dataclasses
 import functools
 import inspect
+import itertools
 import math
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -115,11 +116,24 @@ PLANS = {
     "votes": "combines the alternatives of voters",
 }
 
+# In place of a branching: the one with the least noise for its cost.
+AUTO = "auto"
+
 TEAMS = {
     "any": "any team",
     "dyad": "one role that reads nothing and one that reads it",
     "vote": "two or more roles that read nothing and a last one that reads them all",
 }
+
+
+def options() -> dict[str, type]:
+    """The options of all estimators, each with the type of its values.
+
+    What two of them call by one name has one type.
+    """
+    every = (each.options.items() for each in ESTIMATORS.values())
+    found = dict(itertools.chain.from_iterable(every))
+    return {name: type(found[name].default) for name in sorted(found)}
 
 
 def configured(name: str, given: Mapping[str, object]) -> Estimator:
@@ -209,11 +223,13 @@ def branching(
     name: str,
     levels: int,
     budget: int,
-    given: tuple[int, ...] | None,
+    given: tuple[int, ...] | str | None,
     counts: bool = False,
     continuations: int = 1,
 ) -> tuple[int, ...]:
     """Alternatives per role under an estimator; `given` None resolves to its default.
+
+    So does `AUTO`, for the first steps: the default tree shows where rewards vary.
 
     A method that compares siblings spreads the budget over the levels, (4, 2) for two
     roles and eight answers. A method that compares episodes runs `budget` of them,
@@ -237,6 +253,14 @@ def branching(
         raise ValueError(
             f"protocol.budget={budget}: credit compares answers to one question, so at "
             "least 2 are needed."
+        )
+    if given == AUTO:
+        _check_auto(name, counts)
+        given = None
+    if not isinstance(given, tuple | None):
+        raise ValueError(
+            f"protocol.branching={given!r}: it must be alternatives per role, say "
+            f"{_default(plan, levels, budget, continuations)}, {AUTO!r}, or None."
         )
     if counts and plan == "comb":
         raise ValueError(
@@ -309,6 +333,23 @@ def continuations(name: str, given: int | None) -> int:
             f"is not of a comb, as {combs} are; leave it at None."
         )
     return 0
+
+
+def _check_auto(name: str, counts: bool) -> None:
+    """Refuses to choose trees where one shape alone will do, or answers are votes."""
+    plan = ESTIMATORS[name].plan
+    if counts:
+        raise ValueError(
+            f"protocol.branching={AUTO!r} weighs alternatives by the answers that are "
+            "scored, but a team that votes has each ballot scored once and counted in "
+            "every combination; say how many alternatives each voter has, or None."
+        )
+    if plan not in ("siblings", "tree"):
+        raise ValueError(
+            f"protocol.branching={AUTO!r}: credit.name={name!r} {PLANS[plan]}, so "
+            "there is nothing to choose; leave it at None, or take an estimator of "
+            "trees, say 'c3_shrunk'."
+        )
 
 
 def _default(plan, levels, budget, continuations) -> tuple[int, ...]:

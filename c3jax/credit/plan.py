@@ -137,6 +137,8 @@ def best(
     tokens: tuple[float, ...] | None = None,
     answer: float = 1.0,
     blend: bool = False,
+    kept: tuple[int, ...] | None = None,
+    gain: float = 0.0,
 ) -> tuple[int, ...]:
     """The branching with the least variance for its cost.
 
@@ -153,6 +155,8 @@ def best(
         tokens: as in `cost`.
         answer: as in `cost`.
         blend: as in `variance`.
+        kept: a branching that only a clearly better one replaces; None for none.
+        gain: the part of its var * cost that a better one must save.
 
     Returns:
         Alternatives per role; of equally good ones the one with the most answers, then
@@ -163,30 +167,52 @@ def best(
     """
     spread = np.maximum(spread, 0)
     weight = np.ones(len(spans)) if weight is None else np.asarray(weight)
-    ranked = []
-    for branching in _branchings(len(spans), budget):
+
+    def price(branching):
         left = float(weight @ variance(branching, spans, spread, blend=blend))
-        if math.isinf(left):
-            continue
-        price = left * cost(branching, spans, tokens, answer)
-        ranked.append(
-            (price, -math.prod(branching), tuple(-k for k in branching), branching)
-        )
-    if not ranked:
+        return left * cost(branching, spans, tokens, answer)
+
+    def rank(branching):
+        return price(branching), -math.prod(branching), tuple(-k for k in branching)
+
+    found = min(branchings(spans, budget, blend=blend), key=rank, default=None)
+    if found is None:
         raise ValueError(
             f"budget={budget}: no tree with so few answers gives each of {len(spans)} "
             f"roles a baseline; try {2 ** len(spans)}."
         )
-    return min(ranked)[-1]
+    if kept is not None and price(found) >= (1 - gain) * price(kept):
+        return kept
+    return found
 
 
-def _branchings(levels, budget):
-    """All trees of at most `budget` answers."""
+def branchings(
+    spans: tuple[tuple[int, ...], ...], budget: int, *, blend: bool = False
+) -> list[tuple[int, ...]]:
+    """All trees of at most `budget` answers in which every role has a baseline.
+
+    Args:
+        spans: per role, the tree axes of its contexts, ascending.
+        budget: most answers a tree may have.
+        blend: whether a message is compared with those of other contexts, too.
+    """
+
+    def has_baselines(branching):
+        if not blend:
+            return min(branching) > 1
+        each = (_messages(branching, span, r) for r, span in enumerate(spans))
+        return min(each) > 1
+
+    return [tree for tree in _factors(len(spans), budget) if has_baselines(tree)]
+
+
+def _factors(levels, budget):
+    """All rows of so many whole numbers whose product is at most `budget`."""
     if not levels:
         yield ()
         return
     for k in range(1, budget + 1):
-        for rest in _branchings(levels - 1, budget // k):
+        for rest in _factors(levels - 1, budget // k):
             yield k, *rest
 
 

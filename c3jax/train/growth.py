@@ -145,10 +145,19 @@ class Grown:
     def trained(self, objective: update.Objective) -> int:
         """Tokens that an update reads, those that it leaves out of its loss too."""
         levels = objective.levels(self._setup.team)
-        lengths = [
-            group.turns[level].length for group in self.groups for level in levels
-        ]
-        return objective.epochs * sum(int(n.sum()) for n in hosts.fetch(lengths))
+        sums = (int(self._lengths[level].sum()) for level in levels)
+        return objective.epochs * sum(sums)
+
+    @property
+    def tokens(self) -> list[float]:
+        """Per role, the mean length of its messages."""
+        return [float(length.mean()) for length in self._lengths]
+
+    @functools.cached_property
+    def _lengths(self):
+        """Per role, [B, N, K]."""
+        each = hosts.fetch([[turn.length for turn in g.turns] for g in self.groups])
+        return [np.concatenate(role) for role in zip(*each, strict=True)]
 
     @functools.cached_property
     def _all(self):

@@ -26,6 +26,7 @@ from c3jax.train import (
     warm_start,
 )
 from c3jax.train import workdir as workdirs
+from c3jax.train.choice import Seen
 from c3jax.train.ledger import Ledger, Spent
 from c3jax.train.setup import Setup
 
@@ -41,6 +42,7 @@ class Record:
         evaluated: the last step that was evaluated; -1 before the first.
         ledger: what was spent.
         log: bytes of each log file that were written.
+        seen: what its trees have shown of how to branch.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class Record:
     evaluated: int = -1
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     log: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    seen: Seen = dataclasses.field(default_factory=Seen)
 
     def replace(self, **changes) -> "Record":
         return dataclasses.replace(self, **changes)
@@ -60,7 +63,9 @@ class Record:
     @classmethod
     def from_json(cls, fields: Mapping) -> "Record":
         """A record from `dataclasses.asdict`, by way of JSON."""
-        return cls(**{**fields, "ledger": Ledger.from_json(fields["ledger"])})
+        known = {"ledger": Ledger, "seen": Seen}
+        read = {name: kind.from_json(fields[name]) for name, kind in known.items()}
+        return cls(**{**fields, **read})
 
 
 def run(
@@ -91,19 +96,21 @@ def run(
         if begun is None:
             return
         state, record, reference = begun
-        update_step, critic_step = compiled_update(setup), critics.compiled(setup)
+        programs = functools.cache(functools.partial(_programs, setup))
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
-            grown = growth.grow(setup, state, step, items, scorer, watch)
+            branching = setup.choice.at(record.seen, step)
+            here = setup.branched(branching)
+            grown = growth.grow(here, state, step, items, scorer, watch)
 
             if _is_due(setup, step) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
-                trees.save(workdir, setup, step, first, grown)
+                trees.save(workdir, here, step, first, grown)
                 with watch("evaluate"):
                     found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
@@ -125,19 +132,31 @@ def run(
 
             with watch("update"):
                 objective = setup.objective_at(step)
-                scored = growth.credited(setup, grown, state.params, reference, watch)
+                scored = growth.credited(here, grown, state.params, reference, watch)
+                update_step, critic_step = programs(branching)
                 state, stats = update_step(objective, state, grown.groups, scored)
                 critic, learnt = critic_step(state.critic, grown)
                 stats = {n: float(value) for n, value in (stats | learnt).items()}
-                memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
+                seen = setup.choice.after(
+                    record.seen, step, grown.graded.reward, grown.tokens
+                )
+                memory = grown.memory
+                if setup.choice.at(seen, step + 1) != branching:
+                    # What is known of the trees of one shape is wrong for another's.
+                    memory = setup.estimator.memory(setup.spans)
+                memory = jax.device_put(memory, meshes.whole(setup.mesh))
                 state = state.replace(memory=memory, critic=critic)
+            if told := setup.choice.told(record.seen, seen):
+                print(f"step {step + 1}  {told}", flush=True)
             trained = Spent(
                 trained_tokens=grown.trained(objective),
                 critic_tokens=c.critic.epochs * grown.graded.spent.critic_tokens,
             )
             spent = grown.graded.spent + trained
             record = record.replace(
-                step=step + 1, next_index=record.next_index + c.train.batch_size
+                step=step + 1,
+                next_index=record.next_index + c.train.batch_size,
+                seen=seen,
             ).spend("train", spent, seconds := watch.take())
             reward = float(grown.graded.reward.mean())
             log.write(
@@ -146,6 +165,7 @@ def run(
                 utilisation=grown.load.utilisation,
                 **stats,
                 **spent.figures(),
+                **setup.choice.figures(seen, branching),
                 **{f"seconds/{phase}": s for phase, s in seconds.items()},
                 **record.ledger.figures(),
             )
@@ -161,6 +181,12 @@ def run(
         hosts.by_first(_summarise, workdir, c, record.ledger)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _programs(setup: Setup, branching: tuple[int, ...]) -> tuple[Callable, Callable]:
+    """What teaches policies and critic by trees of one shape."""
+    here = setup.branched(branching)
+    return compiled_update(here), critics.compiled(here)
 
 
 def _summarise(workdir: pathlib.Path, config, ledger: Ledger) -> None:

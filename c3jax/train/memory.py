@@ -57,6 +57,8 @@ class Estimate:
 def estimate(setup: Setup) -> Estimate:
     """What training needs on one device; the compiler may need some more.
 
+    Of the trees that a run may choose, the largest counts.
+
     Args:
         setup: of the run.
     """
@@ -69,17 +71,27 @@ def estimate(setup: Setup) -> Estimate:
         c.train.groups, c.train.minibatches * c.train.accumulate
     )
     levels = setup.objective.levels(setup.team)
-    critic, lesson = _critic(setup)
+    trees = [setup.branched(each) for each in setup.choice.candidates]
+
+    def most(of):
+        return max(map(of, trees))
+
+    def activations(setup):
+        return sum(_kept(setup, setup.team, level, piece) for level in levels)
+
+    def logits(setup):
+        return max(_logits(setup, level, piece) for level in levels)
+
+    critic, lesson = map(max, zip(*map(_critic, trees), strict=True))
     return Estimate(
         {
             "parameters": _bytes(params),
             "optimiser": 2 * moving,
             "starting policy": moving if c.train.kl else 0,
             "gradients": moving * (1 if c.train.accumulate == 1 else 2),
-            "keys and values": _sampling(setup) // parts // tensor,
-            "activations": sum(_kept(setup, setup.team, n, piece) for n in levels)
-            // parts,
-            "logits": max(_logits(setup, n, piece) for n in levels) // parts // tensor,
+            "keys and values": most(_sampling) // parts // tensor,
+            "activations": most(activations) // parts,
+            "logits": most(logits) // parts // tensor,
             "critic": critic,
             "critic's update": lesson,
         }

@@ -22,7 +22,7 @@ from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, evidence, guesses, sample
-from c3jax.train import objectives, players
+from c3jax.train import choice, objectives, players
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
 # name and that estimator's options, `api.configured` knows.
@@ -32,7 +32,9 @@ SECTIONS = {
         *("task", "train", "weights", "test", "directory", "source", "fields"),
         *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
     ),
-    "protocol": ("name", "policies", "budget", "branching", "continuations"),
+    "protocol": (
+        *("name", "policies", "budget", "branching", "continuations", "auto"),
+    ),
     "reward": (
         *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
     ),
@@ -64,7 +66,8 @@ class Setup:
         players: the policies, by name.
         prompts: per role, what it reads.
         mesh: the devices.
-        team: static description of training rollouts.
+        team: static description of training rollouts, with the branching of the first.
+        choice: the branchings that rollouts may have.
         estimator: how credit is assigned, its options bound.
         objective: what an update minimises, for everybody who learns.
         rated: the team and, last, its raters, who read all messages of it; None unless
@@ -80,6 +83,7 @@ class Setup:
     prompts: tuple[prompts.Prompt, ...]
     mesh: jax.sharding.Mesh
     team: contexts.Team
+    choice: choice.Choice
     estimator: api.Estimator
     objective: objectives.Objective
     rated: contexts.Team | None = None
@@ -89,6 +93,13 @@ class Setup:
     def bare(self) -> "Setup":
         """The same run as it would be without adapters."""
         return dataclasses.replace(self, team=self.team.reshaped(adapters=None))
+
+    def branched(self, branching: tuple[int, ...]) -> "Setup":
+        """The same run with rollouts of another branching."""
+        if branching == self.team.protocol.branching:
+            return self
+        team = self.team.replace(protocol=self.team.protocol.branched(branching))
+        return dataclasses.replace(self, team=team)
 
     def objective_at(self, step: int) -> objectives.Objective:
         """What the update of a step minimises: policies learn together or in turn."""
@@ -217,7 +228,7 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         config.credit.name,
         len(roles),
         config.protocol.budget,
-        None if given is None else tuple(given),
+        tuple(given) if isinstance(given, list) else given,
         counts,
         continuations,
     )
@@ -265,6 +276,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         at_once=at_once,
         mesh=spread,
     )
+    objective = objective.replace(learners=players.learners(config, found))
+    learned = objective.levels(team)
     raters = compiled[len(roles) :]
     rated = team.replace(
         cast=2 * team.cast,
@@ -278,10 +291,18 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         prompts=compiled[: len(roles)],
         mesh=mesh,
         team=team,
+        choice=choice.configured(
+            config,
+            tuple(role.name for role in roles),
+            team.protocol.spans,
+            branching,
+            objective,
+            learns=tuple(level in learned for level in range(len(roles))),
+        ),
         rated=rated if raters else None,
         raters=raters,
         estimator=estimator,
-        objective=objective.replace(learners=players.learners(config, found)),
+        objective=objective,
         critic=critic,
     )
     setup.abstract_params()

@@ -104,6 +104,11 @@ def _write(path: pathlib.Path, text: str) -> None:
     files.write(path, text)
 
 
+def branching(line: dict) -> tuple[int, ...]:
+    """Alternatives per role in a saved tree."""
+    return np.shape(line["reward"])
+
+
 def saved(workdir: pathlib.Path) -> list[pathlib.Path]:
     """The files of trees of a run, oldest first."""
     return sorted((workdir / "trees").glob("*.jsonl"))

@@ -114,6 +114,27 @@ def test_the_best_tree_puts_alternatives_where_the_reward_varies():
         plan.best(np.array([1.0, 1.0]), DUO, 3)
 
 
+def test_a_branching_that_is_kept_gives_way_to_a_clearly_better_one():
+    spread, kept = np.array([0.01, 1.0]), (4, 2)
+    prices = [
+        sum(plan.variance(tree, DUO, spread, blend=True)) for tree in (kept, (8, 1))
+    ]
+    saved = 1 - prices[1] / prices[0]
+    for gain, found in ((saved - 0.01, (8, 1)), (saved + 0.01, kept)):
+        given = dict(blend=True, kept=kept, gain=gain)
+        assert plan.best(spread, DUO, 8, **given) == found
+    # Where nothing varies, nothing is better.
+    nothing = np.zeros(2)
+    assert plan.best(nothing, DUO, 8, blend=True, kept=(2, 3), gain=0.1) == (2, 3)
+
+
+def test_trees_in_which_every_role_has_a_baseline():
+    assert plan.branchings(DUO, 6) == [(2, 2), (2, 3), (3, 2)]
+    assert plan.branchings(DUO, 4, blend=True) == [(2, 1), (2, 2), (3, 1), (4, 1)]
+    # Two who read nothing share no context, so each needs siblings.
+    assert plan.branchings(((), (), (0, 1)), 5, blend=True) == [(2, 2, 1)]
+
+
 def test_the_best_tree_is_the_best_of_all():
     rng = np.random.default_rng(1)
     for _ in range(5):

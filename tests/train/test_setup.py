@@ -1,6 +1,9 @@
 import jax
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
+from c3jax.credit import api
 from c3jax.train import loop
 from c3jax.train import setup as setups
 from tests import support
@@ -97,6 +100,28 @@ def test_branching_follows_the_estimator_and_the_team():
     assert magrpo.team.protocol.branching == (8, 1)
     solo = support.math_setup(protocol__name="solo")
     assert solo.team.protocol.branching == (8,)
+
+
+@pytest.mark.parametrize("page", ["math", "code"])
+def test_a_page_has_the_options_of_every_estimator(page):
+    options = support.page_config(page).credit.to_dict()
+    assert options.pop("name") == "c3"
+    assert options == dict.fromkeys(api.options())
+
+
+def test_flags_set_options_and_branching():
+    def page(*changes):
+        path = support.ROOT / "configs" / "math.py"
+        argv = ["", f"--page={path}", *(f"--page.{change}" for change in changes)]
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_file("page", flag_values=values, sys_argv=argv)
+        values(argv)
+        return values.page
+
+    found = page("credit.decay=0.5", "credit.std", "protocol.branching=(2,4)")
+    assert (found.credit.decay, found.credit.std) == (0.5, True)
+    assert found.protocol.branching == (2, 4)
+    assert page("protocol.branching=auto").protocol.branching == "auto"
 
 
 def test_an_estimator_remembers_by_the_team_and_has_its_options():
