@@ -14,6 +14,7 @@ from c3jax.core import files, hosts, metrics
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.train import (
+    budgets,
     checkpoint,
     evaluate,
     growth,
@@ -39,6 +40,7 @@ class Record:
         next_index: place in the data, questions from its beginning.
         evaluated: the last step that was evaluated; -1 before the first.
         ledger: what was spent.
+        crossed: budgets that were crossed, and where; from `budgets.crossed`.
         log: bytes of each log file that were written.
     """
 
@@ -47,6 +49,7 @@ class Record:
     next_index: int = 0
     evaluated: int = -1
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    crossed: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
     log: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def replace(self, **changes) -> "Record":
@@ -83,7 +86,7 @@ def run(
     """
     c = setup.config
     with (
-        checkpoint.Store(workdir / "checkpoints", _keeps(setup)) as store,
+        checkpoint.Store(workdir / "checkpoints", _keeps(workdir)) as store,
         scoring.started(setup) as scorer,
     ):
         begun = _begin(setup, store, workdir, cache, stop)
@@ -99,7 +102,8 @@ def run(
             items = batches[record.next_index]
             grown = growth.grow(setup, state, step, items, scorer, watch)
 
-            if _is_due(setup, step) and record.evaluated < step:
+            last = _is_last(setup, record)
+            if _is_due(setup, record) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
                 trees.save(workdir, setup, step, first, grown)
@@ -107,14 +111,14 @@ def run(
                     found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
                     spent = found.spent
-                    if step == c.train.steps:  # These trees were only looked at.
+                    if last:  # These trees were only looked at.
                         spent += grown.graded.spent
                     record = record.replace(evaluated=step)
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
                     print(f"step {step}  {found}", flush=True)
-            done, stopped = record.evaluated == c.train.steps, stop()
-            if _is_saved(setup, step) or stopped:
+            done, stopped = last and record.evaluated == step, stop()
+            if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
                     record = record.replace(log=log.sizes())
                     if step not in store.steps():
@@ -134,6 +138,10 @@ def run(
             record = record.replace(
                 step=step + 1, next_index=record.next_index + c.train.batch_size
             ).spend("train", spent, seconds := watch.take())
+            # Clocks differ: all go by the first one's.
+            at = (record.crossed, record.step, record.ledger)
+            crossed = hosts.by_first(budgets.crossed, c.train.until, *at)
+            record = record.replace(crossed=crossed)
             reward = float(grown.graded.reward.mean())
             log.write(
                 step=step + 1,
@@ -153,31 +161,39 @@ def run(
             )
         log.close()
     if done:
-        hosts.by_first(_summarise, workdir, c, record.ledger)
+        hosts.by_first(_summarise, workdir, c, record)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
 
 
-def _summarise(workdir: pathlib.Path, config, ledger: Ledger) -> None:
-    page = summary.summarise(config, metrics.read(workdir), ledger)
+def _summarise(workdir: pathlib.Path, config, record: Record) -> None:
+    lines = metrics.read(workdir)
+    page = summary.summarise(config, lines, record.ledger, record.crossed)
     files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
 
 
-def _is_due(setup: Setup, step: int) -> bool:
+def _is_last(setup: Setup, record: Record) -> bool:
+    """Whether a run ends here: no steps are left, or no budget."""
+    c = setup.config.train
+    return record.step == c.steps or budgets.is_over(c.until, record.crossed)
+
+
+def _is_due(setup: Setup, record: Record) -> bool:
     """Whether a step is evaluated and its trees are saved."""
-    c = setup.config
-    return step % c.evaluate.every == 0 or step == c.train.steps
+    crossed_here = any(at["step"] == record.step for at in record.crossed.values())
+    regular = record.step % setup.config.evaluate.every == 0
+    return regular or crossed_here or _is_last(setup, record)
 
 
-def _is_saved(setup: Setup, step: int) -> bool:
+def _is_saved(setup: Setup, record: Record) -> bool:
     """Whether a step is a checkpoint."""
-    return _is_due(setup, step) or step % setup.config.train.checkpoint_every == 0
+    regular = record.step % setup.config.train.checkpoint_every == 0
+    return regular or _is_due(setup, record)
 
 
-def _keeps(setup: Setup) -> Callable[[int], bool]:
+def _keeps(workdir: pathlib.Path) -> Callable[[int], bool]:
     """Which checkpoints stay: the reference policy, and those of saved trees."""
-    trees = setup.config.evaluate.trees > 0
-    return lambda step: step == 0 or (trees and _is_due(setup, step))
+    return lambda step: step == 0 or trees.path(workdir, step).exists()
 
 
 def _begin(setup, store, workdir, cache, stop):
@@ -276,4 +292,5 @@ def optimiser(setup: Setup) -> optax.GradientTransformation:
         b2=c.b2,
         weight_decay=c.weight_decay,
         max_grad_norm=c.max_grad_norm,
+        final_lr=c.final_lr,
     )

@@ -79,7 +79,12 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         for row, item in enumerate(items[: setup.config.evaluate.trees])
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    hosts.by_first(_write, workdir / "trees" / f"{step:08d}.jsonl", text)
+    hosts.by_first(_write, path(workdir, step), text)
+
+
+def path(workdir: pathlib.Path, step: int) -> pathlib.Path:
+    """Where the trees of a step are, if they are saved."""
+    return workdir / "trees" / f"{step:08d}.jsonl"
 
 
 def _write(path: pathlib.Path, text: str) -> None:
