@@ -174,10 +174,16 @@ def _report_comparison(config, directory: pathlib.Path, cells: dict) -> int:
 
 
 def _tell(config, directory: pathlib.Path, done: dict[str, dict]) -> None:
-    from c3jax.audit import comparison as report
+    from rich import console
 
-    for path in report.write(config, directory, done):
-        print(path)
+    from c3jax.audit import comparison_page
+
+    tables = comparison_page.write(directory, config.to_dict(), done)
+    # A file is no narrower than a table.
+    screen = console.Console(width=None if sys.stdout.isatty() else 140)
+    for table in tables:
+        screen.print(comparison_page.shown(table))
+    print(f"{comparison_page.told(tables, done)}\n  {directory / comparison_page.PAGE}")
 
 
 def _evaluate(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:

@@ -199,7 +199,8 @@ def finished(
     """Those of the kept runs that are of the comparison, by name.
 
     A field that a kept run's config does not have, because the program had none then,
-    does not keep it out: the default of a new field is what was done before. It is said.
+    does not keep it out: the default of a new field is what was done before. That it
+    is new is told.
 
     Args:
         kept: from `kept`.

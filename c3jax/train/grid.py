@@ -1,4 +1,4 @@
-"""The runs of a comparison, each in a process of its own, so that one alone can fail."""
+"""The runs of a comparison, each a process of its own: one that fails fails alone."""
 
 import concurrent.futures
 import contextlib
@@ -85,9 +85,8 @@ def run(
                 print(f"{name}: {len(done)} of {len(cells)} finished", flush=True)
                 running[name] = _started(directory / comparison.CELLS / name, command)
             time.sleep(_LOOK_S)
-            for name in [
-                n for n, process in running.items() if process.poll() is not None
-            ]:
+            ended = [n for n, process in running.items() if process.poll() is not None]
+            for name in ended:
                 process, place = running.pop(name), directory / comparison.CELLS / name
                 if process.returncode or workdir.summary(place) is None:
                     if not stopped:
