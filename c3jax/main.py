@@ -133,6 +133,11 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
             f"{directory} holds a comparison; give --workdir of one of its runs, "
             f"{directory / comparison.CELLS}/METHOD-SEED."
         )
+    if _COORDINATOR.value:
+        raise ValueError(
+            "--coordinator: a comparison is one process, which starts the others. To "
+            "spread a run over many, give --cell=METHOD-SEED to each of them."
+        )
     grid.check(cells)
     # Without a cache every run would make the policy that they all start from.
     cache = _CACHE.value or directory / "cache"
