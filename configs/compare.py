@@ -5,8 +5,8 @@
     python -m c3jax.main --config=configs/compare.py --config.seeds="(0,1,2)"
 
 Every run goes on until its ledger holds the last of the budgets, and is read where it
-crossed each. Needs what configs/math.py needs; a run takes about 5 minutes on 2 CPU
-cores. Scores: not yet measured.
+crossed each. Needs what configs/math.py needs, and about as long for every run. Scores:
+not yet measured.
 """
 
 import ml_collections
