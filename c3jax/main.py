@@ -125,9 +125,15 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     from c3jax.core import signals
     from c3jax.train import comparison, grid, workdir
 
-    cells = comparison.cells(config)
+    cells, kept = comparison.cells(config), comparison.path(config, directory)
+    done, told = comparison.finished(comparison.kept(kept), cells.values())
+    for line in told:
+        print(f"{kept}: {line}", flush=True)
     if _MODE.value == "report":
-        return _report_comparison(config, directory, cells)
+        if not done:
+            raise ValueError(f"{kept} holds no finished run of this comparison yet.")
+        _tell(config, directory, done)
+        return 0
     if _MODE.value != "train":
         raise ValueError(
             f"{directory} holds a comparison; give --workdir of one of its runs, "
@@ -138,7 +144,7 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
             "--coordinator: a comparison is one process, which starts the others. To "
             "spread a run over many, give --cell=METHOD-SEED to each of them."
         )
-    grid.check(cells)
+    grid.check([cell for name, cell in cells.items() if name not in done])
     # Without a cache every run would make the policy that they all start from.
     cache = _CACHE.value or directory / "cache"
     command = [sys.executable, "-m", "c3jax.main", *sys.argv[1:]]
@@ -147,8 +153,9 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
         workdir.describe(directory, config)
         done, failed = grid.run(
             cells,
+            done,
             directory,
-            comparison.path(config, directory),
+            kept,
             command,
             processes=config.processes,
             keep=config.keep,
@@ -162,20 +169,6 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again")
     return 1 if failed else 0
-
-
-def _report_comparison(config, directory: pathlib.Path, cells: dict) -> int:
-    """Writes what the finished runs of a comparison come to; returns 0."""
-    from c3jax.train import comparison
-
-    kept = comparison.path(config, directory)
-    done, told = comparison.finished(comparison.kept(kept), cells.values())
-    for line in told:
-        print(f"{kept}: {line}")
-    if not done:
-        raise ValueError(f"{kept} holds no finished run of this comparison yet.")
-    _tell(config, directory, done)
-    return 0
 
 
 def _tell(config, directory: pathlib.Path, done: dict[str, dict]) -> None:

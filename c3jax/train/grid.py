@@ -18,7 +18,7 @@ LOG = "log.txt"
 _TAIL, _LOOK_S = 15, 0.2
 
 
-def check(cells: Mapping[str, Cell]) -> None:
+def check(cells: Sequence[Cell]) -> None:
     """Refuses a comparison with a run that could not begin.
 
     A process of its own looks, because it looks at the devices, and those of a TPU have
@@ -27,12 +27,14 @@ def check(cells: Mapping[str, Cell]) -> None:
     Raises:
         ValueError: names the method.
     """
+    if not cells:
+        return
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        pool.submit(_resolve, list(cells.values())).result()
+        pool.submit(_resolve, cells).result()
 
 
-def _resolve(cells: list[Cell]) -> None:
+def _resolve(cells: Sequence[Cell]) -> None:
     for cell in cells:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -43,6 +45,7 @@ def _resolve(cells: list[Cell]) -> None:
 
 def run(
     cells: Mapping[str, Cell],
+    done: Mapping[str, dict],
     directory: pathlib.Path,
     kept: pathlib.Path,
     command: Sequence[str],
@@ -55,6 +58,7 @@ def run(
 
     Args:
         cells: by name, in the order in which they are run.
+        done: those that are finished; from `comparison.finished`.
         directory: of the comparison; each run has `cells/<name>` there.
         kept: the file of finished runs; see `comparison.distilled`.
         command: what trains a cell, but for `--cell=<name>` at its end.
@@ -65,9 +69,7 @@ def run(
     Returns:
         The finished runs by name, and the names of those that failed.
     """
-    done, told = comparison.finished(comparison.kept(kept), cells.values())
-    for line in told:
-        print(f"{kept}: {line}", flush=True)
+    done = dict(done)
     waiting = [name for name in cells if name not in done]
     running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []

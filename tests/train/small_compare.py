@@ -9,7 +9,7 @@ def get_config(arg=None):
         c.name = "small"
         c.methods = {n: {"credit": {"name": n}} for n in ("c3", "magrpo")}
         c.seeds = (0, 1)
-        c.budgets.update(evaluator_calls=60, generated_tokens=400)
+        c.budgets.update(evaluator_calls=60, generated_tokens=1300)
         c.base.protocol.name = "solo"
         c.base.policy.update(width=32, hidden=48, unroll=1)
         c.base.warm_start.update(steps=10, batch_size=8)

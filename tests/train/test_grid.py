@@ -1,9 +1,6 @@
 """A comparison as a user makes it: stopped, gone on with, and what it leaves."""
 
-import json
-import pathlib
 import re
-import shutil
 import signal
 import sys
 
@@ -22,7 +19,7 @@ CELLS = ["c3-0", "magrpo-0", "c3-1", "magrpo-1"]
 def directory(tmp_path_factory):
     """Told to stop in its second run, then gone on with; finished."""
     path = tmp_path_factory.mktemp("runs") / "small"
-    flags = (SMALL, f"--workdir={path}", "--cache_dir=", "--config.keep=True")
+    flags = (SMALL, f"--workdir={path}", "--cache_dir=")
     with start(*flags) as process:
         for line in process.stdout:
             if line.startswith("magrpo-0: 1 of 4 finished"):
@@ -35,6 +32,8 @@ def directory(tmp_path_factory):
     assert list(comparison.kept(path / "cells.jsonl")) == ["c3-0"]
     output = c3jax(*flags)
     assert re.findall(r"^(\S+): \d of 4 finished$", output, re.M) == CELLS[1:]
+    # Nobody asked to keep them.
+    assert not [*path.glob("cells/*/checkpoints")]
     return path
 
 
@@ -43,10 +42,9 @@ def places(directory):
 
 
 def test_every_run_starts_from_the_policy_that_the_first_one_made(directory):
-    made = [p / grid.LOG for p in places(directory).values()]
-    assert [" warm start from" in f"\n {x.read_text()}" for x in made] == [
-        *(False, True, True, True)
-    ]
+    logs = [(place / grid.LOG).read_text() for place in places(directory).values()]
+    found = [log.startswith("warm start from") for log in logs]
+    assert found == [False, True, True, True]
     likelihoods = {
         metrics.read(p)[0]["warm_start/nll"] for p in places(directory).values()
     }
@@ -58,7 +56,7 @@ def test_a_run_ends_at_its_last_budget_and_is_evaluated_at_each(directory):
         found = workdir.summary(place)
         lines = [x for x in metrics.read(place) if "reward" in x]
         steps = []
-        for budget, amount in (("evaluator_calls", 60), ("generated_tokens", 400)):
+        for budget, amount in (("evaluator_calls", 60), ("generated_tokens", 1300)):
             held = [x["step"] for x in lines if x[f"total/{budget}"] >= amount]
             at = found["budgets"][budget]
             assert (at["amount"], at["step"]) == (amount, held[0]), name
@@ -84,28 +82,6 @@ def test_kept_runs_say_what_the_tables_need(directory):
             assert read["seconds"] == pytest.approx(at["seconds"])
 
 
-def test_a_run_that_is_lost_alone_is_made_again_and_comes_out_the_same(
-    directory, tmp_path
-):
-    copy = pathlib.Path(shutil.copytree(directory, tmp_path / "copy"))
-    before = comparison.kept(copy / "cells.jsonl")
-    shutil.rmtree(copy / comparison.CELLS / "c3-1")
-    rest = [line for name, line in before.items() if name != "c3-1"]
-    text = "".join(json.dumps(line) + "\n" for line in rest)
-    (copy / "cells.jsonl").write_text(text)
-    output = c3jax(SMALL, f"--workdir={copy}", "--cache_dir=")
-    assert re.findall(r"^(\S+): \d of 4 finished$", output, re.M) == ["c3-1"]
-    after = comparison.kept(copy / "cells.jsonl")
-    for record in (before["c3-1"], after["c3-1"]):
-        for part in (record, *record["evaluations"], *record["budgets"].values()):
-            for field in [x for x in part if "seconds" in x]:
-                del part[field]
-    assert before == after
-    # Nobody asked to keep them this time.
-    assert not (copy / comparison.CELLS / "c3-1" / "checkpoints").exists()
-    assert (copy / comparison.CELLS / "c3-0" / "checkpoints").exists()
-
-
 def test_the_report_is_made_from_kept_runs_alone(directory, tmp_path):
     kept, place = tmp_path / "kept.jsonl", tmp_path / "elsewhere"
     kept.write_bytes((directory / "cells.jsonl").read_bytes())
@@ -123,8 +99,6 @@ def test_the_report_is_made_from_kept_runs_alone(directory, tmp_path):
     ("flags", "message"),
     [
         (["--config.methods.c3.credit.name=c4"], "methods.c3: credit.name='c4' is not"),
-        (["--config.reference=rloo"], "reference='rloo' is not known"),
-        (["--cell=c3-7"], "--cell='c3-7' is not known"),
         (["--mode=replay"], "holds a comparison; give --workdir of one of its runs"),
     ],
 )
@@ -142,6 +116,7 @@ def scripted(tmp_path, script, stop=lambda: False, processes=2):
     cells = comparison.cells(small_compare.get_config("duo"))
     return grid.run(
         cells,
+        {},
         tmp_path,
         tmp_path / "cells.jsonl",
         [sys.executable, "-c", script],
