@@ -1,7 +1,8 @@
 """python -m c3jax.main --config=configs/math.py [--workdir=DIR] [--config.KEY=VALUE]
 
 Trains the team that a config describes; any field of the config is a flag. The same
-command goes on with a run that was stopped or killed.
+command goes on with a run that was stopped or killed. A config with `methods`, such as
+configs/compare.py, is a comparison: many runs, each in a process of its own.
 
 --mode=evaluate measures the newest checkpoint of a run on the test questions.
 --mode=report makes the page of a run, finished or not.
@@ -22,7 +23,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from c3jax.core import hosts, memory
+from c3jax.core import files, hosts, memory
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file with get_config().", lock_config=True
@@ -35,6 +36,9 @@ _MODE = flags.DEFINE_enum(
     "train",
     ["train", "evaluate", "report", "replay", "export"],
     "What to do.",
+)
+_CELL = flags.DEFINE_string(
+    "cell", None, "Of a comparison, the one run to make here: METHOD-SEED."
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
@@ -69,6 +73,8 @@ def main(argv: list[str]) -> None:
             "export": _export,
         }
         config, directory = _experiment()
+        if "methods" in config:
+            sys.exit(_compare(config, directory))
         hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         sys.exit(modes[_MODE.value](config, directory))
     except ValueError as error:
@@ -114,9 +120,72 @@ def _train(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     return 0
 
 
+def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Makes the runs of a comparison, or those that are left; returns the exit code."""
+    from c3jax.core import signals
+    from c3jax.train import comparison, grid, workdir
+
+    cells, kept = comparison.cells(config), comparison.path(config, directory)
+    done, told = comparison.finished(comparison.kept(kept), cells.values())
+    for line in told:
+        print(f"{kept}: {line}", flush=True)
+    if _MODE.value == "report":
+        if not done:
+            raise ValueError(f"{kept} holds no finished run of this comparison yet.")
+        _tell(config, directory, done)
+        return 0
+    if _MODE.value != "train":
+        raise ValueError(
+            f"{directory} holds a comparison; give --workdir of one of its runs, "
+            f"{directory / comparison.CELLS}/METHOD-SEED."
+        )
+    if _COORDINATOR.value:
+        raise ValueError(
+            "--coordinator: a comparison is one process, which starts the others. To "
+            "spread a run over many, give --cell=METHOD-SEED to each of them."
+        )
+    grid.check([cell for name, cell in cells.items() if name not in done])
+    # Without a cache every run would make the policy that they all start from.
+    cache = _CACHE.value or directory / "cache"
+    command = [sys.executable, "-m", "c3jax.main", *sys.argv[1:]]
+    command += [f"--workdir={directory}", f"--cache_dir={cache}"]
+    with files.locked(directory), signals.Stop() as stop:
+        workdir.describe(directory, config)
+        done, failed = grid.run(
+            cells,
+            done,
+            directory,
+            kept,
+            command,
+            processes=config.processes,
+            keep=config.keep,
+            stop=stop,
+        )
+        if done:
+            _tell(config, directory, done)
+    if stop.signal:
+        print(f"{stop.signal.name}: the same command goes on from there")
+        return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
+    if failed:
+        print(f"failed: {', '.join(failed)}; the same command tries them again")
+    return 1 if failed else 0
+
+
+def _tell(config, directory: pathlib.Path, done: dict[str, dict]) -> None:
+    from rich import console
+
+    from c3jax.audit import comparison_page
+
+    tables = comparison_page.write(directory, config.to_dict(), done)
+    # A file is no narrower than a table.
+    screen = console.Console(width=None if sys.stdout.isatty() else 140)
+    for table in tables:
+        screen.print(comparison_page.shown(table))
+    print(f"{comparison_page.told(tables, done)}\n  {directory / comparison_page.PAGE}")
+
+
 def _evaluate(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Measures the newest checkpoint and writes what it found; returns 0."""
-    from c3jax.core import files
     from c3jax.train import checkpoint, evaluate, loop, scoring, setup
 
     _cache()
@@ -177,9 +246,18 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     if not (name or (_WORKDIR.value and _MODE.value != "train")):
         raise ValueError("say which experiment: --config=configs/math.py")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    if _MODE.value == "train":
-        return config, directory
-    return workdir.config(directory), directory
+    if _MODE.value != "train":
+        config = workdir.config(directory)
+    if _CELL.value:
+        from c3jax.train import comparison
+
+        if "methods" not in config:
+            raise ValueError(
+                f"--cell={_CELL.value} is of a comparison; this config is of one run."
+            )
+        directory = directory / comparison.CELLS / _CELL.value
+        config = comparison.cell(config, _CELL.value).config
+    return config, directory
 
 
 def _cache() -> pathlib.Path | None:

@@ -175,6 +175,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         warmup=30,
         careless=dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04),
         checkpoint_every=200,
+        seed=config_dict.placeholder(int),  # None: the run's own
     )
     # From here on only the reward of the program teaches.
     c.train = dict(
@@ -206,7 +207,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         b2=0.99,
         weight_decay=0.0,
         max_grad_norm=0.3,
+        final_lr=0.1,  # where the cosine of lr ends, a fraction; 1.0: it stays
         checkpoint_every=20,
+        # What training may spend, as its ledger measures it. Each is evaluated where it
+        # is crossed, and the run ends at the last one, or after train.steps.
+        until=dict(
+            evaluator_calls=config_dict.placeholder(int),
+            generated_tokens=config_dict.placeholder(int),
+            seconds=config_dict.placeholder(float),
+        ),
     )
     # Who guesses what a context (mappo) or a message (c3_value_only, c3_value_assisted)
     # will earn; other methods have none.

@@ -1,20 +1,23 @@
 """The page of a run: one self-contained HTML file, made from the run's files alone."""
 
-import io
 import itertools
 import json
 import pathlib
 
-import jinja2
-import matplotlib as mpl
 import numpy as np
-from matplotlib import figure, ticker
+from matplotlib import ticker
 
+from c3jax.audit import pictures
 from c3jax.core import files, metrics
 from c3jax.train import summary, trees, workdir
 
 PAGE = "report.html"
-_INK = {"sampled": "#3457d5", "greedy": "#12805c", "other": "#9aa3b2", "bad": "#c2402a"}
+_INK = {
+    "sampled": pictures.BLUE,
+    "greedy": pictures.GREEN,
+    "other": pictures.AXIS,
+    "bad": pictures.RED,
+}
 _SCALES = {
     "step": "training steps",
     "total/evaluator_calls": "evaluator calls",
@@ -36,9 +39,9 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     about = json.loads((directory / workdir.CONFIG).read_text())
     saved = trees.saved(directory)
     chosen = sorted({saved[0], saved[-1]}) if saved else []
-    text = _template().render(
+    text = pictures.template("report.html").render(
         about=about,
-        settings=_flat(about["config"]),
+        settings=pictures.flat(about["config"]),
         first=found[0],
         last=found[-1],
         emptied=summary.emptied(found[-1]),
@@ -53,32 +56,6 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     return directory / PAGE
 
 
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
-    page = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page.filters["percent"] = lambda x: f"{x:.1%}"
-    page.filters["count"] = lambda n: f"{n:,}"
-    page.filters["clock"] = metrics.clock
-    return page.get_template("report.html")
-
-
-def _flat(section: dict, prefix: str = "") -> list[tuple[str, object]]:
-    """(key, value) of every leaf of a config."""
-    found = []
-    for key, value in section.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((prefix + key, value))
-    return found
-
-
 def _curves(found: list[dict], x: str, label: str) -> str:
     """Accuracy over what it cost, with 95% bands."""
     names = sorted(
@@ -89,8 +66,8 @@ def _curves(found: list[dict], x: str, label: str) -> str:
     shown = [(n, f"pass@{k}", "other", "-") for k, n in names if k > 1]
     shown += [("evaluate/pass_at_1", "sampled", "sampled", "-")]
     shown += [("evaluate/greedy", "greedy", "greedy", "-")]
-    with _style(label):
-        page, axes = _axes(12, 4.2)
+    with pictures.style(label):
+        page, axes = pictures.axes(12, 4.2)
         at = [line[x] for line in found]
         ends = []
         for name, text, ink, dash in shown:
@@ -102,20 +79,13 @@ def _curves(found: list[dict], x: str, label: str) -> str:
                 axes.fill_between(at, low, high, color=_INK[ink], alpha=0.14, lw=0)
             ends.append((y[-1], text, _INK[ink]))
         for (y, text, ink), place in zip(
-            sorted(ends), _apart(sorted(e[0] for e in ends), 5.5), strict=True
+            sorted(ends), pictures.apart(sorted(e[0] for e in ends), 5.5), strict=True
         ):
-            axes.annotate(
-                f"{text} {y:.1f}%",
-                (1.01, place),
-                xycoords=("axes fraction", "data"),
-                color=ink,
-                va="center",
-                annotation_clip=False,
-            )
+            pictures.beside(axes, f"{text} {y:.1f}%", place, ink)
         axes.set(xlabel=label, ylim=(0, 102), xlim=(0, None))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-        return _svg(page, f"Accuracy on the test questions against {label}.")
+        return pictures.svg(page, f"Accuracy on the test questions against {label}.")
 
 
 def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
@@ -133,8 +103,8 @@ def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
         },
         "Gradient norm, before it is clipped": {"grad_norm": "greedy"},
     }.items():
-        with _style(title):
-            page, axes = _axes(3.9, 2.3)
+        with pictures.style(title):
+            page, axes = pictures.axes(3.9, 2.3)
             for name, ink in names.items():
                 y = np.array([line[name] for line in steps])
                 axes.plot(at, y, color=_INK[ink], lw=0.7, alpha=0.35)
@@ -143,7 +113,7 @@ def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
             if len(names) > 1:
                 axes.legend(frameon=False, fontsize=9)
             axes.set(xlabel="training steps", ylim=(0, None), xlim=(0, None))
-            found.append((title, _svg(page, title)))
+            found.append((title, pictures.svg(page, title)))
     return found
 
 
@@ -160,64 +130,6 @@ def _smooth(y: np.ndarray, window: int = 15) -> np.ndarray:
     end = np.arange(1, len(y) + 1)
     begin = np.maximum(end - window, 0)
     return (total[end] - total[begin]) / (end - begin)
-
-
-def _apart(places: list[float], gap: float) -> list[float]:
-    """Ascending places moved until neighbours are `gap` apart, the topmost at most
-    100."""
-    found = list(places)
-    for i in range(1, len(found)):
-        found[i] = max(found[i], found[i - 1] + gap)
-    limit = 100.0
-    for i in reversed(range(len(found))):
-        found[i] = min(found[i], limit)
-        limit = found[i] - gap
-    return found
-
-
-def _style(salt: str):
-    """Type as in the page, and names inside the picture that are its own."""
-    return mpl.rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": salt,
-            "font.family": "sans-serif",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": "#9aa3b2",
-            "axes.labelcolor": "#5b6474",
-            "xtick.color": "#5b6474",
-            "ytick.color": "#5b6474",
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#e7eaf0",
-            "grid.linewidth": 0.8,
-            "lines.linewidth": 1.8,
-        }
-    )
-
-
-def _axes(width: float, height: float):
-    """A figure and its axes; inches, cut to what is drawn when it is saved."""
-    page = figure.Figure(figsize=(width, height))
-    return page, page.add_subplot()
-
-
-def _svg(page: figure.Figure, title: str) -> str:
-    """The picture as an element of the page, without the file's preamble."""
-    out = io.StringIO()
-    page.savefig(
-        out,
-        format="svg",
-        transparent=True,
-        bbox_inches="tight",
-        pad_inches=0.05,
-        metadata={"Date": None},
-    )
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
 def _nested(line: dict) -> dict:

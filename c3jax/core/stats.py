@@ -1,5 +1,6 @@
 """How sure a figure is, and how often one of k tries succeeds."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -59,3 +60,73 @@ def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:
     if not 1 <= k <= n:
         raise ValueError(f"k={k}: it must be between 1 and the n={n} answers sampled.")
     return 1 - special.comb(n - np.asarray(correct), k) / special.comb(n, k)
+
+
+def student(values: np.ndarray) -> Interval:
+    """The mean of a few values, with Student's 95% interval, which takes them for
+    draws from a normal distribution.
+
+        mean +- t_{0.975, n - 1} s / sqrt(n).
+
+    Source: Student, The probable error of a mean, Biometrika 6, 1908.
+
+    Args:
+        values: [n] float, one a seed or other independent unit.
+
+    Returns:
+        Of a single value, which has no spread, bounds that are NaN.
+    """
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(stats.t.ppf(0.975, n - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_p(one: np.ndarray, other: np.ndarray) -> float:
+    """How likely differences as large would be if one were like the other.
+
+    Two-sided, by the paired t-test. Flipping the signs of n differences cannot say less
+    than 2 / 2^n, which for the few seeds of a comparison is too coarse.
+
+    Args:
+        one, other: [n] float, paired: element i of both has the same seed.
+
+    Returns:
+        A probability; 1 if they are equal, NaN for n < 2.
+    """
+    difference = np.asarray(one) - np.asarray(other)
+    if len(difference) < 2:
+        return math.nan
+    if not difference.any():
+        return 1.0
+    if np.ptp(difference) == 0:  # The statistic is infinite.
+        return 0.0
+    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusts probabilities for how many of them there are, by Holm's step-down.
+
+    With p sorted ascending, p_(1) .. p_(m),
+
+        adjusted_(i) = max over j <= i of min(1, (m - j + 1) p_(j)).
+
+    Rejecting those at most alpha rejects a true hypothesis at all with a chance of at
+    most alpha, however they depend on each other.
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979, pages 65-70.
+
+    Args:
+        p: [m] float, of one family of tests; those that are NaN were not made.
+
+    Returns:
+        [m] float, in the order of p.
+    """
+    p = np.asarray(p, float)
+    made = np.flatnonzero(~np.isnan(p))
+    order = made[np.argsort(p[made], kind="stable")]
+    adjusted = np.full(p.shape, math.nan)
+    stepped = np.minimum(p[order] * np.arange(len(order), 0, -1), 1.0)
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return adjusted

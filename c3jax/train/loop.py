@@ -14,6 +14,7 @@ from c3jax.core import files, hosts, metrics
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.train import (
+    budgets,
     checkpoint,
     critics,
     evaluate,
@@ -41,6 +42,7 @@ class Record:
         next_index: place in the data, questions from its beginning.
         evaluated: the last step that was evaluated; -1 before the first.
         ledger: what was spent.
+        crossed: budgets that were crossed, and where; from `budgets.crossed`.
         log: bytes of each log file that were written.
         seen: what its trees have shown of how to branch.
     """
@@ -50,6 +52,7 @@ class Record:
     next_index: int = 0
     evaluated: int = -1
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    crossed: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
     log: Mapping[str, int] = dataclasses.field(default_factory=dict)
     seen: Seen = dataclasses.field(default_factory=Seen)
 
@@ -89,14 +92,14 @@ def run(
     """
     c = setup.config
     with (
-        checkpoint.Store(workdir / "checkpoints", _keeps(setup)) as store,
+        checkpoint.Store(workdir / "checkpoints", _keeps(workdir)) as store,
         scoring.started(setup) as scorer,
     ):
         begun = _begin(setup, store, workdir, cache, stop)
         if begun is None:
             return
         state, record, reference = begun
-        programs = functools.cache(functools.partial(_programs, setup))
+        learn = functools.cache(lambda tree: compiled_step(setup.branched(tree)))
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
@@ -107,7 +110,8 @@ def run(
             here = setup.branched(branching)
             grown = growth.grow(here, state, step, items, scorer, watch)
 
-            if _is_due(setup, step) and record.evaluated < step:
+            last = _is_last(setup, record)
+            if _is_due(setup, record) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
                 trees.save(workdir, here, step, first, grown)
@@ -115,14 +119,14 @@ def run(
                     found = evaluate.measure(state.params, setup, scorer, stop)
                 if found is not None:
                     spent = found.spent
-                    if step == c.train.steps:  # These trees were only looked at.
+                    if last:  # These trees were only looked at.
                         spent += grown.graded.spent
                     record = record.replace(evaluated=step)
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
                     print(f"step {step}  {found}", flush=True)
-            done, stopped = record.evaluated == c.train.steps, stop()
-            if _is_saved(setup, step) or stopped:
+            done, stopped = last and record.evaluated == step, stop()
+            if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
                     record = record.replace(log=log.sizes())
                     if step not in store.steps():
@@ -131,33 +135,21 @@ def run(
                 break
 
             with watch("update"):
-                objective = setup.objective_at(step)
                 scored = growth.credited(here, grown, state.params, reference, watch)
-                update_step, critic_step = programs(branching)
-                state, stats = update_step(objective, state, grown.groups, scored)
-                critic, learnt = critic_step(state.critic, grown)
-                stats = {n: float(value) for n, value in (stats | learnt).items()}
+                state, stats = learn(branching)(step, state, grown, scored)
                 seen = setup.choice.after(
                     record.seen, step, grown.graded.reward, grown.tokens
                 )
-                memory = grown.memory
                 if setup.choice.at(seen, step + 1) != branching:
                     # What is known of the trees of one shape is wrong for another's.
-                    memory = setup.estimator.memory(setup.spans)
-                memory = jax.device_put(memory, meshes.whole(setup.mesh))
-                state = state.replace(memory=memory, critic=critic)
+                    state = state.replace(memory=_memory(setup))
+            spent = grown.graded.spent + _trained(here, step, grown)
+            record = record.replace(
+                step=step + 1, next_index=record.next_index + c.train.batch_size
+            ).spend("train", spent, seconds := watch.take())
             if told := setup.choice.told(record.seen, seen):
                 print(f"step {step + 1}  {told}", flush=True)
-            trained = Spent(
-                trained_tokens=grown.trained(objective),
-                critic_tokens=c.critic.epochs * grown.graded.spent.critic_tokens,
-            )
-            spent = grown.graded.spent + trained
-            record = record.replace(
-                step=step + 1,
-                next_index=record.next_index + c.train.batch_size,
-                seen=seen,
-            ).spend("train", spent, seconds := watch.take())
+            record = record.replace(seen=seen, crossed=_crossed(setup, record))
             reward = float(grown.graded.reward.mean())
             log.write(
                 step=step + 1,
@@ -178,37 +170,55 @@ def run(
             )
         log.close()
     if done:
-        hosts.by_first(_summarise, workdir, c, record.ledger)
+        hosts.by_first(_summarise, workdir, c, record)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
 
 
-def _programs(setup: Setup, branching: tuple[int, ...]) -> tuple[Callable, Callable]:
-    """What teaches policies and critic by trees of one shape."""
-    here = setup.branched(branching)
-    return compiled_update(here), critics.compiled(here)
+def _trained(setup: Setup, step: int, grown: growth.Grown) -> Spent:
+    """What a step's updates read, of policies and of the critic."""
+    each = grown.graded.spent.critic_tokens
+    return Spent(
+        trained_tokens=grown.trained(setup.objective_at(step)),
+        critic_tokens=setup.config.critic.epochs * each,
+    )
 
 
-def _summarise(workdir: pathlib.Path, config, ledger: Ledger) -> None:
-    page = summary.summarise(config, metrics.read(workdir), ledger)
+def _crossed(setup: Setup, record: Record) -> Mapping[str, Mapping]:
+    """The budgets crossed after a step, by the clock of the first process."""
+    until = setup.config.train.until
+    at = (record.crossed, record.step, record.ledger)
+    return hosts.by_first(budgets.crossed, until, *at)
+
+
+def _summarise(workdir: pathlib.Path, config, record: Record) -> None:
+    lines = metrics.read(workdir)
+    page = summary.summarise(config, lines, record.ledger, record.crossed)
     files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
 
 
-def _is_due(setup: Setup, step: int) -> bool:
+def _is_last(setup: Setup, record: Record) -> bool:
+    """Whether a run ends here: no steps are left, or no budget."""
+    c = setup.config.train
+    return record.step == c.steps or budgets.is_over(c.until, record.crossed)
+
+
+def _is_due(setup: Setup, record: Record) -> bool:
     """Whether a step is evaluated and its trees are saved."""
-    c = setup.config
-    return step % c.evaluate.every == 0 or step == c.train.steps
+    crossed_here = any(at["step"] == record.step for at in record.crossed.values())
+    regular = record.step % setup.config.evaluate.every == 0
+    return regular or crossed_here or _is_last(setup, record)
 
 
-def _is_saved(setup: Setup, step: int) -> bool:
+def _is_saved(setup: Setup, record: Record) -> bool:
     """Whether a step is a checkpoint."""
-    return _is_due(setup, step) or step % setup.config.train.checkpoint_every == 0
+    regular = record.step % setup.config.train.checkpoint_every == 0
+    return regular or _is_due(setup, record)
 
 
-def _keeps(setup: Setup) -> Callable[[int], bool]:
+def _keeps(workdir: pathlib.Path) -> Callable[[int], bool]:
     """Which checkpoints stay: the reference policy, and those of saved trees."""
-    trees = setup.config.evaluate.trees > 0
-    return lambda step: step == 0 or (trees and _is_due(setup, step))
+    return lambda step: step == 0 or trees.path(workdir, step).exists()
 
 
 def _begin(setup, store, workdir, cache, stop):
@@ -238,6 +248,31 @@ def _begin(setup, store, workdir, cache, stop):
         start = store.restore(abstract, 0)[0].params
         reference = update.learned(start, setup.objective.learners)
     return state, record, reference
+
+
+def compiled_step(setup: Setup) -> Callable:
+    """(step, state, grown, scored groups) -> (state, statistics): all that learns.
+
+    Policies, by `compiled_update`, then the critic, if there is one; and what the
+    estimator remembers.
+    """
+    update_step, critic_step = compiled_update(setup), critics.compiled(setup)
+
+    def learn(step, state, grown, scored):
+        objective = setup.objective_at(step)
+        state, stats = update_step(objective, state, grown.groups, scored)
+        critic, learnt = critic_step(state.critic, grown)
+        memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
+        stats = {name: float(value) for name, value in (stats | learnt).items()}
+        return state.replace(memory=memory, critic=critic), stats
+
+    return learn
+
+
+def _memory(setup: Setup) -> object:
+    """What the estimator remembers before the first step, on the mesh."""
+    fresh = setup.estimator.memory(setup.spans)
+    return jax.device_put(fresh, meshes.whole(setup.mesh))
 
 
 def compiled_update(setup: Setup) -> Callable:
@@ -309,4 +344,5 @@ def optimiser(setup: Setup) -> optax.GradientTransformation:
         b2=c.b2,
         weight_decay=c.weight_decay,
         max_grad_norm=c.max_grad_norm,
+        final_lr=c.final_lr,
     )

@@ -22,7 +22,7 @@ from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, evidence, guesses, sample
-from c3jax.train import choice, objectives, players
+from c3jax.train import budgets, choice, objectives, players
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
 # name and that estimator's options, `api.configured` knows.
@@ -43,6 +43,7 @@ SECTIONS = {
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
+        "seed",
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
@@ -50,7 +51,7 @@ SECTIONS = {
         *("ratio", "mean", "clip", "clip_high", "dual_clip", "whiten"),
         *("kl", "kl_estimator", "kl_in", "kl_target", "entropy", "flat", "truncated"),
         *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
-        "checkpoint_every",
+        *("final_lr", "until", "checkpoint_every"),
     ),
     "evaluate": ("every", "questions", "samples", "k", "batch_size", "trees"),
 }
@@ -107,6 +108,12 @@ class Setup:
             return self.objective
         learners = self.objective.learners
         return self.objective.replace(learners=(learners[step % len(learners)],))
+
+    @property
+    def warm_seed(self) -> int:
+        """The seed of the starting policy."""
+        given = self.config.warm_start.seed
+        return self.config.seed if given is None else given
 
     @property
     def spans(self) -> tuple[tuple[int, ...], ...]:
@@ -395,6 +402,9 @@ def _check_numbers(config) -> None:
             f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
             "whole vocabulary for every token; set sampling.top_k, say to 20."
         )
+    final_lr = config.train.final_lr
+    checks.require(0 <= final_lr <= 1, "train.final_lr", final_lr, "between 0 and 1")
+    budgets.check(config.train.until, "train.until")
     k, n = tuple(config.evaluate.k), config.evaluate.samples
     checks.require(
         all(isinstance(each, int) and 1 <= each <= n for each in k),

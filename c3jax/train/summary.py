@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import ml_collections
 
 from c3jax.core import metrics
+from c3jax.train import budgets
 from c3jax.train.evaluate import shown
 from c3jax.train.ledger import Ledger
 
@@ -15,7 +16,10 @@ def evaluations(lines: list[dict]) -> list[dict]:
 
 
 def summarise(
-    config: ml_collections.ConfigDict, lines: list[dict], ledger: Ledger
+    config: ml_collections.ConfigDict,
+    lines: list[dict],
+    ledger: Ledger,
+    crossed: Mapping[str, Mapping],
 ) -> dict:
     """The figures of a run in one record.
 
@@ -23,6 +27,14 @@ def summarise(
     `evaluate.samples` episodes, with 95% intervals over questions. Counts are of
     training; those of evaluation and of the warm start stand apart. `seconds` is the
     wall-clock of the work kept, the warm start's included even when it was cached.
+    `budgets` says of each one given at which step it was crossed, None for nowhere, and
+    what training had spent by then.
+
+    Args:
+        config: of the run.
+        lines: its log.
+        ledger: at the end.
+        crossed: from `budgets.crossed`, at the end.
     """
     found = evaluations(lines)
     named = {
@@ -35,7 +47,8 @@ def summarise(
         "name": config.name,
         "method": config.credit.name,
         "seed": config.seed,
-        "steps": config.train.steps,
+        "steps": found[-1]["step"],
+        "budgets": budgets.told(config.train.until, crossed),
         **{n: line[f"evaluate/{field}"] for n, (line, field) in named.items()},
         "intervals": {n: _interval(line, field) for n, (line, field) in named.items()},
         "pass_at_k": _by_k(found[-1]),
@@ -88,6 +101,9 @@ def told(summary: Mapping) -> str:
             text += f"\n  {shown('pass_at_' + k):<11}{before:.1%} -> {value:.1%}"
     for role, value in summary["without_role"].items():
         text += f"\n  after, with the {role}'s message emptied: {value:.1%}"
+    for name, budget in summary["budgets"].items():
+        where = "not crossed" if budget["step"] is None else f"step {budget['step']}"
+        text += f"\n  budget of {budget['amount']:,} {name.replace('_', ' ')}: {where}"
     return text + (
         f"\n  {summary['evaluator_calls']:,} evaluator calls, "
         f"{summary['generated_tokens']:,} tokens generated, "

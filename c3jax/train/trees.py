@@ -47,7 +47,7 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         for tell in told
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    hosts.by_first(_write, workdir / "trees" / f"{step:08d}.jsonl", text)
+    hosts.by_first(_write, path(workdir, step), text)
 
 
 def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
@@ -97,6 +97,11 @@ def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
         }
 
     return line
+
+
+def path(workdir: pathlib.Path, step: int) -> pathlib.Path:
+    """Where the trees of a step are, if they are saved."""
+    return workdir / "trees" / f"{step:08d}.jsonl"
 
 
 def _write(path: pathlib.Path, text: str) -> None:

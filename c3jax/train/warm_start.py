@@ -69,13 +69,13 @@ def untaught(
         return jax.tree.map(lambda x, like: x.astype(like.dtype), params, abstract)
 
     places = jax.tree.map(lambda p: p.sharding, abstract)
-    key = keys.stream(setup.config.seed, "init")
+    key = keys.stream(setup.warm_seed, "init")
     return jax.jit(init, out_shardings=places)(key)
 
 
 def adapted(setup: Setup, params: dict) -> dict:
     """Policies with the adapters that their sizes ask for, which change nothing yet."""
-    key = keys.stream(setup.config.seed, "adapters")
+    key = keys.stream(setup.warm_seed, "adapters")
 
     def add(name, abstract):
         if "adapters" not in abstract:
@@ -220,7 +220,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     else:
         state = update.placed_state(optimise, (), initial_params(setup), abstract)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
-    ordered = pipeline.order(setup.task.split("train"), setup.config.seed)
+    ordered = pipeline.order(setup.task.split("train"), setup.warm_seed)
     batches = pipeline.Batches(ordered, c.batch_size)
     share = setup.share(c.batch_size)
     careless = setup.task.generator.careless(**c.careless)
@@ -229,7 +229,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     for step in range(begin, c.steps):
         items = batches[step * c.batch_size]
         rngs = [
-            random.Random(f"{setup.config.seed}/{step}/{i}") for i in range(len(items))
+            random.Random(f"{setup.warm_seed}/{step}/{i}") for i in range(len(items))
         ]
         shown = [
             _shown(setup, item, rng, careless)
@@ -265,12 +265,14 @@ def _identity(setup: Setup) -> str:
     c = setup.config
     roles = [dataclasses.astuple(role) for role in setup.team.protocol.roles]
     decides = {
-        "config": [c.seed, *(c[part].to_dict() for part in _DECIDING)],
+        "config": {part: c[part].to_dict() for part in _DECIDING},
+        "seed": setup.warm_seed,
         "roles": [roles, [repr(script) for script in setup.team.scripts]],
         "cast": [part.name for part in setup.team.cast],
         "environment": environment.describe(setup.mesh),
         "machine": platform.node(),
     }
+    del decides["config"]["warm_start"]["seed"]  # Said above, given or not.
     text = json.dumps(decides, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -12,6 +12,7 @@ import ml_collections
 from c3jax.core import files, hosts
 
 CONFIG, SUMMARY = "config.json", "summary.json"
+ABSENT = "absent"
 # What the first process writes for the others to find, and how long they look for it: a
 # network file system may show it late.
 _TOKEN, _LOOK_S = ".token", 30.0
@@ -82,7 +83,7 @@ def claim(workdir: pathlib.Path, config, described: dict) -> list[str]:
         environments = [described]
     else:
         there = json.loads(path.read_text())
-        if differing := _differences(there["config"], wanted):
+        if differing := differences(there["config"], wanted):
             raise ValueError(_refusal(workdir, differing))
         environments = there["environments"]
         if environments[-1] == described:
@@ -92,8 +93,22 @@ def claim(workdir: pathlib.Path, config, described: dict) -> list[str]:
     files.write(path, json.dumps(page, indent=2) + "\n")
     if len(environments) == 1:
         return []
-    changes = _differences(*environments[-2:])
+    changes = differences(*environments[-2:])
     return [f"{key} was {old} and is {new}" for key, old, new in changes]
+
+
+def describe(workdir: pathlib.Path, config) -> None:
+    """Writes down the config of a comparison, which its runs hold each their own to.
+
+    Raises:
+        ValueError: a run lives there.
+    """
+    path = workdir / CONFIG
+    there = json.loads(path.read_text())["config"] if path.exists() else {}
+    if there and "methods" not in there:
+        raise ValueError(f"{workdir} holds a run; give --workdir=DIR for a comparison.")
+    page = {"config": config.to_dict(), "environments": []}
+    files.write(path, json.dumps(page, indent=2) + "\n")
 
 
 def config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -114,13 +129,16 @@ def summary(workdir: pathlib.Path) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _differences(one: Mapping, other: Mapping, prefix: str = "") -> list[tuple]:
-    """(key, value in one, value in the other), for every leaf that differs."""
+def differences(one: Mapping, other: Mapping, prefix: str = "") -> list[tuple]:
+    """(key, value in one, value in the other), for every leaf that differs.
+
+    Where one has no such key, `ABSENT` stands for the value.
+    """
     found = []
     for key in sorted({*one, *other}):
-        a, b = one.get(key, "absent"), other.get(key, "absent")
+        a, b = one.get(key, ABSENT), other.get(key, ABSENT)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append((prefix + key, a, b))
     return found

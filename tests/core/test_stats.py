@@ -38,3 +38,45 @@ def test_equal_values_have_an_equal_interval():
     values = np.random.default_rng(2).random(50)
     assert stats.bootstrap(values) == stats.bootstrap(values.copy())
     assert stats.bootstrap(np.ones(9)) == (1.0, 1.0, 1.0)
+
+
+def test_students_interval_is_that_of_the_table():
+    # t_{0.975, 4} = 2.776; the values have mean 3 and standard error sqrt(0.5).
+    found = stats.student(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert found == pytest.approx((3.0, 3 - 2.776445 * 0.5**0.5, 3 + 1.963243), 1e-5)
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    mean, low, high = stats.student(np.array([0.25]))
+    assert mean == 0.25
+    assert np.isnan([low, high]).all()
+
+
+def test_paired_differences_are_tested_as_student_did():
+    # His table of the hours of sleep gained by two drugs: t = 4.06, 9 degrees.
+    one = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+    two = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+    assert stats.paired_p(one, two) == pytest.approx(0.002833, abs=1e-6)
+    assert stats.paired_p(two, one) == stats.paired_p(one, two)
+
+
+def test_equal_values_do_not_differ_and_one_pair_tells_nothing():
+    assert stats.paired_p(np.ones(5), np.ones(5)) == 1.0
+    assert stats.paired_p(np.full(5, 2.0), np.ones(5)) == 0.0
+    assert np.isnan(stats.paired_p(np.ones(1), np.zeros(1)))
+
+
+def test_holms_adjustment_of_a_worked_example():
+    # 0.01 * 4, 0.02 * 3, then 0.03 * 2, 0.04: neither may fall below the one before.
+    found = stats.holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    np.testing.assert_allclose(found, [0.06, 0.04, 0.06, 0.06])
+
+
+def test_holm_leaves_one_test_as_it_is_and_never_exceeds_one():
+    np.testing.assert_allclose(stats.holm(np.array([0.03])), [0.03])
+    np.testing.assert_allclose(stats.holm(np.array([0.6, 0.7])), [1.0, 1.0])
+
+
+def test_holm_does_not_count_tests_that_were_not_made():
+    found = stats.holm(np.array([np.nan, 0.02, 0.01]))
+    np.testing.assert_allclose(found, [np.nan, 0.02, 0.02])

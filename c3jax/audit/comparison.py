@@ -1,0 +1,191 @@
+"""What the finished runs of a comparison say: tables at each budget, mean curves."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from c3jax.core import stats
+from c3jax.core.stats import Interval
+from c3jax.train import budgets
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method at a budget; intervals are Student's over its seeds.
+
+    Attributes:
+        label: of the method.
+        seeds: that crossed the budget.
+        steps: of training until then, mean.
+        spent: by then, mean, by name as in `budgets.spent`.
+        sampled: accuracy of one sampled answer a question.
+        greedy: accuracy of the greedy answer.
+        difference: of `sampled`, to the reference's with the same seed; None for the
+            reference itself and where no seed has both.
+        p: of the paired t-test of that difference; NaN where there is none.
+        holm: p adjusted for the methods of the table.
+    """
+
+    label: str
+    seeds: tuple[int, ...]
+    steps: float
+    spent: Mapping[str, float]
+    sampled: Interval
+    greedy: Interval
+    difference: Interval | None = None
+    p: float = math.nan
+    holm: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """All methods where each had spent the same.
+
+    Attributes:
+        budget: its name.
+        amount: of it.
+        reference: label of the method that the others are held against.
+        rows: one a method that has a run to read, in the order of labels.
+        lacking: names of finished runs that ended before they crossed the budget.
+    """
+
+    budget: str
+    amount: float
+    reference: str
+    rows: tuple[Row, ...]
+    lacking: tuple[str, ...]
+
+
+def read(record: Mapping, budget: str) -> dict | None:
+    """The evaluation a run made where its ledger first held a budget.
+
+    Args:
+        record: from `train.comparison.distilled`.
+        budget: one that the run was given.
+
+    Returns:
+        A member of its `evaluations`; None if the budget was not crossed.
+    """
+    step = record["budgets"][budget]["step"]
+    if step is None:
+        return None
+    return next(each for each in record["evaluations"] if each["step"] == step)
+
+
+def tables(
+    asked: Mapping[str, float],
+    labels: Sequence[str],
+    reference: str,
+    records: Iterable[Mapping],
+) -> list[Table]:
+    """The table of each budget.
+
+    Args:
+        asked: budgets that every run was given, by name.
+        labels: of the methods.
+        reference: one of them.
+        records: finished runs, each given these budgets.
+    """
+    records = list(records)
+    return [
+        _table(budget, amount, labels, reference, records)
+        for budget, amount in asked.items()
+    ]
+
+
+def _table(budget, amount, labels, reference, records) -> Table:
+    found: dict[str, dict[int, dict]] = {label: {} for label in labels}
+    lacking = []
+    for record in records:
+        reading = read(record, budget)
+        if reading is None:
+            lacking.append(record["cell"])
+        else:
+            found[record["label"]][record["seed"]] = reading
+    rows = [
+        _row(label, found[label], {} if label == reference else found[reference])
+        for label in labels
+        if found[label]
+    ]
+    adjusted = stats.holm([row.p for row in rows])
+    rows = [
+        dataclasses.replace(row, holm=float(p))
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
+    return Table(budget, amount, reference, tuple(rows), tuple(lacking))
+
+
+def _row(label: str, mine: Mapping[int, dict], theirs: Mapping[int, dict]) -> Row:
+    def mean(name):
+        return float(np.mean([reading[name] for reading in mine.values()]))
+
+    row = Row(
+        label=label,
+        seeds=tuple(sorted(mine)),
+        steps=mean("step"),
+        spent={name: mean(name) for name in budgets.NAMES},
+        sampled=stats.student([each["pass_at_1"] for each in mine.values()]),
+        greedy=stats.student([each["greedy"] for each in mine.values()]),
+    )
+    paired = sorted({*mine} & {*theirs})
+    if not paired:
+        return row
+    own, other = (
+        np.array([found[seed]["pass_at_1"] for seed in paired])
+        for found in (mine, theirs)
+    )
+    return dataclasses.replace(
+        row, difference=stats.student(own - other), p=stats.paired_p(own, other)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Accuracy of a method over what it cost.
+
+    Attributes:
+        x: [n] float ascending, what training had spent.
+        mean: [n] float, over seeds.
+        low, high: [n] float, Student's 95% interval; NaN for a single seed.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def curve(runs: Sequence[Sequence[Mapping]], x: str, y: str) -> Curve:
+    """The mean of several runs, each of which evaluated where it liked.
+
+    A run's accuracy between two of its evaluations is taken to lie on the line between
+    them. The curve has a point wherever a run has one, and ends where the first run
+    does: beyond that a mean would be over others.
+
+    Args:
+        runs: the evaluations of each, ascending in x.
+        x: what training had spent, a name as in `budgets.spent`.
+        y: an accuracy.
+    """
+    at = [np.array([each[x] for each in run], float) for run in runs]
+    end = min(points[-1] for points in at)
+    shared = np.unique(np.concatenate(at))
+    shared = shared[shared <= end]
+    values = [
+        np.interp(shared, points, [each[y] for each in run])
+        for points, run in zip(at, runs, strict=True)
+    ]
+    found = [stats.student(column) for column in np.transpose(values)]
+    return Curve(shared, *(np.array(part) for part in zip(*found, strict=True)))
+
+
+def starts(records: Iterable[Mapping]) -> int:
+    """From how many policies the runs of a team started, as far as figures tell: each
+    warm start reports the likelihood of its last batch."""
+    found: dict[str, set] = {}
+    for record in records:
+        team = record["config"]["protocol"]["name"]
+        found.setdefault(team, set()).add(record["warm_start_nll"])
+    return max(map(len, found.values()))

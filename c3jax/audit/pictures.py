@@ -1,0 +1,124 @@
+"""What the pages of runs and comparisons share: their template, how pictures look."""
+
+import io
+import pathlib
+
+import jinja2
+import matplotlib as mpl
+from matplotlib import figure
+
+from c3jax.core import metrics
+
+# A page gives each of these colours another value where the reader prefers the dark.
+_VARIABLES = {
+    "#5b6474": "--soft",
+    "#9aa3b2": "--axis",
+    "#e7eaf0": "--grid",
+    "#3457d5": "--blue",
+    "#12805c": "--up",
+    "#c2402a": "--down",
+    "#8445c9": "--violet",
+    "#a86a12": "--amber",
+    "#0d7f93": "--teal",
+}
+SOFT, AXIS, GRID, *SERIES = _VARIABLES
+BLUE, GREEN, RED, *_ = SERIES
+
+
+def template(name: str) -> jinja2.Template:
+    """A page of this package, by the name of its file."""
+    loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
+    page = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page.filters["percent"] = lambda x: f"{x:.1%}"
+    page.filters["count"] = lambda n: f"{n:,}"
+    page.filters["clock"] = metrics.clock
+    return page.get_template(name)
+
+
+def apart(places: list[float], gap: float) -> list[float]:
+    """Ascending places moved until neighbours are `gap` apart, the topmost at most
+    100."""
+    found = list(places)
+    for i in range(1, len(found)):
+        found[i] = max(found[i], found[i - 1] + gap)
+    limit = 100.0
+    for i in reversed(range(len(found))):
+        found[i] = min(found[i], limit)
+        limit = found[i] - gap
+    return found
+
+
+def beside(axes, text: str, y: float, ink: str) -> None:
+    """Writes to the right of a picture, at a height in units of its axis."""
+    axes.annotate(
+        text,
+        (1.01, y),
+        xycoords=("axes fraction", "data"),
+        color=ink,
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def style(salt: str):
+    """Type as in the page, and names inside the picture that are its own."""
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": salt,
+            "font.family": "sans-serif",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": AXIS,
+            "axes.labelcolor": SOFT,
+            "xtick.color": SOFT,
+            "ytick.color": SOFT,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": GRID,
+            "grid.linewidth": 0.8,
+            "lines.linewidth": 1.8,
+        }
+    )
+
+
+def axes(width: float, height: float):
+    """A figure and its axes; inches, cut to what is drawn when it is saved."""
+    page = figure.Figure(figsize=(width, height))
+    return page, page.add_subplot()
+
+
+def svg(page: figure.Figure, title: str) -> str:
+    """The picture as an element of the page, without the file's preamble."""
+    out = io.StringIO()
+    page.savefig(
+        out,
+        format="svg",
+        transparent=True,
+        bbox_inches="tight",
+        pad_inches=0.05,
+        metadata={"Date": None},
+    )
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(f": {colour}", f": var({variable})")
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def flat(section: dict, prefix: str = "") -> list[tuple[str, object]]:
+    """(key, value) of every leaf of a config."""
+    found = []
+    for key, value in section.items():
+        if isinstance(value, dict):
+            found += flat(value, f"{prefix}{key}.")
+        else:
+            found.append((prefix + key, value))
+    return found

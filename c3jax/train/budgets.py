@@ -1,0 +1,94 @@
+"""When a run has spent what it may: read from its ledger, never from its config."""
+
+from collections.abc import Mapping
+
+from c3jax.core import config as checks
+from c3jax.train.ledger import Ledger, Spent
+
+# Phases that are not training: what comes before, measuring and safekeeping.
+_ASIDE = ("warm_start", "evaluate", "checkpoint")
+NAMES = ("evaluator_calls", "generated_tokens", "seconds")
+
+
+def spent(ledger: Ledger) -> dict[str, float]:
+    """What training has spent so far of everything that may be limited.
+
+    Seconds are wall-clock of growing, scoring and updating: the warm start, evaluation
+    and checkpoints are left out.
+    """
+    seconds = (s for phase, s in ledger.seconds.items() if phase not in _ASIDE)
+    return {
+        "evaluator_calls": ledger.train.evaluator_calls,
+        "generated_tokens": ledger.train.generated_tokens,
+        "seconds": sum(seconds),
+    }
+
+
+def spent_by(line: Mapping) -> dict[str, float]:
+    """The same, as a line of the log tells of a step; of {}, before the first."""
+    start = "total/seconds/"
+    phases = {n.removeprefix(start): s for n, s in line.items() if n.startswith(start)}
+    names = ("evaluator_calls", "generated_tokens")
+    counts = {name: line.get(f"total/{name}", 0) for name in names}
+    return spent(Ledger(train=Spent(**counts), seconds=phases))
+
+
+def asked(until: Mapping) -> dict[str, float]:
+    """The budgets that a config gives, by name.
+
+    Args:
+        until: a number or None for each of `NAMES`.
+    """
+    return {name: until[name] for name in NAMES if until[name] is not None}
+
+
+def check(until: Mapping, field: str) -> None:
+    """Refuses what is no budget.
+
+    Args:
+        until: of a config.
+        field: what it is called there.
+
+    Raises:
+        ValueError: a name is unknown or missing, or a number is not above 0.
+    """
+    checks.only_keys(until, NAMES, field)
+    for name, amount in asked(until).items():
+        checks.require(amount > 0, f"{field}.{name}", amount, "above 0, or None")
+
+
+def crossed(until: Mapping, before: Mapping, step: int, ledger: Ledger) -> dict:
+    """The budgets crossed so far, each with where that was.
+
+    A budget is crossed at the first step after which the ledger holds it or more.
+
+    Args:
+        until: of a config.
+        before: what this function said after the step before; {} at the beginning.
+        step: how many steps are done.
+        ledger: after them.
+
+    Returns:
+        For each budget that is crossed, the step and what was `spent` by then.
+    """
+    now = spent(ledger)
+    new = {
+        name: {"step": step, **now}
+        for name, amount in asked(until).items()
+        if name not in before and now[name] >= amount
+    }
+    return {**before, **new}
+
+
+def is_over(until: Mapping, crossed: Mapping) -> bool:
+    """Whether all budgets that were given are crossed; False if there is none."""
+    return bool(crossed) and set(crossed) == set(asked(until))
+
+
+def told(until: Mapping, crossed: Mapping) -> dict[str, dict]:
+    """Per budget its amount and where it was crossed: a step of None for nowhere."""
+    nowhere = {"step": None}
+    return {
+        name: {"amount": amount, **crossed.get(name, nowhere)}
+        for name, amount in asked(until).items()
+    }

@@ -1,0 +1,227 @@
+"""A comparison: methods x seeds, every cell an ordinary run from the same policy."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+
+import ml_collections
+
+from c3jax.core import config as checks
+from c3jax.core import files, metrics
+from c3jax.train import budgets, summary, workdir
+
+CELLS = "cells"
+# What the page of a comparison holds, and must; see configs/compare.py.
+_KEYS = (
+    *("name", "base", "methods", "reference", "seeds", "budgets"),
+    *("processes", "cells", "keep"),
+)
+# Versions that tell readers apart which bits they may expect again.
+_VERSIONS = ("c3jax", "jax")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        label: of its method.
+        seed: of the run.
+        config: of the run, locked.
+    """
+
+    label: str
+    seed: int
+    config: ml_collections.ConfigDict
+
+    @property
+    def name(self) -> str:
+        """Its directory's."""
+        return f"{self.label}-{self.seed}"
+
+
+def cells(config: ml_collections.ConfigDict) -> dict[str, Cell]:
+    """The runs of a comparison by name, seed by seed.
+
+    Args:
+        config: as `configs/compare.py` makes it.
+
+    Raises:
+        ValueError: what came, what was wanted, what to change.
+    """
+    checks.only_keys(config, _KEYS, "config")
+    seeds, labels = list(config.seeds), list(config.methods)
+    checks.require(
+        seeds and len({*seeds}) == len(seeds) and all(type(s) is int for s in seeds),
+        "seeds",
+        config.seeds,
+        "one whole number or more, each once",
+    )
+    for label in labels:
+        checks.require(
+            re.fullmatch(r"[\w+-]+", label), "methods", label, "letters, digits, _ + -"
+        )
+    checks.pick(config.methods, config.reference, "reference")
+    budgets.check(config.budgets, "budgets")
+    if not budgets.asked(config.budgets):
+        raise ValueError(
+            f"budgets gives none of {list(budgets.NAMES)}; methods are compared where "
+            "each has spent the same, say --config.budgets.evaluator_calls=40000."
+        )
+    checks.require(config.processes >= 1, "processes", config.processes, "1 or more")
+    if config.base.warm_start.seed is None:
+        raise ValueError(
+            "base.warm_start.seed=None would start every seed from a policy of its "
+            "own; set it, say to 0, so that all runs start from the same one."
+        )
+    found = [_cell(config, label, seed) for seed in seeds for label in labels]
+    return {cell.name: cell for cell in found}
+
+
+def cell(config: ml_collections.ConfigDict, name: str) -> Cell:
+    """One run of a comparison.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return checks.pick(cells(config), name, "--cell")
+
+
+def _cell(config, label: str, seed: int) -> Cell:
+    own = config.base.copy_and_resolve_references()
+    with own.unlocked():
+        _overlay(own, config.methods[label], f"methods.{label}")
+        own.name, own.seed = label, seed
+        own.train.until.update(config.budgets)
+    return Cell(label, seed, own.lock())
+
+
+def _overlay(config, changes, field: str) -> None:
+    """Sets what `changes` holds. A key that nobody reads is refused with the config."""
+    for key, value in changes.items():
+        below = config.get(key)
+        if isinstance(below, Mapping | ml_collections.ConfigDict):
+            _overlay(below, value, f"{field}.{key}")
+            continue
+        try:
+            config[key] = value
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{field}.{key}={value!r}: {error}") from None
+
+
+def path(config: ml_collections.ConfigDict, directory: pathlib.Path) -> pathlib.Path:
+    """The file that keeps finished runs."""
+    return pathlib.Path(config.cells) if config.cells else directory / f"{CELLS}.jsonl"
+
+
+def distilled(cell: Cell, directory: pathlib.Path) -> dict:
+    """What a comparison reads of a finished run, as one line of JSON.
+
+    Args:
+        cell: of the comparison.
+        directory: of the run.
+
+    Returns:
+        Beside who it is and its config: `budgets` as in `summary.json`, and for each
+        of `evaluations` the step, what training had spent by then, and accuracies.
+    """
+    lines, found = metrics.read(directory), workdir.summary(directory)
+    about = json.loads((directory / workdir.CONFIG).read_text())
+    environment = about["environments"][-1]
+    # Before an evaluation, whose own work is not the method's.
+    after = {line["step"]: line for line in lines if "reward" in line}
+    return {
+        "cell": cell.name,
+        "label": cell.label,
+        "seed": cell.seed,
+        "versions": {n: environment["versions"][n] for n in _VERSIONS},
+        "device": environment["devices"]["kind"],
+        # Runs that start from one policy report one likelihood of it.
+        "warm_start_nll": next(
+            (x["warm_start/nll"] for x in lines if "warm_start/nll" in x), None
+        ),
+        "budgets": found["budgets"],
+        "seconds_by_phase": found["seconds_by_phase"],
+        "evaluations": [
+            {
+                "step": line["step"],
+                **budgets.spent_by(after.get(line["step"], {})),
+                **_figures(line),
+            }
+            for line in summary.evaluations(lines)
+        ],
+        "config": about["config"],
+    }
+
+
+def _figures(line: Mapping) -> dict[str, float]:
+    """Accuracies of an evaluation with their intervals, without what they cost."""
+    start = "evaluate/"
+    names = [n.removeprefix(start) for n in line if n.startswith(start)]
+    measured = [n for n in names if f"{n}_low" in names]
+    ends = ("", "_low", "_high")
+    return {n + end: line[start + n + end] for n in measured for end in ends}
+
+
+def kept(path: pathlib.Path) -> dict[str, dict]:
+    """The finished runs of a file by name; none if there is no file.
+
+    Raises:
+        ValueError: a line is no finished run; names it.
+    """
+    found = {}
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            record = json.loads(line)
+            found[record["cell"]] = record
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{path}, line {number} is not a finished run of a comparison; put "
+                "the file back, or remove that line to have the run made again."
+            ) from None
+    return found
+
+
+def keep(path: pathlib.Path, record: dict) -> None:
+    """Puts a finished run into a file, in place of one of the same name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    every = {**kept(path), record["cell"]: record}
+    text = "".join(json.dumps(every[name]) + "\n" for name in sorted(every))
+    files.write(path, text)
+
+
+def finished(
+    kept: Mapping[str, dict], cells: Iterable[Cell]
+) -> tuple[dict[str, dict], list[str]]:
+    """Those of the kept runs that are of the comparison, by name.
+
+    A field that a kept run's config does not have, because the program had none then,
+    does not keep it out: the default of a new field is what was done before. That it
+    is new is told.
+
+    Args:
+        kept: from `kept`.
+        cells: of the comparison.
+
+    Returns:
+        The runs, and in words what is not as it was.
+    """
+    found, told = {}, []
+    for cell in cells:
+        if cell.name not in kept:
+            continue
+        wanted = json.loads(json.dumps(cell.config.to_dict()))
+        changes = workdir.differences(kept[cell.name]["config"], wanted)
+        new = [change for change in changes if change[1] == workdir.ABSENT]
+        if len(new) == len(changes):
+            found[cell.name] = kept[cell.name]
+            told += [f"{cell.name} is older than {key}={now!r}" for key, _, now in new]
+        else:
+            differing = [
+                f"{key} was {old!r}, is {now!r}" for key, old, now in changes[:4]
+            ]
+            told.append(f"{cell.name} was of another config: {'; '.join(differing)}")
+    return found, told

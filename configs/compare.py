@@ -1,0 +1,70 @@
+"""Compares methods from one starting policy at equal cost; the embedded team.
+
+    python -m c3jax.main --config=configs/compare.py --workdir=runs/compare
+    python -m c3jax.main --config=configs/compare.py:trio
+    python -m c3jax.main --config=configs/compare.py --config.seeds="(0,1,2)"
+
+Every run goes on until its ledger holds the last of the budgets, and is read where it
+crossed each. Needs what configs/math.py needs, and about as long for every run. Scores:
+not yet measured.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from configs import math
+
+C3 = dict(credit=dict(name="c3"))
+SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))
+MAGRPO = dict(credit=dict(name="magrpo"))
+# Team: what is compared on it, and over which seeds.
+GRIDS = {
+    "duo": dict(
+        methods=dict(
+            c3=C3,
+            c3_shrunk=SHRUNK,
+            magrpo=MAGRPO,
+            mappo=dict(credit=dict(name="mappo")),
+            ccpo=dict(credit=dict(name="ccpo")),
+        ),
+        seeds=(0, 1, 2, 3, 4),
+    ),
+    "trio": dict(methods=dict(c3=C3, c3_shrunk=SHRUNK, magrpo=MAGRPO), seeds=(0, 1, 2)),
+}
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+    """The comparison; `arg`, after the file's name and a colon, picks the team."""
+    team = arg or "duo"
+    if team not in GRIDS:
+        raise ValueError(
+            f"configs/compare.py:{team} is not known; pick one of {sorted(GRIDS)}."
+        )
+    c = ml_collections.ConfigDict()
+    c.name = "compare" if team == "duo" else f"compare_{team}"
+
+    # What all runs have in common; any field of it is a flag, --config.base.KEY=VALUE.
+    c.base = math.get_config()
+    with c.base.unlocked():
+        c.base.protocol.name = team
+        c.base.warm_start.seed = 0  # one policy, whatever the run's seed
+        # More than any method needs to cross its budgets.
+        c.base.train.steps = 600
+        # A schedule that ends elsewhere for each method would favour some of them.
+        c.base.train.final_lr = 1.0
+
+    c.methods = GRIDS[team]["methods"]  # label: what differs from the base
+    c.reference = "magrpo"  # whom the others are held against
+    c.seeds = GRIDS[team]["seeds"]
+    # What each run may spend on training; it is read where it crossed each of these.
+    c.budgets = dict(
+        evaluator_calls=config_dict.placeholder(int),
+        generated_tokens=config_dict.placeholder(int),
+        seconds=config_dict.placeholder(float),
+    )
+    c.budgets.evaluator_calls = 46_080  # 240 steps of C3
+    c.budgets.generated_tokens = 560_000
+    c.processes = 1  # runs at a time
+    c.cells = ""  # where finished runs are kept; "": cells.jsonl in the workdir
+    c.keep = False  # checkpoints of finished runs
+    return c.lock()
