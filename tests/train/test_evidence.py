@@ -171,12 +171,8 @@ def test_mappo_trains_with_a_critic_that_is_saved_and_goes_on_bit_equal(tmp_path
 def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     sizes = {**SMALL, "protocol__budget": 8, "protocol__name": "trio"}
     sizes["train__batch_size"] = 2
-    own = {
-        **support.page_config().policy.to_dict(),
-        "width": 16,
-        "layers": 1,
-        "unroll": 1,
-    }
+    own = support.page_config().policy.to_dict()
+    own |= {"width": 16, "layers": 1, "unroll": 1}
     setup = support.math_setup(
         credit__name="c3_value_assisted",
         critic__policy=ml_collections.ConfigDict(own),

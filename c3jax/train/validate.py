@@ -1,0 +1,186 @@
+"""What the fields of a config may be, each by itself and beside others.
+
+What a part of a run alone can tell, such as an estimator of its options, that part
+refuses itself.
+"""
+
+import dataclasses
+
+import jax
+
+from c3jax.core import config as checks
+from c3jax.core import mesh as meshes
+from c3jax.data import tasks
+from c3jax.train import budgets
+
+# What each other section of a config may hold, and must. Of "credit", which holds a
+# name and that estimator's options, `api.configured` knows.
+SECTIONS = {
+    "mesh": meshes.AXES,
+    "data": (
+        *("task", "train", "weights", "test", "directory", "source", "fields"),
+        *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
+    ),
+    "protocol": (
+        *("name", "policies", "budget", "branching", "continuations", "auto"),
+    ),
+    "reward": (
+        *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
+    ),
+    "rating": ("instruction", "max_tokens"),
+    "critic": ("policy", "lr", "clip", "epochs", "minibatches"),
+    "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
+    "warm_start": (
+        *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
+        "seed",
+    ),
+    "train": (
+        *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
+        *("epochs", "frozen", "alternate"),
+        *("ratio", "mean", "clip", "clip_high", "dual_clip", "whiten"),
+        *("kl", "kl_estimator", "kl_in", "kl_target", "entropy", "flat", "truncated"),
+        *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
+        *("final_lr", "until", "checkpoint_every"),
+    ),
+    "evaluate": ("every", "questions", "samples", "k", "batch_size", "trees"),
+}
+
+
+def fields(config) -> None:
+    """Refuses fields that nobody reads, and misses those that somebody does."""
+    others = ("policy", "policies", "credit", "seed", "name", "teams")
+    checks.only_keys(config, [*SECTIONS, *others], "config")
+    for section, keys in SECTIONS.items():
+        checks.only_keys(config[section], keys, section)
+
+
+def numbers(config) -> None:
+    """Refuses counts, rates and sizes that cannot be."""
+    positive = {
+        "train": (
+            *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
+            *("lr", "checkpoint_every"),
+        ),
+        "warm_start": ("batch_size", "lr", "checkpoint_every"),
+        "critic": ("lr", "clip", "epochs", "minibatches"),
+        "evaluate": ("every", "samples", "batch_size"),
+        "data": ("prompt_tokens",),
+        "rating": ("max_tokens",),
+        "reward": ("timeout_s", "memory_mb"),
+        "sampling": ("temperature", "top_p"),
+    }
+    for section, names in positive.items():
+        for name in names:
+            value = config[section][name]
+            checks.require(value > 0, f"{section}.{name}", value, "above 0")
+    counts = {
+        "train": ("warmup", "kl", "weight_decay", "buckets"),
+        "warm_start": ("steps", "warmup"),
+        "evaluate": ("trees",),
+        "reward": ("workers",),
+        "sampling": ("top_k", "min_tokens", "at_once"),
+    }
+    for section, names in counts.items():
+        for name in names:
+            value = config[section][name]
+            checks.require(value >= 0, f"{section}.{name}", value, "0 or more")
+    sampling = config.sampling
+    checks.require(sampling.top_p <= 1, "sampling.top_p", sampling.top_p, "at most 1")
+    if sampling.top_p < 1 and not sampling.top_k:
+        raise ValueError(
+            f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
+            "whole vocabulary for every token; set sampling.top_k, say to 20."
+        )
+    final_lr = config.train.final_lr
+    checks.require(0 <= final_lr <= 1, "train.final_lr", final_lr, "between 0 and 1")
+    budgets.check(config.train.until, "train.until")
+    k, n = tuple(config.evaluate.k), config.evaluate.samples
+    checks.require(
+        all(isinstance(each, int) and 1 <= each <= n for each in k),
+        "evaluate.k",
+        k,
+        f"whole numbers from 1 to evaluate.samples={n}",
+    )
+
+
+def answers(config, counts: bool, task: tasks.Task) -> None:
+    """Refuses to count answers that are not compared."""
+    if counts and task.reward != "math":
+        raise ValueError(
+            f"protocol.name={config.protocol.name!r} counts equal answers, but of "
+            f"data.task={config.data.task!r} the answers are programs, which are not "
+            "compared; take a team whose last role answers, say 'trio'."
+        )
+
+
+def careless(config, task: tasks.Task) -> None:
+    """Refuses demonstrations that a task does not have."""
+    if not config.warm_start.steps:
+        return
+    if task.generator is None:
+        raise ValueError(
+            f"warm_start.steps={config.warm_start.steps}: data.task="
+            f"{config.data.task!r} has no demonstrations; set it to 0."
+        )
+    known = [field.name for field in dataclasses.fields(task.generator.careless)]
+    given = config.warm_start.careless
+    checks.only_keys(given, known, "warm_start.careless")
+    for name, value in given.items():
+        field = f"warm_start.careless.{name}"
+        checks.require(0 <= value <= 1, field, value, "a probability")
+
+
+def shares(mesh: jax.sharding.Mesh) -> None:
+    """Every process has as many of a batch's questions."""
+    shares = meshes.rows(mesh, meshes.batch_size(mesh))
+    if len({*map(len, shares)}) > 1:
+        each = mesh.size // len(shares)
+        raise ValueError(
+            f"mesh.tensor={mesh.shape['tensor']} neither divides the {each} devices "
+            f"of a process nor is a multiple of them; try mesh.tensor={each}."
+        )
+
+
+def batches(config, parts: int) -> None:
+    """Every batch of questions is a whole number a device, a piece of one too."""
+    c = config.train
+    each = max(1, c.groups // c.minibatches)
+    if c.groups > 1 and (
+        c.groups % c.minibatches or (c.accumulate > each and c.accumulate % each)
+    ):
+        raise ValueError(
+            f"train.groups={c.groups} does not go with train.minibatches="
+            f"{c.minibatches} of train.accumulate={c.accumulate} pieces: a minibatch "
+            "is some whole groups, and a group some whole pieces. Try train.groups="
+            f"{c.minibatches * c.accumulate}."
+        )
+    step = max(c.groups, c.minibatches * c.accumulate) * parts
+    if c.batch_size % step:
+        raise ValueError(
+            f"train.batch_size={c.batch_size} does not split into train.groups="
+            f"{c.groups}, train.minibatches={c.minibatches} of train.accumulate="
+            f"{c.accumulate} pieces over mesh.data "
+            f"* mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
+            f"{-(-c.batch_size // step) * step}."
+        )
+    for section in ("warm_start", "evaluate"):
+        size = config[section].batch_size
+        if size % parts:
+            raise ValueError(
+                f"{section}.batch_size={size} does not split over mesh.data * "
+                f"mesh.fsdp = {parts} devices; make it a multiple of {parts}, say "
+                f"{-(-size // parts) * parts}."
+            )
+
+
+def lessons(config, parts: int) -> None:
+    """A critic's pieces, too, are a whole number of questions a device."""
+    c = config.critic
+    step = c.minibatches * config.train.accumulate * parts
+    if config.train.batch_size % step:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} does not split into "
+            f"critic.minibatches={c.minibatches} of train.accumulate="
+            f"{config.train.accumulate} pieces over {parts} devices; choose "
+            "critic.minibatches as train.minibatches is, or 1."
+        )
