@@ -10,9 +10,6 @@ from c3jax.train import setup as setups
 from configs import compare
 from tests.train import small_compare
 
-# Methods of the page that runs do not have yet.
-LATER = ("mappo", "c3_shrunk")
-
 
 def changed(**changes):
     """The small comparison with `section__field=value` changes."""
@@ -34,8 +31,7 @@ def test_the_cells_of_the_page_are_runs_that_can_begin_from_one_policy(team):
     assert len(cells) == len(config.methods) * len(config.seeds)
     for name, cell in cells.items():
         assert name == f"{cell.label}-{cell.seed}" == cell.name
-        if cell.label not in LATER:
-            assert setups.resolve(cell.config).warm_seed == 0
+        assert setups.resolve(cell.config).warm_seed == 0
         assert cell.config.protocol.name == team
         assert cell.config.train.until.evaluator_calls == 46_080
         assert cell.config.train.final_lr == 1.0
