@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 # Most of the tests' time is spent compiling small programs that run once.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
@@ -23,3 +25,12 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.path.parent.name != "train")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Compiled programs are given back: a process may map only so much memory."""
+    yield
+    import jax
+
+    jax.clear_caches()
