@@ -226,7 +226,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         policy=dict(),  # like c.policy; empty: a copy of the first role's, to begin
         lr=1e-3,
         clip=0.5,  # how far a step may move a guess
-        epochs=1,
+        epochs=4,
         minibatches=1,
     )
     c.evaluate = dict(

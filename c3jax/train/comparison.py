@@ -10,6 +10,7 @@ import ml_collections
 
 from c3jax.core import config as checks
 from c3jax.core import files, metrics
+from c3jax.credit import api
 from c3jax.train import budgets, summary, workdir
 
 CELLS = "cells"
@@ -193,6 +194,13 @@ def keep(path: pathlib.Path, record: dict) -> None:
     files.write(path, text)
 
 
+def _read_by_run(config: Mapping) -> dict:
+    """A config without the critic, where the method has none."""
+    needs = api.ESTIMATORS[config["credit"]["name"]].needs
+    unread = () if {"value", "q"} & {*needs} else ("critic",)
+    return {name: value for name, value in config.items() if name not in unread}
+
+
 def finished(
     kept: Mapping[str, dict], cells: Iterable[Cell]
 ) -> tuple[dict[str, dict], list[str]]:
@@ -200,7 +208,7 @@ def finished(
 
     A field that a kept run's config does not have, because the program had none then,
     does not keep it out: the default of a new field is what was done before. That it
-    is new is told.
+    is new is told. Nor do settings of a critic that it does not have.
 
     Args:
         kept: from `kept`.
@@ -214,7 +222,8 @@ def finished(
         if cell.name not in kept:
             continue
         wanted = json.loads(json.dumps(cell.config.to_dict()))
-        changes = workdir.differences(kept[cell.name]["config"], wanted)
+        there = kept[cell.name]["config"]
+        changes = workdir.differences(_read_by_run(there), _read_by_run(wanted))
         new = [change for change in changes if change[1] == workdir.ABSENT]
         if len(new) == len(changes):
             found[cell.name] = kept[cell.name]

@@ -111,3 +111,16 @@ def test_a_kept_run_that_is_older_than_a_field_is_taken_and_that_is_told():
     found, [told] = comparison.finished(kept, cells.values())
     assert list(found) == ["c3-0"]
     assert told == "c3-0 is older than train.final_lr=1.0"
+
+
+def test_a_critic_that_a_method_does_not_have_makes_no_other_run_of_it():
+    config = changed()
+    with config.unlocked():
+        config.methods.mappo = {"credit": {"name": "mappo"}}
+    cells = comparison.cells(config)
+    kept = {name: record(cells[name]) for name in ("c3-0", "mappo-0")}
+    for line in kept.values():
+        line["config"]["critic"]["epochs"] = 99
+    found, [told] = comparison.finished(kept, cells.values())
+    assert list(found) == ["c3-0"]
+    assert told.startswith("mappo-0 was of another config: critic.epochs was 99")
