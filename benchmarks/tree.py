@@ -28,7 +28,7 @@ import optax
 from benchmarks import bench, decode, peers, update
 from c3jax.core import keys, metrics
 from c3jax.core.types import Evidence, Questions, Role, Script, Turn
-from c3jax.credit import api
+from c3jax.credit import api, shapes
 from c3jax.protocol.graph import Protocol
 from c3jax.rollout import contexts
 from c3jax.rollout import tree as trees
@@ -50,7 +50,7 @@ def team(args) -> contexts.Team:
         Role("actor", "", ("reasoner",), True, args.completion),
     )
     return solo.replace(
-        protocol=Protocol(roles, api.default_branching(2, args.siblings)),
+        protocol=Protocol(roles, shapes.default_branching(2, args.siblings)),
         scripts=(*solo.scripts, Script((0,), (GLUE,), decode.OPENER)),
     )
 

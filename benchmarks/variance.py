@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import bench
 from c3jax.core.types import Evidence
-from c3jax.credit import api, baselines, plan
+from c3jax.credit import api, baselines, plan, shapes
 from tests import tabular
 
 # Per team, how much each role's message matters by itself.
@@ -92,7 +92,7 @@ def by_comb(team, alternatives, continuations, batches):
 def chosen(team, token, answer, budget=8):
     """The branching that the spread of some earlier trees asks for."""
     roles = len(team.spans)
-    tree = api.default_branching(roles, budget)
+    tree = shapes.default_branching(roles, budget)
     _, reward = tabular.grow(team, tree, EARLIER, np.random.default_rng(3))
     spread = plan.spread(Evidence(reward.reshape(-1, *tree), team.spans))
     tokens = token and (token,) * roles

@@ -107,7 +107,11 @@ def page_config(page: str = "math", **changes):
     spec = importlib.util.spec_from_file_location("page", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config(policy or None)
+    return changed(module.get_config(policy or None), **changes)
+
+
+def changed(config, **changes):
+    """A config with `section__field=value` changes, made in place."""
     with config.unlocked():
         for name, value in changes.items():
             *sections, field = name.split("__")

@@ -14,7 +14,7 @@ import numpy as np
 
 from c3jax.core import config as checks
 from c3jax.core.types import Evidence
-from c3jax.credit import api, plan
+from c3jax.credit import api, plan, shapes
 from c3jax.train.objectives import Objective
 
 # What a tree costs: (tokens of its messages, what it costs to score an answer).
@@ -213,7 +213,7 @@ def configured(
         config: of the run.
         roles: their names.
         spans: per role, the tree axes of its contexts.
-        first: its branching, from `api.branching`.
+        first: its branching, from `shapes.branching`.
         objective: what an update minimises.
         learns: per role, whether its policy does.
 
@@ -224,7 +224,7 @@ def configured(
     checks.only_keys(c, ("every", "cost"), "protocol.auto")
     checks.require(c.every > 1, "protocol.auto.every", c.every, "2 or more")
     checks.pick(COSTS, c.cost, "protocol.auto.cost")
-    if config.protocol.branching != api.AUTO:
+    if config.protocol.branching != shapes.AUTO:
         return Choice(roles, spans, first)
     return Choice(
         roles,

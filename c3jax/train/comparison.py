@@ -196,7 +196,8 @@ def keep(path: pathlib.Path, record: dict) -> None:
 
 def _read_by_run(config: Mapping) -> dict:
     """A config without the critic, where the method has none."""
-    needs = api.ESTIMATORS[config["credit"]["name"]].needs
+    name = config["credit"]["name"]
+    needs = checks.pick(api.ESTIMATORS, name, "credit.name").needs
     unread = () if {"value", "q"} & {*needs} else ("critic",)
     return {name: value for name, value in config.items() if name not in unread}
 

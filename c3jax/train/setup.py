@@ -17,7 +17,7 @@ from c3jax.core import config as checks
 from c3jax.core import hosts
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role
-from c3jax.credit import api
+from c3jax.credit import api, shapes
 from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
@@ -195,8 +195,10 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     gathered += ("ballots", "correct") if counts else ()
     api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching
-    continuations = api.continuations(config.credit.name, config.protocol.continuations)
-    branching = api.branching(
+    continuations = shapes.continuations(
+        config.credit.name, config.protocol.continuations
+    )
+    branching = shapes.branching(
         config.credit.name,
         len(roles),
         config.protocol.budget,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api
+from c3jax.credit import api, shapes
 
 DUO = ((), (0,))
 VOTE = ((), (), (), (0, 1, 2))
@@ -16,17 +16,17 @@ def spans(name: str) -> tuple[tuple[int, ...], ...]:
 def evidence(name: str, questions: int = 5, seed: int = 0) -> Evidence:
     """Eight answers a question, from the branching that the estimator resolves to."""
     rng, team = np.random.default_rng(seed), spans(name)
-    sizes = api.branching(name, len(team), 8, None)
+    sizes = shapes.branching(name, len(team), 8, None)
     reward = (rng.random((questions, *sizes)) < 0.5).astype(float)
-    shapes = [
+    messages = [
         (questions, int(np.prod([sizes[a] for a in span])), sizes[level])
         for level, span in enumerate(team)
     ]
     known = Evidence(
         reward,
         team,
-        value=tuple(rng.random(shape[:2]) for shape in shapes),
-        q=tuple(rng.random(shape) for shape in shapes),
+        value=tuple(rng.random(shape[:2]) for shape in messages),
+        q=tuple(rng.random(shape) for shape in messages),
         without=tuple(rng.random(reward.shape) for _ in team),
     )
     if api.ESTIMATORS[name].plan == "comb":

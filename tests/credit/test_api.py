@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api
+from c3jax.credit import api, shapes
 
 
 @pytest.mark.parametrize(
@@ -24,29 +24,29 @@ from c3jax.credit import api
     ],
 )
 def test_branching_resolves_per_estimator(name, levels, expected):
-    assert api.branching(name, levels, 8, None) == expected
+    assert shapes.branching(name, levels, 8, None) == expected
 
 
 def test_a_given_branching_is_kept():
-    assert api.branching("c3", 2, 8, (2, 4)) == (2, 4)
+    assert shapes.branching("c3", 2, 8, (2, 4)) == (2, 4)
 
 
 def test_decisions_of_a_comb_share_the_budget_as_evenly_as_continuations_allow():
-    assert api.branching("c3_comb", 1, 8, None, continuations=2) == (8,)
-    assert api.branching("c3_comb", 2, 8, None, continuations=2) == (2, 4)
-    assert api.branching("c3_comb", 2, 17, None, continuations=2) == (4, 9)
-    assert api.branching("c3_comb", 3, 12, None, continuations=2) == (2, 2, 4)
-    assert api.branching("c3_comb", 2, 8, (3, 2), continuations=2) == (3, 2)
+    assert shapes.branching("c3_comb", 1, 8, None, continuations=2) == (8,)
+    assert shapes.branching("c3_comb", 2, 8, None, continuations=2) == (2, 4)
+    assert shapes.branching("c3_comb", 2, 17, None, continuations=2) == (4, 9)
+    assert shapes.branching("c3_comb", 3, 12, None, continuations=2) == (2, 2, 4)
+    assert shapes.branching("c3_comb", 2, 8, (3, 2), continuations=2) == (3, 2)
 
 
 def test_only_a_comb_continues_its_alternatives():
-    assert api.continuations("c3_comb", None) == 2
-    assert api.continuations("c3_comb", 1) == 1
-    assert api.continuations("c3", None) == 0
+    assert shapes.continuations("c3_comb", None) == 2
+    assert shapes.continuations("c3_comb", 1) == 1
+    assert shapes.continuations("c3", None) == 0
     with pytest.raises(ValueError, match=r"continuations=2 is read by nobody.*c3_comb"):
-        api.continuations("c3", 2)
+        shapes.continuations("c3", 2)
     with pytest.raises(ValueError, match="protocol.continuations=0: it must be 1 or"):
-        api.continuations("c3_comb", 0)
+        shapes.continuations("c3_comb", 0)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_only_a_comb_continues_its_alternatives():
 )
 def test_a_comb_that_does_not_fit_is_refused(levels, given, counts, message):
     with pytest.raises(ValueError, match=message):
-        api.branching("c3_comb", levels, 8, given, counts, continuations=2)
+        shapes.branching("c3_comb", levels, 8, given, counts, continuations=2)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_comb_that_does_not_fit_is_refused(levels, given, counts, message):
 )
 def test_a_branching_that_does_not_fit_is_refused(name, levels, budget, given, message):
     with pytest.raises(ValueError, match=message):
-        api.branching(name, levels, budget, given)
+        shapes.branching(name, levels, budget, given)
 
 
 def test_any_tree_with_two_first_messages_will_do_for_a_blend():
     for given in ((8, 1), (4, 2), (2, 4)):
-        assert api.branching("c3_shrunk", 2, 8, given) == given
+        assert shapes.branching("c3_shrunk", 2, 8, given) == given
 
 
 def test_the_options_of_an_estimator_are_those_of_its_function():

@@ -8,20 +8,13 @@ import pytest
 from c3jax.train import comparison
 from c3jax.train import setup as setups
 from configs import compare
+from tests import support
 from tests.train import small_compare
 
 
 def changed(**changes):
     """The small comparison with `section__field=value` changes."""
-    config = small_compare.get_config("duo")
-    with config.unlocked():
-        for name, value in changes.items():
-            *sections, field = name.split("__")
-            place = config
-            for section in sections:
-                place = place[section]
-            place[field] = value
-    return config
+    return support.changed(small_compare.get_config("duo"), **changes)
 
 
 @pytest.mark.parametrize("team", compare.GRIDS)
