@@ -1,1 +1,5 @@
-"""Auditing what a run recorded."""
+"""Auditing credit: how good it is, and whether a run can be replayed exactly."""
+
+from c3jax.audit.diagnostics import fidelity as fidelity
+from c3jax.audit.diagnostics import influence as influence
+from c3jax.audit.diagnostics import variance as variance

@@ -1,6 +1,7 @@
 """How sure a figure is, and how often one of k tries succeeds."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,24 @@ def bootstrap(values: np.ndarray, resamples: int = 2000) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(float(np.mean(values)), float(found.low), float(found.high))
+
+
+def resampled(
+    figure: Callable[[np.ndarray], float], n: int, resamples: int = 1000
+) -> Interval:
+    """Any figure of n independent units, with a percentile bootstrap interval.
+
+    Draws on which the figure is not defined, NaN, are left out of the interval.
+
+    Args:
+        figure: of how often each unit is drawn, [n] float: all ones for the figure.
+        n: units, 2 or more.
+        resamples: how many times n units are drawn with replacement.
+    """
+    rng, even = np.random.default_rng(0), np.full(n, 1 / n)
+    drawn = [figure(rng.multinomial(n, even).astype(float)) for _ in range(resamples)]
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return Interval(float(figure(np.ones(n))), float(low), float(high))
 
 
 def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:

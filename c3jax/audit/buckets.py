@@ -1,0 +1,261 @@
+"""Contexts with their alternatives played on, as arrays and as lines of JSON.
+
+A *bucket* is one frozen context: candidates for the message that comes next, what each
+of them led to, and the credit that each method gave it. Buckets come from a run, or
+from the log of any other system. A file of them has one JSON object a line:
+
+    {"id": "q17/actor", "role": "actor", "context": "7 pens cost ..",
+     "candidates": [
+       {"text": "so 21", "returns": [1, 0, 1], "replies": ["ok", "no", "ok"],
+        "answers": ["21", "12", "21"], "credit": {"ours": 0.2, "theirs": -0.1}},
+       ..],
+     "extra": [0, 1, 1, 0]}
+
+`candidates` and in each of them `returns` are wanted, everything else may be left out.
+`returns` are rewards of continuations that none of the `credit` was computed from, and
+`extra` rewards of further messages from the same context, sampled like the candidates:
+their mean is what the context is worth. `replies` are what the next agent wrote and
+`answers` what the continuation came to, one each a return, as text; equal texts are
+equal replies. `logp` is the log-probability of a candidate's text in nats, `truncated`
+whether it was cut. `role` groups buckets, "" if there is none.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+# Fields of candidates that are texts, one a return.
+TEXTS = ("replies", "answers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One message that could have been sent.
+
+    Attributes:
+        returns: rewards of its continuations, one or more.
+        text: the message.
+        credit: what each method gave it, by name, in reward units.
+        replies: what the next agent wrote in each continuation; () if unknown.
+        answers: what each continuation came to; () if unknown.
+        logp: log-probability of the message in nats; None if unknown.
+        truncated: whether the message was cut at its limit.
+    """
+
+    returns: tuple[float, ...]
+    text: str = ""
+    credit: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    replies: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    logp: float | None = None
+    truncated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+    """A context and its candidates.
+
+    Attributes:
+        candidates: two or more.
+        extra: rewards of further samples from the context; () if there are none.
+        role: who speaks.
+        context: what was read.
+        id: what the bucket is called.
+    """
+
+    candidates: tuple[Candidate, ...]
+    extra: tuple[float, ...] = ()
+    role: str = ""
+    context: str = ""
+    id: str = ""
+
+
+class Malformed(ValueError):
+    """A line that is no bucket: says what was wanted and what came."""
+
+
+def read(path: pathlib.Path) -> tuple[list[Bucket], list[str]]:
+    """The buckets of a file, and what is wrong with those lines that are none.
+
+    Empty lines are passed over. Line numbers begin at 1.
+    """
+    found, wrong = [], []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                found.append(parse(line))
+            except Malformed as error:
+                wrong.append(f"{path}:{number}: {error}")
+    return found, wrong
+
+
+def write(path: pathlib.Path, buckets: Iterable[Bucket]) -> None:
+    """Writes a file that `read` reads."""
+    with path.open("w", encoding="utf-8") as file:
+        for bucket in buckets:
+            fields = dataclasses.asdict(bucket)
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+
+
+def parse(line: str) -> Bucket:
+    """One line of a file.
+
+    Raises:
+        Malformed: what was wanted, and what came.
+    """
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise Malformed(f"wanted a JSON object: {error}") from None
+    fields = _object(fields, "the line", Bucket)
+    candidates = fields.get("candidates")
+    if not isinstance(candidates, list) or len(candidates) < 2:
+        raise Malformed("candidates: wanted a list of 2 or more objects")
+    return Bucket(
+        candidates=tuple(
+            _candidate(each, f"candidates[{n}]") for n, each in enumerate(candidates)
+        ),
+        extra=_numbers(fields.get("extra", []), "extra"),
+        **{n: _text(fields.get(n, ""), n) for n in ("role", "context", "id")},
+    )
+
+
+def _candidate(fields, where: str) -> Candidate:
+    fields = _object(fields, where, Candidate)
+    returns = _numbers(fields.get("returns", []), f"{where}.returns")
+    if not returns:
+        raise Malformed(f"{where}.returns: wanted one number or more")
+    credit = fields.get("credit", {})
+    if not isinstance(credit, dict):
+        raise Malformed(f"{where}.credit: wanted an object, came {credit!r}")
+    logp, truncated = fields.get("logp"), fields.get("truncated", False)
+    if not isinstance(truncated, bool):
+        raise Malformed(f"{where}.truncated: wanted true or false, came {truncated!r}")
+    texts = {}
+    for name in TEXTS:
+        given = fields.get(name, [])
+        if not isinstance(given, list) or len(given) not in (0, len(returns)):
+            raise Malformed(f"{where}.{name}: wanted {len(returns)}, one a return")
+        texts[name] = tuple(_text(each, f"{where}.{name}") for each in given)
+    return Candidate(
+        returns=returns,
+        text=_text(fields.get("text", ""), f"{where}.text"),
+        credit={
+            name: _number(each, f"{where}.credit.{name}")
+            for name, each in credit.items()
+        },
+        logp=None if logp is None else _number(logp, f"{where}.logp"),
+        truncated=truncated,
+        **texts,
+    )
+
+
+def _object(fields, where: str, kind: type) -> dict:
+    known = [field.name for field in dataclasses.fields(kind)]
+    if not isinstance(fields, dict):
+        raise Malformed(f"{where}: wanted an object, came {fields!r:.60}")
+    if unknown := sorted(set(fields) - set(known)):
+        raise Malformed(f"{where}: {unknown} is read by nobody; known are {known}")
+    return fields
+
+
+def _numbers(given, where: str) -> tuple[float, ...]:
+    if not isinstance(given, list):
+        raise Malformed(f"{where}: wanted a list of numbers, came {given!r:.60}")
+    return tuple(_number(each, f"{where}[{n}]") for n, each in enumerate(given))
+
+
+def _number(given, where: str) -> float:
+    fits = isinstance(given, int | float) and not isinstance(given, bool)
+    if not fits or not math.isfinite(given):
+        raise Malformed(f"{where}: wanted a number, came {given!r:.60}")
+    return float(given)
+
+
+def _text(given, where: str) -> str:
+    if not isinstance(given, str):
+        raise Malformed(f"{where}: wanted a text, came {given!r:.60}")
+    return given
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """C buckets of one role, with what is missing as NaN, or -1 in symbols.
+
+    Attributes:
+        returns: [C, J, M] float.
+        extra: [C, E] float.
+        credit: by method, [C, J] float.
+        symbols: by `TEXTS`, [C, J, M] int, equal for equal texts.
+    """
+
+    returns: np.ndarray
+    extra: np.ndarray
+    credit: Mapping[str, np.ndarray]
+    symbols: Mapping[str, np.ndarray]
+
+    @property
+    def worth(self) -> np.ndarray:
+        """[C, J, h], estimates of each message's advantage by disjoint samples.
+
+        Mean return of the continuations less that of the extra samples. Two, each from
+        every second sample, where all messages have two returns and all contexts two
+        extra samples; else one.
+        """
+        there = np.isfinite(self.returns[..., :1])
+        halves = 1
+        if min(self.returns.shape[-1], self.extra.shape[-1]) > 1:
+            several = np.isfinite(self.returns[..., 1:2]) | ~there
+            several &= np.isfinite(self.extra[:, None, 1:2])
+            halves = 2 if several.all() else 1
+        found = []
+        for n in range(halves):
+            value = _mean(self.extra[:, n::halves])
+            found.append(_mean(self.returns[..., n::halves]) - value[:, None])
+        return np.stack(found, -1)
+
+
+def by_role(buckets: Sequence[Bucket]) -> Iterator[tuple[str, Arrays]]:
+    """The buckets of each role as arrays, roles in the order in which they appear."""
+    for role in dict.fromkeys(bucket.role for bucket in buckets):
+        yield role, arrays([bucket for bucket in buckets if bucket.role == role])
+
+
+def arrays(buckets: Sequence[Bucket]) -> Arrays:
+    """Buckets side by side, padded to the largest."""
+    said = [bucket.candidates for bucket in buckets]
+    each = [candidate for candidates in said for candidate in candidates]
+    size = (len(said), max(map(len, said)), max(len(c.returns) for c in each))
+    place = [(c, j) for c, some in enumerate(said) for j in range(len(some))]
+    returns = np.full(size, np.nan)
+    symbols = {name: np.full(size, -1) for name in TEXTS}
+    known = {name: {} for name in TEXTS}
+    names = dict.fromkeys(name for candidate in each for name in candidate.credit)
+    credit = {name: np.full(size[:2], np.nan) for name in names}
+    for at, candidate in zip(place, each, strict=True):
+        returns[at][: len(candidate.returns)] = candidate.returns
+        for name, value in candidate.credit.items():
+            credit[name][at] = value
+        for name, numbers in known.items():
+            texts = getattr(candidate, name)
+            symbols[name][at][: len(texts)] = [
+                numbers.setdefault(text, len(numbers)) for text in texts
+            ]
+    extra = np.full((len(buckets), max(len(b.extra) for b in buckets)), np.nan)
+    for c, bucket in enumerate(buckets):
+        extra[c, : len(bucket.extra)] = bucket.extra
+    return Arrays(returns, extra, credit, symbols)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the last axis, of what is there; NaN where nothing is."""
+    there = np.isfinite(values)
+    count = there.sum(-1)
+    total = np.where(there, values, 0).sum(-1)
+    return np.where(count, total / np.maximum(count, 1), np.nan)
