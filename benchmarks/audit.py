@@ -2,11 +2,11 @@
 
     python -m benchmarks.audit [--contexts 10000] [--json=FILE]
 
-Made-up logs of two roles and two methods, 8 candidates a context, 8 returns of each with
-replies and answers, 8 extra samples; half of the contexts are each role's. The command
-`python -m c3jax.main --mode=audit` reads them in a process of its own and writes figures,
-pictures and page. CPU seconds are those of all threads, the steadier figure on a shared
-machine; memory is the most that was resident.
+Made-up logs of two roles, half of the contexts each, and two methods; 8 candidates a
+context, 8 returns of each with replies and answers, 8 extra samples. The command
+`python -m c3jax.main --mode=audit` reads them in a process of its own and writes
+figures, pictures and page. CPU seconds are those of all threads, the steadier figure on
+a shared machine; memory is the most that was resident.
 """
 
 import argparse

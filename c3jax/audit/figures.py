@@ -133,35 +133,54 @@ def read(directory: pathlib.Path) -> Audit:
 
 def reading(role: RoleFigures) -> str:
     """The figures of a role in a sentence."""
-    said = [_method_reading(each) for each in role.methods]
-    said += [text for level in role.influence if (text := _level_reading(level))]
+    said = []
+    for each in role.methods:
+        share = _share(each)
+        # The second and later shares need fewer words.
+        if share and said and "what the noise allows" in said[-1]:
+            said[-1] += f", {each.method} with {share}"
+        elif share:
+            amount, rest = share.split(" ", 1)
+            said.append(
+                f"{each.method} ranks messages with {amount} of what the noise allows "
+                f"{rest}"
+            )
+        else:
+            said.append(f"{each.method} {_ranking(each.fidelity)}")
+    for level in role.influence:
+        if isinstance(level.corrected, Influence):
+            said.append(_shows(level))
     start = f"{role.role}: " if role.role else ""
     return f"{start}{'; '.join(said) or 'nothing could be measured'}."
 
 
-def _method_reading(found: MethodFigures) -> str:
-    measured, name = found.fidelity, found.method
-    if isinstance(measured, str):
-        return f"how {name} ranks messages is not measured"
-    rank, ceiling = measured.spearman, measured.ceiling
-    if rank.low <= 0 <= rank.high:
-        return f"{name} ranks messages no better than chance ({rank.mean:.2f})"
-    if rank.mean < 0:
-        return f"{name} ranks messages the wrong way round ({rank.mean:.2f})"
-    if ceiling is None or not ceiling.low > 0:
-        return f"{name} ranks messages with a correlation of {rank.mean:.2f}"
-    return (
-        f"{name} ranks messages with {rank.mean / ceiling.mean:.0%} of what the noise "
-        f"allows ({rank.mean:.2f} of {ceiling.mean:.2f})"
-    )
-
-
-def _level_reading(level: Level) -> str:
-    """ "" where nothing is measured."""
-    if isinstance(level.corrected, str):
+def _share(found: MethodFigures) -> str:
+    """How much of what it could reach a method reaches; "" if that cannot be said."""
+    measured = found.fidelity
+    if isinstance(measured, str) or measured.ceiling is None:
         return ""
+    rank, ceiling = measured.spearman, measured.ceiling
+    if not (rank.low > 0 and ceiling.low > 0):
+        return ""
+    share = rank.mean / ceiling.mean
+    return f"{share:.0%} ({rank.mean:.2f} of {ceiling.mean:.2f})"
+
+
+def _ranking(measured: Fidelity | str) -> str:
+    if isinstance(measured, str):
+        return "is not measured against what messages are worth"
+    rank = measured.spearman
+    told = f"(rank correlation {rank.mean:.2f})".replace("-", "−")
+    if rank.low > 0:
+        return f"ranks messages better than chance {told}"
+    if rank.high < 0:
+        return f"ranks messages the wrong way round {told}"
+    return f"ranks messages no better than chance {told}"
+
+
+def _shows(level: Level) -> str:
     value, null = level.corrected
-    told = f"{value.mean:.2f} nats, {null.mean:.2f} by chance"
+    told = f"{value.mean:.2f} nats, {null.mean:.2f} by chance".replace("-", "−")
     if value.low > null.high:
         return f"which message was sent shows in the {level.symbols} ({told})"
     return f"the {level.symbols} do not show which message was sent ({told})"

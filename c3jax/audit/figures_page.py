@@ -15,7 +15,6 @@ from c3jax.core.stats import Interval
 
 # Inches: of a picture, of a row in it.
 _WIDTH, _ROW = 5.6, 0.3
-# Points: from one role's methods to the next role's name.
 _NAME = 26  # letters of a name that are shown in a picture
 _NOT = "not measured"
 _METHODS = (
@@ -127,14 +126,17 @@ class _Notes:
 
 
 def _told(interval: Interval) -> str:
-    low, high = _number(interval.low), _number(interval.high)
+    low, high = _number(interval, interval.low), _number(interval, interval.high)
     bounds = "" if math.isnan(interval.low) else f" [{low}, {high}]"
-    return _number(interval.mean) + bounds
+    return _number(interval) + bounds
 
 
-def _number(value: float) -> str:
-    """Three digits of what is small, two places of what is not."""
-    text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+def _number(interval: Interval, value: float | None = None) -> str:
+    """The mean, or another value, to the first digit of the interval's width."""
+    scale = interval.high - interval.low
+    scale = scale if scale > 0 else abs(interval.mean) / 10
+    places = max(2, min(6, -math.floor(math.log10(scale)))) if scale > 0 else 2
+    text = f"{interval.mean if value is None else value:.{places}f}"
     return text.replace("-", "−")
 
 
@@ -170,13 +172,13 @@ def fidelity(roles: Sequence[RoleFigures]) -> figure.Figure:
             _reference(axes, y, found.ceiling)
         _dot(axes, y, found.spearman, ink)
         above = "" if found.ceiling is None else f" of {found.ceiling.mean:.2f}"
-        return _number(found.spearman.mean) + above
+        return f"{found.spearman.mean:.2f}{above}".replace("-", "−")
 
     page, axes = _by_method(roles, lambda each: each.fidelity, draw)
     low = min(0.0, axes.dataLim.x0)
     axes.set(xlim=(low * 1.05, max(1.0, axes.dataLim.x1)))
     axes.axvline(0, color=pictures.AXIS, lw=0.8, zorder=1)
-    axes.set_xlabel("rank correlation with what messages are worth")
+    axes.set_xlabel("rank correlation with what messages are worth (grey: ceiling)")
     return page
 
 
@@ -188,7 +190,7 @@ def variance(roles: Sequence[RoleFigures]) -> figure.Figure:
             return _NOT
         axes.barh(y, found.mean, 0.5, color=ink, alpha=0.25, lw=0)
         _dot(axes, y, found, ink)
-        return _number(found.mean)
+        return _number(found)
 
     page, axes = _by_method(roles, lambda each: each.variance, draw)
     axes.set(xlim=(0, None), xlabel="variance of credit within a context")
@@ -217,12 +219,12 @@ def influence(roles: Sequence[RoleFigures]) -> figure.Figure:
             return _NOT
         _reference(axes, y, found.null)
         _dot(axes, y, found.value, ink)
-        return f"{_number(found.value.mean)}, chance {_number(found.null.mean)}"
+        return f"{_number(found.value)}, chance {_number(found.null)}"
 
     page, axes = _rows(rows, draw)
     axes.set(xlim=(min(0.0, axes.dataLim.x0) * 1.05, None))
     axes.axvline(0, color=pictures.AXIS, lw=0.8, zorder=1)
-    axes.set_xlabel("mutual information, nats")
+    axes.set_xlabel("mutual information, nats (grey: by chance)")
     return page
 
 
@@ -284,29 +286,20 @@ def _rows(rows: Sequence[tuple[str, list]], draw: Callable):
     count = sum(len(some) + bool(name and some) for name, some in rows)
     with pictures.style("rows"):
         page, axes = pictures.axes(_WIDTH, 0.55 + _ROW * max(count, 1))
-        ticks, labels, y = [], [], 0
+        labels = []
         for name, some in rows:
             if name and some:
-                axes.annotate(
-                    _short(name),
-                    (0, y),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(0, -1),
-                    textcoords="offset points",
-                    weight="bold",
-                    va="center",
-                )
-                y += 1
+                labels.append((_short(name), {"weight": "bold", "color": "black"}))
             for label, ink, found in some:
-                beside = draw(axes, y, ink, found)
-                pictures.beside(axes, beside, y, pictures.SOFT)
-                ticks.append(y)
-                labels.append(_short(label))
-                y += 1
-        axes.set_yticks(ticks, labels)
+                beside = draw(axes, len(labels), ink, found)
+                pictures.beside(axes, beside, len(labels), pictures.SOFT)
+                labels.append((_short(label), {}))
+        axes.set_yticks(range(len(labels)), [text for text, _ in labels])
+        for tick, (_, look) in zip(axes.get_yticklabels(), labels, strict=True):
+            tick.set(**look)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.set_ylim(max(y, 1) - 0.5, -0.5)
+        axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
     return page, axes
 
@@ -361,14 +354,14 @@ _PICTURES = {
     ),
     "influence": (
         "Influence",
-        "How much what follows tells of which message was sent. Grey: what is left of it "
-        "where replies are shuffled, so chance alone.",
+        "How much what follows tells of which message was sent. Grey: what is left of "
+        "it where replies are shuffled, so chance alone.",
         influence,
     ),
     "continuations": (
         "Fidelity and the number of continuations",
-        "With fewer continuations the worth of a message is noisier, so the same credit "
-        "agrees less with it. Dashed: the ceiling.",
+        "With fewer continuations the worth of a message is noisier, so the same "
+        "credit agrees less with it. Dashed: the ceiling.",
         continuations,
     ),
 }

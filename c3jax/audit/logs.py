@@ -59,7 +59,7 @@ def _read(source: pathlib.Path) -> tuple[list[buckets.Bucket], list[str]]:
 
 
 def _claim(directory: pathlib.Path, config) -> None:
-    """Writes down whose directory it is; an audit of the same file may be made again."""
+    """Writes down whose directory it is; the same file may be audited there again."""
     path = directory / workdir.CONFIG
     if path.exists():
         there = json.loads(path.read_text())["config"]
