@@ -151,7 +151,12 @@ def reading(role: RoleFigures) -> str:
         if isinstance(level.corrected, Influence):
             said.append(_shows(level))
     start = f"{role.role}: " if role.role else ""
-    return f"{start}{'; '.join(said) or 'nothing could be measured'}."
+    return printable(f"{start}{'; '.join(said) or 'nothing could be measured'}.")
+
+
+def printable(text: str) -> str:
+    """Somebody else's name, without what would steer a terminal or break a line."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _share(found: MethodFigures) -> str:
@@ -170,7 +175,7 @@ def _ranking(measured: Fidelity | str) -> str:
     if isinstance(measured, str):
         return "is not measured against what messages are worth"
     rank = measured.spearman
-    told = f"(rank correlation {rank.mean:.2f})".replace("-", "−")
+    told = f"(rank correlation {rank.mean:z.2f})".replace("-", "−")
     if rank.low > 0:
         return f"ranks messages better than chance {told}"
     if rank.high < 0:
@@ -180,7 +185,7 @@ def _ranking(measured: Fidelity | str) -> str:
 
 def _shows(level: Level) -> str:
     value, null = level.corrected
-    told = f"{value.mean:.2f} nats, {null.mean:.2f} by chance".replace("-", "−")
+    told = f"{value.mean:z.2f} nats, {null.mean:z.2f} by chance".replace("-", "−")
     if value.low > null.high:
         return f"which message was sent shows in the {level.symbols} ({told})"
     return f"the {level.symbols} do not show which message was sent ({told})"
@@ -204,7 +209,7 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
     def fidelity() -> Fidelity:
         if full.sum() > 1 and valued.sum() < 2:
             raise ValueError(
-                f"{valued.sum()} of these contexts have `extra` rewards, so nothing "
+                f"too few contexts ({valued.sum()}) have `extra` rewards, so nothing "
                 "independent says what a context is worth; log those of further "
                 "messages sampled from it."
             )
@@ -217,8 +222,8 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
     def enough(kept: np.ndarray) -> Arrays:
         if full.sum() < 2:
             raise ValueError(
-                f"{name} credits all candidates of {full.sum()} contexts, and "
-                "intervals are over contexts; it takes 2 or more."
+                f"{name} credits all candidates in too few contexts ({full.sum()}); "
+                "intervals are over contexts, so it takes 2 or more."
             )
         return arrays.where(kept)
 
@@ -267,8 +272,9 @@ def _level(name: str, arrays: Arrays) -> Level:
             raise ValueError(f"no `{name}` are logged; add them, one a return.")
         if kept.sum() < 2:
             raise ValueError(
-                f"{kept.sum()} contexts have 2 or more `{name}` of each candidate: of "
-                "one each nothing says if they differ by candidate or by chance."
+                f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "
+                "candidate, and of one each nothing says if they differ by candidate "
+                "or by chance; play on more often."
             )
         return diagnostics.influence(arrays.symbols[name][kept], correct=correct)
 

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import rich.box
@@ -9,7 +10,6 @@ import rich.table
 from matplotlib import figure, ticker
 
 from c3jax.audit import figures, pictures
-from c3jax.audit.diagnostics import Influence
 from c3jax.audit.figures import RoleFigures
 from c3jax.core.stats import Interval
 
@@ -41,8 +41,8 @@ def section(
         "tables": tables(roles),
         "pictures": [
             (title, caption, _saved(draw(roles), title, name, place))
-            for name, (title, caption, draw) in _PICTURES.items()
-            if name != "continuations" or _curves(roles)
+            for name, (title, caption, pick, draw) in _PICTURES.items()
+            if any(_measured(each) for role in roles for each in pick(role))
         ],
     }
 
@@ -80,11 +80,15 @@ def _methods(roles: Sequence[RoleFigures]) -> dict:
                 cells = [notes.cell(each.fidelity), *("–",) * 4]
             else:
                 rank, linear, error, ceiling = each.fidelity
-                share = "–" if ceiling is None else _share(rank, ceiling)
                 above = "–" if ceiling is None else _told(ceiling)
+                share = "–"
+                if _bounds(ceiling):
+                    share = _minus(f"{rank.mean / ceiling.mean:.0%}")
                 cells = [_told(rank), above, share, _told(linear), _told(error)]
             spread = notes.cell(each.variance) or _told(each.variance)
-            rows.append([role.role or "–", each.method, counted, *cells, spread])
+            rows.append(
+                [_name(role), figures.printable(each.method), counted, *cells, spread]
+            )
     return _table("Credit, method by method", _METHODS, rows, notes)
 
 
@@ -96,9 +100,7 @@ def _influence(roles: Sequence[RoleFigures]) -> dict:
             for found in (level.plain, level.corrected):
                 reason = notes.cell(found)
                 cells += [reason, "–"] if reason else [_told(each) for each in found]
-            rows.append(
-                [role.role or "–", level.symbols, f"{level.contexts:,}", *cells]
-            )
+            rows.append([_name(role), level.symbols, f"{level.contexts:,}", *cells])
     return _table("Whether messages show in what follows", _LEVELS, rows, notes)
 
 
@@ -136,19 +138,34 @@ def _number(interval: Interval, value: float | None = None) -> str:
     scale = interval.high - interval.low
     scale = scale if scale > 0 else abs(interval.mean) / 10
     places = max(2, min(6, -math.floor(math.log10(scale)))) if scale > 0 else 2
-    text = f"{interval.mean if value is None else value:.{places}f}"
-    return text.replace("-", "−")
+    return _minus(f"{interval.mean if value is None else value:z.{places}f}")
 
 
-def _share(rank: Interval, ceiling: Interval) -> str:
-    return f"{rank.mean / ceiling.mean:.0%}" if ceiling.low > 0 else "–"
+def _minus(number: str) -> str:
+    return number.replace("-", "−")
+
+
+def _name(role: RoleFigures) -> str:
+    return figures.printable(role.role) or "–"
+
+
+def _bounds(ceiling: Interval | None) -> bool:
+    """Whether there is a ceiling that is surely more than 0."""
+    return ceiling is not None and ceiling.low > 0
+
+
+def _measured(found) -> bool:
+    """Whether there is something to draw: no reason why not, no curve of no points."""
+    return not isinstance(found, str) and found != ()
 
 
 def _saved(
     page: figure.Figure, title: str, name: str, place: pathlib.Path | None
 ) -> str:
     """The picture as an element of a page; as files too."""
-    with pictures.style(name):
+    with pictures.style(name), warnings.catch_warnings():
+        # A file has a box for a letter that its font lacks; a page has others' fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)
             for kind in ("svg", "png"):
@@ -171,8 +188,8 @@ def fidelity(roles: Sequence[RoleFigures]) -> figure.Figure:
         if found.ceiling is not None:
             _reference(axes, y, found.ceiling)
         _dot(axes, y, found.spearman, ink)
-        above = "" if found.ceiling is None else f" of {found.ceiling.mean:.2f}"
-        return f"{found.spearman.mean:.2f}{above}".replace("-", "−")
+        above = f" of {found.ceiling.mean:.2f}" if _bounds(found.ceiling) else ""
+        return _minus(f"{found.spearman.mean:z.2f}") + above
 
     page, axes = _by_method(roles, lambda each: each.fidelity, draw)
     low = min(0.0, axes.dataLim.x0)
@@ -201,7 +218,7 @@ def influence(roles: Sequence[RoleFigures]) -> figure.Figure:
     """Influence with its interval, and what chance alone shows, in grey."""
     rows = [
         (
-            role.role,
+            _heading(role, roles),
             [
                 (level.symbols + suffix, ink, found)
                 for level in role.influence
@@ -209,14 +226,13 @@ def influence(roles: Sequence[RoleFigures]) -> figure.Figure:
                     ("", pictures.SOFT, level.plain),
                     (", bias off", pictures.BLUE, level.corrected),
                 )
+                if _measured(found)
             ],
         )
         for role in roles
     ]
 
     def draw(axes, y, ink, found):
-        if not isinstance(found, Influence):
-            return _NOT
         _reference(axes, y, found.null)
         _dot(axes, y, found.value, ink)
         return f"{_number(found.value)}, chance {_number(found.null)}"
@@ -231,9 +247,10 @@ def influence(roles: Sequence[RoleFigures]) -> figure.Figure:
 def continuations(roles: Sequence[RoleFigures]) -> figure.Figure:
     """Rank correlations against continuations, with what noise allows, in grey."""
     inks = _inks(roles)
-    drawn = _curves(roles)
+    drawn = [role for role in roles if any(each.curve for each in role.methods)]
     with pictures.style("continuations"):
-        page = figure.Figure(figsize=(_WIDTH, 0.4 + 2.1 * len(drawn)))
+        size = (_WIDTH, 0.4 + 2.1 * len(drawn))
+        page = figure.Figure(figsize=size, layout="constrained")
         panels = page.subplots(len(drawn), squeeze=False, sharex=True)[:, 0]
         for role, axes in zip(drawn, panels, strict=True):
             ends, seen = [], []
@@ -269,7 +286,10 @@ def _by_method(
 ) -> tuple[figure.Figure, object]:
     inks = _inks(roles)
     rows = [
-        (role.role, [(m.method, inks[m.method], pick(m)) for m in role.methods])
+        (
+            _heading(role, roles),
+            [(m.method, inks[m.method], pick(m)) for m in role.methods],
+        )
         for role in roles
     ]
     return _rows(rows, draw)
@@ -285,11 +305,13 @@ def _rows(rows: Sequence[tuple[str, list]], draw: Callable):
     # A role without a name, or without methods, has no heading of its own.
     count = sum(len(some) + bool(name and some) for name, some in rows)
     with pictures.style("rows"):
-        page, axes = pictures.axes(_WIDTH, 0.55 + _ROW * max(count, 1))
+        size = (_WIDTH, 0.65 + _ROW * count)
+        page = figure.Figure(figsize=size, layout="constrained")
+        axes = page.add_subplot()
         labels = []
         for name, some in rows:
             if name and some:
-                labels.append((_short(name), {"weight": "bold", "color": "black"}))
+                labels.append((name, {"weight": "bold", "color": "black"}))
             for label, ink, found in some:
                 beside = draw(axes, len(labels), ink, found)
                 pictures.beside(axes, beside, len(labels), pictures.SOFT)
@@ -299,7 +321,7 @@ def _rows(rows: Sequence[tuple[str, list]], draw: Callable):
             tick.set(**look)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
     return page, axes
 
@@ -322,8 +344,9 @@ def _band(axes, at: list[int], some: list[Interval], ink: str, dash) -> None:
     axes.fill_between(at, low, high, color=ink, alpha=0.13, lw=0)
 
 
-def _curves(roles: Sequence[RoleFigures]) -> list[RoleFigures]:
-    return [role for role in roles if any(each.curve for each in role.methods)]
+def _heading(role: RoleFigures, roles: Sequence[RoleFigures]) -> str:
+    """A role's name above its rows; "" for the only one, if it has no name."""
+    return _short(role.role) or ("–" if len(roles) > 1 else "")
 
 
 def _inks(roles: Sequence[RoleFigures]) -> dict[str, str]:
@@ -334,34 +357,39 @@ def _inks(roles: Sequence[RoleFigures]) -> dict[str, str]:
 
 def _short(name: str) -> str:
     """A name as a picture has room for."""
-    name = "".join(c if c.isprintable() else " " for c in name)
+    name = figures.printable(name)
     return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
 
 
+# Per file: title, caption, what of a role is in it, and how it is drawn.
 _PICTURES = {
     "fidelity": (
         "Fidelity",
         "Dot and line: how far the ranking by credit agrees with the ranking by what "
         "messages turned out to be worth. Grey: the most that the noise of that worth "
         "allows anybody.",
+        lambda role: [each.fidelity for each in role.methods],
         fidelity,
     ),
     "variance": (
         "Variance",
         "How far credit differs between messages of one context, in squared reward "
         "units. At equal cost, less means less noise, if fidelity is no worse.",
+        lambda role: [each.variance for each in role.methods],
         variance,
     ),
     "influence": (
         "Influence",
         "How much what follows tells of which message was sent. Grey: what is left of "
         "it where replies are shuffled, so chance alone.",
+        lambda role: [level.corrected for level in role.influence],
         influence,
     ),
     "continuations": (
         "Fidelity and the number of continuations",
         "With fewer continuations the worth of a message is noisier, so the same "
         "credit agrees less with it. Dashed: the ceiling.",
+        lambda role: [each.curve for each in role.methods],
         continuations,
     ),
 }
