@@ -248,7 +248,7 @@ def _audit(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
         )
     from rich import console
 
-    from c3jax.audit import figures, figures_page, logs
+    from c3jax.audit import figures_page, logs, words
 
     found, wrong = logs.audit(config, directory)
     # A file is no narrower than a table.
@@ -256,7 +256,7 @@ def _audit(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     for table in figures_page.tables(found.roles):
         screen.print(*figures_page.shown(table), sep="\n")
     for role in found.roles:
-        print(figures.reading(role))
+        print(words.reading(role))
     print(f"  {directory / logs.PAGE}", flush=True)
     for line in wrong:
         print(line, file=sys.stderr)

@@ -126,69 +126,8 @@ def write(directory: pathlib.Path, found: Audit) -> None:
 def read(directory: pathlib.Path) -> Audit:
     """What `write` wrote."""
     page = json.loads((directory / FILE).read_text(encoding="utf-8"))
-    return Audit(
-        page["source"], tuple(_unpacked_role(**each) for each in page["roles"])
-    )
-
-
-def reading(role: RoleFigures) -> str:
-    """The figures of a role in a sentence."""
-    said = []
-    for each in role.methods:
-        share = _share(each)
-        # The second and later shares need fewer words.
-        if share and said and "what the noise allows" in said[-1]:
-            said[-1] += f", {each.method} with {share}"
-        elif share:
-            amount, rest = share.split(" ", 1)
-            said.append(
-                f"{each.method} ranks messages with {amount} of what the noise allows "
-                f"{rest}"
-            )
-        else:
-            said.append(f"{each.method} {_ranking(each.fidelity)}")
-    for level in role.influence:
-        if isinstance(level.corrected, Influence):
-            said.append(_shows(level))
-    start = f"{role.role}: " if role.role else ""
-    return printable(f"{start}{'; '.join(said) or 'nothing could be measured'}.")
-
-
-def printable(text: str) -> str:
-    """Somebody else's name, without what would steer a terminal or break a line."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _share(found: MethodFigures) -> str:
-    """How much of what it could reach a method reaches; "" if that cannot be said."""
-    measured = found.fidelity
-    if isinstance(measured, str) or measured.ceiling is None:
-        return ""
-    rank, ceiling = measured.spearman, measured.ceiling
-    if not (rank.low > 0 and ceiling.low > 0):
-        return ""
-    share = rank.mean / ceiling.mean
-    return f"{share:.0%} ({rank.mean:.2f} of {ceiling.mean:.2f})"
-
-
-def _ranking(measured: Fidelity | str) -> str:
-    if isinstance(measured, str):
-        return "is not measured against what messages are worth"
-    rank = measured.spearman
-    told = f"(rank correlation {rank.mean:z.2f})".replace("-", "−")
-    if rank.low > 0:
-        return f"ranks messages better than chance {told}"
-    if rank.high < 0:
-        return f"ranks messages the wrong way round {told}"
-    return f"ranks messages no better than chance {told}"
-
-
-def _shows(level: Level) -> str:
-    value, null = level.corrected
-    told = f"{value.mean:z.2f} nats, {null.mean:z.2f} by chance".replace("-", "−")
-    if value.low > null.high:
-        return f"which message was sent shows in the {level.symbols} ({told})"
-    return f"the {level.symbols} do not show which message was sent ({told})"
+    roles = tuple(_unpacked_role(**each) for each in page["roles"])
+    return Audit(page["source"], roles)
 
 
 def _role(role: str, arrays: Arrays) -> RoleFigures:
