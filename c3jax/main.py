@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 import ml_collections
@@ -48,6 +49,11 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
+_CERTIFY = flags.DEFINE_bool(
+    "certify",
+    True,
+    "Whether a run that is finished is replayed by a fresh process for its report.",
+)
 _CACHE = flags.DEFINE_string(
     "cache_dir",
     str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax"),
@@ -115,9 +121,26 @@ def _train(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
             return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
         page = directory / report.PAGE
         if not hosts.by_first(page.exists):
+            if _CERTIFY.value and config.evaluate.trees:
+                _certify(directory)
             hosts.by_first(report.write, directory)
     print(f"{summary.told(found)}\n  {page}")
     return 0
+
+
+def _certify(directory: pathlib.Path) -> None:
+    """Has a fresh process replay a finished run, which is over on these devices."""
+    import jax
+    from jax.extend import backend
+
+    command = ["--mode=replay", f"--workdir={directory}"]
+    if hosts.many():
+        print(f"not replayed, as many processes made it; to: {' '.join(command)}")
+        return
+    if jax.default_backend() != "cpu":
+        backend.clear_backends()  # Their memory is needed there.
+    command += [f"--cache_dir={_CACHE.value}"]
+    subprocess.run([sys.executable, "-m", "c3jax.main", *command], check=False)
 
 
 def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
@@ -148,7 +171,7 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     # Without a cache every run would make the policy that they all start from.
     cache = _CACHE.value or directory / "cache"
     command = [sys.executable, "-m", "c3jax.main", *sys.argv[1:]]
-    command += [f"--workdir={directory}", f"--cache_dir={cache}"]
+    command += [f"--workdir={directory}", f"--cache_dir={cache}", "--nocertify"]
     with files.locked(directory), signals.Stop() as stop:
         workdir.describe(directory, config)
         done, failed = grid.run(
