@@ -37,6 +37,7 @@ def collect(
     state: update.TrainState,
     plan: Plan,
     directory: pathlib.Path,
+    scorer: scoring.Scorer,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[buckets.Bucket], dict[str, Spent]] | None:
     """The buckets of all roles that write, and what they took.
@@ -46,42 +47,43 @@ def collect(
     Args:
         setup: of the run.
         state: with the policies that are audited.
-        plan: from `configured`.
-        directory: where the parts are kept until all are there; of this plan alone.
-        stop: asked between batches.
+        plan: from `methods.plan`.
+        directory: where parts are kept; of this state and plan alone.
+        scorer: of the run.
+        stop: asked between parts.
 
     Returns:
         Buckets, role after role; by "buckets" and each method, what was spent. None if
         it was stopped.
+
+    Raises:
+        ValueError: a method cannot be asked.
     """
     named = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
     test, found, spent = setup.task.split("test"), [], {}
     parts = [(n, b) for n in range(len(setup.spans)) for b in plan.batches]
-    progress = metrics.Progress("audit", len(parts) * plan.batch_size)
-    with scoring.started(setup) as scorer:
+    progress = metrics.Progress("contexts", len(parts) * plan.batch_size)
 
-        @functools.cache
-        def asked():
-            """Only once somebody has to be asked."""
-            args = (setup, state, plan, scorer)
-            return {n: methods.learned(each, *args) for n, each in named.items()}
+    @functools.cache
+    def asked():
+        """The methods, once somebody has to ask them."""
+        args = (setup, state, plan, scorer)
+        return {name: methods.learned(each, *args) for name, each in named.items()}
 
-        for done, (level, begin) in enumerate(parts, 1):
-            path = directory / f"{level}-{begin:08d}.json"
-            if not path.exists():
-                items = [test[begin + row] for row in range(plan.batch_size)]
-                batch = _Batch(setup, state, plan, level, begin, items, scorer)
-                part = _part(batch, asked())
-                directory.mkdir(parents=True, exist_ok=True)
-                files.write(path, json.dumps(part))
-            part = json.loads(path.read_text())
-            found += [buckets.parse(line) for line in part["buckets"]]
-            for name, counts in part["spent"].items():
-                spent[name] = spent.get(name, Spent()) + Spent(**counts)
-            role = setup.team.protocol.roles[level].name
-            progress.show(done * plan.batch_size, role=role)
-            if done < len(parts) and stop():
+    for done, (level, begin) in enumerate(parts, 1):
+        path = directory / f"{level}-{begin:08d}.json"
+        if not path.exists():
+            if stop():
                 return None
+            items = [test[begin + row] for row in range(plan.batch_size)]
+            batch = _Batch(setup, state, plan, level, begin, items, scorer)
+            files.write(path, json.dumps(_part(batch, asked())))
+        part = json.loads(path.read_text())
+        found += [buckets.parse(line) for line in part["buckets"]]
+        for name, counts in part["spent"].items():
+            spent[name] = spent.get(name, Spent()) + Spent(**counts)
+        role = setup.team.protocol.roles[level].name
+        progress.show(done * plan.batch_size, role=role)
     return found, spent
 
 

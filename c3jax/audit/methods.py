@@ -118,7 +118,7 @@ def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
             config.credit.update({**dict.fromkeys(config.credit), "name": name})
             config.protocol.branching = config.protocol.continuations = None
         try:
-            found = setups.resolve(config)
+            found = setups.resolve(config, list(run.mesh.devices.flat))
         except ValueError as error:
             raise ValueError(
                 f"audit.methods: {name!r} is not possible here: {error}"
