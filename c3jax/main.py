@@ -8,6 +8,8 @@ configs/compare.py, is a comparison: many runs, each in a process of its own.
 --mode=report makes the page of a run, finished or not.
 --mode=replay certifies a run: every message of its newest saved trees is sampled
 again, alone, from its context rebuilt from disk.
+--mode=audit --config.audit.buckets=FILE says how good the credit in the logs of any
+system is; it needs no --config.
 """
 
 import json
@@ -35,7 +37,7 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "report", "replay", "export"],
+    ["train", "evaluate", "report", "replay", "export", "audit"],
     "What to do.",
 )
 _CELL = flags.DEFINE_string(
@@ -60,6 +62,9 @@ _CACHE = flags.DEFINE_string(
     "Where compiled programs and warm starts are kept for other runs; empty for none.",
 )
 
+# The page of --mode=audit where no other is given.
+_AUDIT = "audit/config.py"
+
 
 def main(argv: list[str]) -> None:
     """Checks the flags and the config, then does what the mode says."""
@@ -77,6 +82,7 @@ def main(argv: list[str]) -> None:
             "report": _report,
             "replay": _replay,
             "export": _export,
+            "audit": _audit,
         }
         config, directory = _experiment()
         if "methods" in config:
@@ -256,6 +262,35 @@ def _replay(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     return 1 if found.failures else 0
 
 
+def _audit(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Audits logs; returns 1 if some of their lines are malformed."""
+    if not _logs(config):
+        raise ValueError(
+            "say what to audit: --config.audit.buckets=FILE, with a JSON object a "
+            "line, as c3jax/audit/buckets.py tells."
+        )
+    from rich import console
+
+    from c3jax.audit import figures_page, logs, words
+
+    found, wrong = logs.audit(config, directory)
+    # A file is no narrower than a table.
+    screen = console.Console(width=None if sys.stdout.isatty() else 160)
+    for table in figures_page.tables(found.roles):
+        screen.print(*figures_page.shown(table), sep="\n")
+    for role in found.roles:
+        print(words.reading(role))
+    print(f"  {directory / logs.PAGE}", flush=True)
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _logs(config: ml_collections.ConfigDict | None) -> str:
+    """The file of logs that a config asks to audit; "" if it does not."""
+    return (config or {}).get("audit", {}).get("buckets", "")
+
+
 def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """The config and the workdir; a run that exists has its config with it."""
     from c3jax.train import workdir
@@ -269,6 +304,8 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     if not (name or (_WORKDIR.value and _MODE.value != "train")):
         raise ValueError("say which experiment: --config=configs/math.py")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    if _MODE.value == "audit" and _logs(config):
+        return config, directory
     if _MODE.value != "train":
         config = workdir.config(directory)
     if _CELL.value:
@@ -298,6 +335,8 @@ def _cache() -> pathlib.Path | None:
 
 def _parse(argv: list[str]) -> list[str]:
     """Reads the flags; what cannot be read is refused in a few words."""
+    if "--mode=audit" in argv:
+        flags.set_default(_CONFIG, str(pathlib.Path(__file__).parent / _AUDIT))
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:

@@ -22,14 +22,15 @@ whether it was cut. `role` groups buckets, "" if there is none.
 
 import dataclasses
 import json
-import math
 import pathlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 # Fields of candidates that are texts, one a return.
 TEXTS = ("replies", "answers")
+_LARGEST = sys.float_info.max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +85,14 @@ def read(path: pathlib.Path) -> tuple[list[Bucket], list[str]]:
     Empty lines are passed over. Line numbers begin at 1.
     """
     found, wrong = [], []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                found.append(parse(line))
+                found.append(parse(line.decode()))
+            except UnicodeDecodeError:
+                wrong.append(f"{path}:{number}: wanted text in UTF-8")
             except Malformed as error:
                 wrong.append(f"{path}:{number}: {error}")
     return found, wrong
@@ -111,7 +114,7 @@ def parse(line: str) -> Bucket:
     """
     try:
         fields = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"wanted a JSON object: {error}") from None
     fields = _object(fields, "the line", Bucket)
     candidates = fields.get("candidates")
@@ -139,15 +142,15 @@ def _candidate(fields, where: str) -> Candidate:
         raise Malformed(f"{where}.truncated: wanted true or false, came {truncated!r}")
     texts = {}
     for name in TEXTS:
-        given = fields.get(name, [])
+        given, place = fields.get(name, []), f"{where}.{name}"
         if not isinstance(given, list) or len(given) not in (0, len(returns)):
-            raise Malformed(f"{where}.{name}: wanted {len(returns)}, one a return")
-        texts[name] = tuple(_text(each, f"{where}.{name}") for each in given)
+            raise Malformed(f"{place}: wanted {len(returns)}, one a return")
+        texts[name] = tuple(_text(each, place) for each in given)
     return Candidate(
         returns=returns,
         text=_text(fields.get("text", ""), f"{where}.text"),
         credit={
-            name: _number(each, f"{where}.credit.{name}")
+            _text(name, f"{where}.credit"): _number(each, f"{where}.credit.{name}")
             for name, each in credit.items()
         },
         logp=None if logp is None else _number(logp, f"{where}.logp"),
@@ -168,20 +171,38 @@ def _object(fields, where: str, kind: type) -> dict:
 def _numbers(given, where: str) -> tuple[float, ...]:
     if not isinstance(given, list):
         raise Malformed(f"{where}: wanted a list of numbers, came {given!r:.60}")
-    return tuple(_number(each, f"{where}[{n}]") for n, each in enumerate(given))
+    if not all(map(_is_number, given)):
+        n = next(n for n, each in enumerate(given) if not _is_number(each))
+        _number(given[n], f"{where}[{n}]")
+    return tuple(map(float, given))
 
 
 def _number(given, where: str) -> float:
-    fits = isinstance(given, int | float) and not isinstance(given, bool)
-    if not fits or not math.isfinite(given):
+    if not _is_number(given):
         raise Malformed(f"{where}: wanted a number, came {given!r:.60}")
     return float(given)
 
 
+def _is_number(given) -> bool:
+    # JSON has no infinity, but Python reads one; whole numbers may exceed any float.
+    return type(given) in (int, float) and -_LARGEST <= given <= _LARGEST
+
+
 def _text(given, where: str) -> str:
-    if not isinstance(given, str):
+    if not _is_text(given):
         raise Malformed(f"{where}: wanted a text, came {given!r:.60}")
     return given
+
+
+def _is_text(given) -> bool:
+    """Whether it can be written to a page, too: JSON may hold half a character."""
+    if not isinstance(given, str):
+        return False
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +240,14 @@ class Arrays:
             value = _mean(self.extra[:, n::halves])
             found.append(_mean(self.returns[..., n::halves]) - value[:, None])
         return np.stack(found, -1)
+
+    def where(self, kept: np.ndarray) -> "Arrays":
+        """Some of the contexts; [C] bool."""
+        credit, symbols = (
+            {name: each[kept] for name, each in some.items()}
+            for some in (self.credit, self.symbols)
+        )
+        return Arrays(self.returns[kept], self.extra[kept], credit, symbols)
 
 
 def by_role(buckets: Sequence[Bucket]) -> Iterator[tuple[str, Arrays]]:

@@ -8,7 +8,7 @@ Contexts may have fewer candidates, and candidates fewer continuations: what is 
 there is NaN among numbers and -1 among symbols.
 """
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -82,20 +82,18 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
     context, flat = np.nonzero(there)[0], lambda x: x[there]
     credit, wanted = flat(advantage), flat(mean)
     agreement = _Ranks(credit, wanted)
-
-    def over(figure: Callable) -> Interval:
-        return stats.resampled(lambda w: figure(w[context]), len(advantage))
-
-    ceiling = None
+    moments = _Moments(credit, wanted, context)
+    halves = None
     if parts.shape[-1] > 1:
         halves = _Ranks(*(flat(parts[..., n::2].mean(-1)) for n in range(2)))
-        ceiling = over(lambda w: _ceiling(halves.correlation(w)))
-    return Fidelity(
-        spearman=over(agreement.correlation),
-        pearson=over(lambda w: _correlation(credit, wanted, w)),
-        error=over(lambda w: float(np.average((credit - wanted) ** 2, weights=w))),
-        ceiling=ceiling,
-    )
+
+    def figures(drawn: np.ndarray) -> list[float]:
+        weight = drawn[context]
+        found = [agreement.correlation(weight), *moments.figures(drawn)]
+        return found + ([_ceiling(halves.correlation(weight))] if halves else [])
+
+    spearman, pearson, error, *ceiling = stats.resampled(figures, len(advantage))
+    return Fidelity(spearman, pearson, error, ceiling[0] if ceiling else None)
 
 
 def variance(advantage: np.ndarray) -> Interval:
@@ -188,9 +186,9 @@ def influence(
     chunk = max(1, _ELEMENTS // (symbols.shape[1] * (common + 1)))
     for begin in range(0, len(symbols), chunk):
         some = _by_frequency(symbols[begin : begin + chunk], common)
-        found.append(_information(some, common, **options))
+        found.append(_information(some, **options))
         for draw in range(shuffles):
-            null[draw] += _information(_shuffled(some, rng), common, **options).sum()
+            null[draw] += _information(_shuffled(some, rng), **options).sum()
     low, high = np.quantile(null / len(symbols), (0.025, 0.975))
     return Influence(
         value=stats.bootstrap(np.concatenate(found)),
@@ -201,45 +199,57 @@ def influence(
 def _by_frequency(symbols: np.ndarray, common: int) -> np.ndarray:
     """Symbols as their place by frequency in their context, `common` for all beyond."""
     flat = symbols.reshape(len(symbols), -1)
-    context = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)
-    there = flat >= 0
-    pairs = np.stack([context[there], flat[there]])
-    (owner, _), kind, count = np.unique(
-        pairs, axis=1, return_inverse=True, return_counts=True
-    )
+    there, kinds = flat >= 0, int(flat.max()) + 1
+    pairs = (np.arange(len(flat))[:, None] * kinds + flat)[there]
+    pair, kind, count = np.unique(pairs, return_inverse=True, return_counts=True)
+    owner = pair // kinds
     order = np.lexsort((-count, owner))
     place = np.empty(len(order), np.int64)
     first = np.searchsorted(owner[order], owner[order])
     place[order] = np.arange(len(order)) - first
     found = np.full(flat.shape, -1)
-    found[there] = np.minimum(place[kind.reshape(-1)], common)
+    found[there] = np.minimum(place[kind], common)
     return found.reshape(symbols.shape)
 
 
-def _information(
-    symbols: np.ndarray, common: int, smoothing: float, correct: bool
-) -> np.ndarray:
-    """[C] nats, of symbols from 0 to `common`."""
+def _information(symbols: np.ndarray, smoothing: float, correct: bool) -> np.ndarray:
+    """[C] nats, of symbols by frequency.
+
+    Most candidates have few of their context's symbols, so only counts that are not 0
+    are gone through; a symbol that a candidate lacks has the rate that smoothing gives.
+    """
     contexts, candidates, _ = symbols.shape
-    cell = np.arange(contexts * candidates).reshape(contexts, candidates, 1)
-    cell = (cell * (common + 1) + symbols)[symbols >= 0]
-    size = (contexts, candidates, common + 1)
-    count = np.bincount(cell, minlength=np.prod(size)).reshape(size)
-    total = count.sum(-1)
-    asked = total > 0  # [C, J], candidates that there are
-    seen = count.sum(1) > 0  # [C, V]
-    padded = np.where(seen[:, None], count + smoothing, 0)
-    rate = padded / np.maximum(padded.sum(-1, keepdims=True), 1e-300)
-    share = asked / asked.sum(-1, keepdims=True)
-    mixed = (share[..., None] * rate).sum(1)
-    own = special.entr(rate).sum(-1)
-    whole = special.entr(mixed).sum(-1)
+    kinds = int(symbols.max()) + 1
+    row = np.arange(contexts * candidates).reshape(contexts, candidates, 1)
+    every = np.bincount((row * kinds + symbols)[symbols >= 0])
+    cell = np.flatnonzero(every)
+    row, count = cell // kinds, every[cell]
+    owner = row // candidates
+    symbol = owner * kinds + cell % kinds  # of its context
+
+    def over(places: np.ndarray, values: np.ndarray | None, size: tuple) -> np.ndarray:
+        return np.bincount(places, values, math.prod(size)).reshape(size)
+
+    asked, alphabet = (contexts, candidates), (contexts, kinds)
+    total, own_kinds = over(row, count, asked), over(row, None, asked)
+    seen = over(symbol, None, alphabet) > 0
+    number = seen.sum(1, keepdims=True)
+    share = (total > 0) / (total > 0).sum(1, keepdims=True)  # of candidates there are
+    scale = np.maximum(total + smoothing * number, 1e-300)
+    rate = (count + smoothing) / scale.ravel()[row]
+    lacking = smoothing / scale  # the rate of a symbol that is not among the replies
+    own = over(row, special.entr(rate), asked)
+    own = own + (number - own_kinds) * special.entr(lacking)
+    weight = share.ravel()[row]
+    mixed = over(symbol, weight * (rate - lacking.ravel()[row]), alphabet)
+    mixed = np.where(seen, mixed + (share * lacking).sum(1, keepdims=True), 0)
+    whole = special.entr(mixed).sum(1)
     if correct:
-        spread = rate * (1 - rate) / np.maximum(total - 1, 1)[..., None]
-        spread = (share[..., None] ** 2 * spread).sum(1)
-        whole = whole + (spread / np.where(seen, 2 * mixed, 1)).sum(-1)
-        own = own + ((count > 0).sum(-1) - 1) / (2 * np.maximum(total, 1))
-    return whole - (share * own).sum(-1)
+        spread = rate * (1 - rate) / np.maximum(total - 1, 1).ravel()[row]
+        spread = over(symbol, weight**2 * spread, alphabet)
+        whole = whole + (spread / np.where(seen, 2 * mixed, 1)).sum(1)
+        own = own + (own_kinds - 1) / (2 * np.maximum(total, 1))
+    return whole - (share * own).sum(1)
 
 
 def _shuffled(symbols: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -248,9 +258,9 @@ def _shuffled(symbols: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     there = flat >= 0
     # Sorting draws puts the places that are filled first, in random order.
     order = np.argsort(np.where(there, rng.random(flat.shape), 2.0), axis=1)
-    filled = np.argsort(~there, axis=1, kind="stable")
-    dealt = np.empty_like(flat)
-    np.put_along_axis(dealt, filled, np.take_along_axis(flat, order, 1), 1)
+    first = np.arange(flat.shape[1]) < there.sum(1, keepdims=True)
+    dealt = np.full_like(flat, -1)
+    dealt[there] = np.take_along_axis(flat, order, 1)[first]
     return dealt.reshape(symbols.shape)
 
 
@@ -262,20 +272,42 @@ class _Ranks:
 
     def correlation(self, weight: np.ndarray) -> float:
         """As if each message was there `weight` times; ties have their mean rank."""
-        return _correlation(*(self._rank(g, weight) for g in self._groups), weight)
+        # Sums by einsum: a dot product of this size would wake all of BLAS's threads.
+        ranks, scale = [], 1.0
+        for group in self._groups:
+            size = np.bincount(group, weight)
+            end = np.cumsum(size)
+            # The mean of all ranks is half the total.
+            rank = end - size / 2 - end[-1] / 2
+            ranks.append(rank[group])
+            scale *= np.einsum("i,i,i", size, rank, rank)
+        return _ratio(np.einsum("i,i,i", weight, *ranks), scale)
 
-    @staticmethod
-    def _rank(group: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        size = np.bincount(group, weight)
-        return (np.cumsum(size) - size / 2)[group]
+
+class _Moments:
+    """Linear correlation and mean square difference of two variables, by context."""
+
+    def __init__(self, one: np.ndarray, other: np.ndarray, context: np.ndarray):
+        gap = (one - other) ** 2
+        # Near 0, squares of what varies little lose no digits.
+        one, other = one - one.mean(), other - other.mean()
+        terms = (np.ones_like(one), one, other, one * other, one**2, other**2, gap)
+        self._sums = np.stack([np.bincount(context, term) for term in terms])
+
+    def figures(self, drawn: np.ndarray) -> tuple[float, float]:
+        """Of contexts that are there `drawn` times."""
+        total, *sums = np.einsum("ij,j", self._sums, drawn)
+        one, other, product, square, other_square, gap = np.array(sums) / total
+        spread = square - one**2, other_square - other**2
+        # Of values that are all the same rounding leaves a little.
+        varies = spread[0] > 1e-12 * square and spread[1] > 1e-12 * other_square
+        scale = spread[0] * spread[1] if varies else 0.0
+        return _ratio(product - one * other, scale), float(gap)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray, weight: np.ndarray) -> float:
-    """NaN where one of them does not vary."""
-    one = one - np.average(one, weights=weight)
-    other = other - np.average(other, weights=weight)
-    both = np.sqrt((weight * one**2).sum() * (weight * other**2).sum())
-    return float((weight * one * other).sum() / both) if both > 0 else np.nan
+def _ratio(product: float, squares: float) -> float:
+    """A correlation; NaN where one of two variables does not vary."""
+    return float(product / math.sqrt(squares)) if squares > 0 else math.nan
 
 
 def _ceiling(half: float) -> float:

@@ -72,6 +72,7 @@ def style(salt: str):
         {
             "svg.fonttype": "none",
             "svg.hashsalt": salt,
+            "text.parse_math": False,  # a dollar in somebody's name is a dollar
             "font.family": "sans-serif",
             "font.size": 10,
             "axes.spines.top": False,

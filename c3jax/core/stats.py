@@ -1,7 +1,7 @@
 """How sure a figure is, and how often one of k tries succeeds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,21 +41,27 @@ def bootstrap(values: np.ndarray, resamples: int = 2000) -> Interval:
 
 
 def resampled(
-    figure: Callable[[np.ndarray], float], n: int, resamples: int = 1000
-) -> Interval:
-    """Any figure of n independent units, with a percentile bootstrap interval.
+    figures: Callable[[np.ndarray], Sequence[float]], n: int, resamples: int = 1000
+) -> tuple[Interval, ...]:
+    """Any figures of n independent units, with percentile bootstrap intervals.
 
-    Draws on which the figure is not defined, NaN, are left out of the interval.
+    Draws on which a figure is not defined, NaN, are left out of its interval.
 
     Args:
-        figure: of how often each unit is drawn, [n] float: all ones for the figure.
+        figures: of how often each unit is drawn, [n] float: all ones for the figures.
         n: units, 2 or more.
         resamples: how many times n units are drawn with replacement.
+
+    Returns:
+        One a figure.
     """
-    rng, even = np.random.default_rng(0), np.full(n, 1 / n)
-    drawn = [figure(rng.multinomial(n, even).astype(float)) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return Interval(float(figure(np.ones(n))), float(low), float(high))
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(resamples):
+        unit = rng.integers(n, size=n)
+        drawn.append(figures(np.bincount(unit, minlength=n).astype(float)))
+    low, high = np.nanquantile(drawn, (0.025, 0.975), axis=0)
+    found = zip(figures(np.ones(n)), low, high, strict=True)
+    return tuple(Interval(*map(float, each)) for each in found)
 
 
 def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:

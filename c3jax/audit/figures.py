@@ -1,0 +1,286 @@
+"""What an audit found: three figures for every role and method, as records and JSON.
+
+A figure that would mean nothing is refused, for its role and method alone: the sentence
+that says why stands in its place.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from c3jax.audit import buckets, diagnostics
+from c3jax.audit.buckets import Arrays, Bucket
+from c3jax.audit.diagnostics import Fidelity, Influence
+from c3jax.core import files
+from c3jax.core.stats import Interval
+
+FILE = "audit.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Fidelity if messages had been played on less often.
+
+    Attributes:
+        continuations: of each message, that its worth is taken from.
+        spearman: rank correlation of credit with that.
+        ceiling: what perfect credit could be expected to reach.
+    """
+
+    continuations: int
+    spearman: Interval
+    ceiling: Interval | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodFigures:
+    """How good a method's credit of one role is.
+
+    Attributes:
+        method: its name.
+        contexts: in which it credits every candidate; the others are left out.
+        valued: of these, that have extra samples; fidelity is of these.
+        fidelity: or why it is not measured.
+        variance: or why it is not measured.
+        curve: fidelity against continuations, () if there are too few for one.
+    """
+
+    method: str
+    contexts: int
+    valued: int
+    fidelity: Fidelity | str
+    variance: Interval | str
+    curve: tuple[Point, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """How much of a message shows in what comes after it.
+
+    Attributes:
+        symbols: where it is looked for, of `buckets.TEXTS`.
+        contexts: in which every candidate has two or more of these.
+        plain: with smoothing, or why it is not measured.
+        corrected: with the bias taken off, or why it is not measured.
+    """
+
+    symbols: str
+    contexts: int
+    plain: Influence | str
+    corrected: Influence | str
+
+
+@dataclasses.dataclass(frozen=True)
+class RoleFigures:
+    """All figures of one role.
+
+    Attributes:
+        role: its name, "" if contexts have none.
+        contexts: how many.
+        messages: in all of them.
+        methods: one each, in the order in which they appear.
+        influence: one for each of `buckets.TEXTS`.
+    """
+
+    role: str
+    contexts: int
+    messages: int
+    methods: tuple[MethodFigures, ...]
+    influence: tuple[Level, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What `audit.json` holds.
+
+    Attributes:
+        source: where the contexts are from.
+        roles: their figures.
+    """
+
+    source: str
+    roles: tuple[RoleFigures, ...]
+
+    @property
+    def contexts(self) -> int:
+        """Of all roles."""
+        return sum(role.contexts for role in self.roles)
+
+
+def of(some: Sequence[Bucket]) -> tuple[RoleFigures, ...]:
+    """The figures of every role, roles in the order in which they appear."""
+    return tuple(_role(role, arrays) for role, arrays in buckets.by_role(some))
+
+
+def write(directory: pathlib.Path, found: Audit) -> None:
+    """Writes `audit.json`; what is not a number is null."""
+    page = {"source": found.source, "contexts": found.contexts}
+    page["roles"] = [_packed(role) for role in found.roles]
+    files.write(directory / FILE, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
+
+
+def read(directory: pathlib.Path) -> Audit:
+    """What `write` wrote."""
+    page = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    roles = tuple(_unpacked_role(**each) for each in page["roles"])
+    return Audit(page["source"], roles)
+
+
+def _role(role: str, arrays: Arrays) -> RoleFigures:
+    return RoleFigures(
+        role=role,
+        contexts=len(arrays.returns),
+        messages=int(np.isfinite(arrays.returns[..., 0]).sum()),
+        methods=tuple(_method(name, arrays) for name in arrays.credit),
+        influence=tuple(_level(name, arrays) for name in arrays.symbols),
+    )
+
+
+def _method(name: str, arrays: Arrays) -> MethodFigures:
+    there = np.isfinite(arrays.returns[..., 0])
+    full = (np.isfinite(arrays.credit[name]) == there).all(1)
+    valued = full & np.isfinite(arrays.extra).any(1)
+
+    def fidelity() -> Fidelity:
+        if full.sum() > 1 and valued.sum() < 2:
+            raise ValueError(
+                f"too few contexts ({valued.sum()}) have `extra` rewards, so nothing "
+                "independent says what a context is worth; log those of further "
+                "messages sampled from it."
+            )
+        some = enough(valued)
+        return diagnostics.fidelity(some.credit[name], some.worth)
+
+    def variance() -> Interval:
+        return diagnostics.variance(enough(full).credit[name])
+
+    def enough(kept: np.ndarray) -> Arrays:
+        if full.sum() < 2:
+            raise ValueError(
+                f"{name} credits all candidates in too few contexts ({full.sum()}); "
+                "intervals are over contexts, so it takes 2 or more."
+            )
+        return arrays.where(kept)
+
+    measured, curve = _or_why(fidelity), ()
+    if not isinstance(measured, str):
+        curve = _curve(name, arrays.where(valued), measured)
+    return MethodFigures(
+        method=name,
+        contexts=int(full.sum()),
+        valued=int(valued.sum()),
+        fidelity=measured,
+        variance=_or_why(variance),
+        curve=curve,
+    )
+
+
+def _curve(name: str, arrays: Arrays, measured: Fidelity) -> tuple[Point, ...]:
+    """Fidelity with 2, 4, 8, .. continuations of each message, up to all it has."""
+    count = np.isfinite(arrays.returns).sum(-1)
+    least, most = int(count[count > 0].min()), int(count.max())
+    # In random order, lest a log has its continuations sorted.
+    draws = np.random.default_rng(0).random(arrays.returns.shape)
+    order = np.argsort(np.where(np.isfinite(arrays.returns), draws, 2.0), axis=-1)
+    mixed = np.take_along_axis(arrays.returns, order, -1)
+
+    def fewer(number: int) -> Fidelity:
+        some = dataclasses.replace(arrays, returns=mixed[..., :number])
+        return diagnostics.fidelity(some.credit[name], some.worth)
+
+    numbers = [2**n for n in range(1, 64) if 2**n < least] + [least]
+    found = []
+    for number in numbers if least > 2 else ():
+        here = measured if number == most else _or_why(lambda n=number: fewer(n))
+        if not isinstance(here, str):
+            found.append(Point(number, here.spearman, here.ceiling))
+    return tuple(found)
+
+
+def _level(name: str, arrays: Arrays) -> Level:
+    there = np.isfinite(arrays.returns[..., 0])
+    seen = (arrays.symbols[name] >= 0).sum(-1)
+    kept = ((seen > 1) == there).all(1)
+
+    def influence(correct: bool) -> Influence:
+        if not seen.any():
+            raise ValueError(f"no `{name}` are logged; add them, one a return.")
+        if kept.sum() < 2:
+            raise ValueError(
+                f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "
+                "candidate, and of one each nothing says if they differ by candidate "
+                "or by chance; play on more often."
+            )
+        return diagnostics.influence(arrays.symbols[name][kept], correct=correct)
+
+    return Level(
+        symbols=name,
+        contexts=int(kept.sum()),
+        plain=_or_why(lambda: influence(False)),
+        corrected=_or_why(lambda: influence(True)),
+    )
+
+
+def _or_why(figure: Callable):
+    """The figure, or the sentence with which it is refused."""
+    try:
+        return figure()
+    except ValueError as error:
+        return str(error)
+
+
+def _packed(value):
+    """Records as objects, tuples of them as lists."""
+    if dataclasses.is_dataclass(value):
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: _packed(getattr(value, name)) for name in names}
+    if hasattr(value, "_asdict"):
+        return {name: _packed(each) for name, each in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_packed(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _unpacked_role(methods, influence, **rest) -> RoleFigures:
+    return RoleFigures(
+        methods=tuple(_unpacked_method(**each) for each in methods),
+        influence=tuple(_unpacked_level(**each) for each in influence),
+        **rest,
+    )
+
+
+def _unpacked_method(fidelity, variance, curve, **rest) -> MethodFigures:
+    return MethodFigures(
+        fidelity=_unpacked(Fidelity, fidelity),
+        variance=variance if isinstance(variance, str) else _interval(variance),
+        curve=tuple(_unpacked_point(**each) for each in curve),
+        **rest,
+    )
+
+
+def _unpacked_point(continuations, spearman, ceiling) -> Point:
+    return Point(continuations, _interval(spearman), _interval(ceiling))
+
+
+def _unpacked_level(plain, corrected, **rest) -> Level:
+    plain, corrected = (_unpacked(Influence, each) for each in (plain, corrected))
+    return Level(plain=plain, corrected=corrected, **rest)
+
+
+def _unpacked(kind: type, page: Mapping | str):
+    """A figure made of intervals, or why there is none."""
+    if isinstance(page, str):
+        return page
+    return kind(**{name: _interval(each) for name, each in page.items()})
+
+
+def _interval(page: Mapping | None) -> Interval | None:
+    if page is None:
+        return None
+    return Interval(**{n: math.nan if x is None else x for n, x in page.items()})

@@ -1,0 +1,155 @@
+"""The figures of an audit for a reader: tables, files of pictures, part of a page."""
+
+import pathlib
+import warnings
+from collections.abc import Iterable, Sequence
+
+import rich.box
+import rich.table
+from matplotlib import figure
+
+from c3jax.audit import drawings, pictures, words
+from c3jax.audit.figures import RoleFigures
+from c3jax.audit.words import told
+
+_METHODS = (
+    *("role", "method", "contexts", "rank correlation", "ceiling", "of it"),
+    *("linear correlation", "square error", "variance"),
+)
+_LEVELS = (
+    *("role", "seen in", "contexts", "influence, nats", "by chance"),
+    *("bias taken off", "by chance"),
+)
+
+
+def section(
+    roles: Sequence[RoleFigures], place: pathlib.Path | None = None
+) -> dict[str, object]:
+    """What the macro `section` of figures.html shows.
+
+    Args:
+        roles: one or more.
+        place: where pictures are saved as PNG and SVG, too; nowhere if None.
+    """
+    return {
+        "readings": [words.reading(role) for role in roles],
+        "tables": tables(roles),
+        "pictures": [
+            (title, caption, _saved(draw(roles), title, name, place))
+            for name, (title, caption, pick, draw) in drawings.PICTURES.items()
+            if any(drawings.measured(each) for role in roles for each in pick(role))
+        ],
+    }
+
+
+def tables(roles: Sequence[RoleFigures]) -> list[dict]:
+    """Two tables, of methods and of influence: headings, rows of cells and notes.
+
+    A note says why a figure is not measured; cells have its number.
+    """
+    return [_methods(roles), _influence(roles)]
+
+
+def shown(table: dict) -> Iterable:
+    """A table and its notes for a `rich` console."""
+    page = rich.table.Table(
+        title=table["title"], title_justify="left", box=rich.box.SIMPLE_HEAD
+    )
+    for number, heading in enumerate(table["headings"]):
+        page.add_column(heading, justify="right" if number > 1 else "left")
+    for row in table["rows"]:
+        page.add_row(*map(rich.markup.escape, row))
+    yield page
+    for note in table["notes"]:
+        yield rich.markup.escape(note)
+
+
+def _methods(roles: Sequence[RoleFigures]) -> dict:
+    notes, rows = _Notes(), []
+    for role in roles:
+        for each in role.methods:
+            counted = f"{each.contexts:,}"
+            if each.valued != each.contexts:
+                counted += f" ({each.valued:,} with extra)"
+            if isinstance(each.fidelity, str):
+                cells = [notes.cell(each.fidelity), *("–",) * 4]
+            else:
+                rank, linear, error, ceiling = each.fidelity
+                above = "–" if ceiling is None else told(ceiling)
+                share = "–"
+                if words.bounds(ceiling):
+                    share = words.minus(f"{rank.mean / ceiling.mean:.0%}")
+                cells = [
+                    told(rank),
+                    above,
+                    share,
+                    told(linear),
+                    told(error),
+                ]
+            spread = notes.cell(each.variance) or told(each.variance)
+            rows.append(
+                [_name(role), words.printable(each.method), counted, *cells, spread]
+            )
+    return _table("Credit, method by method", _METHODS, rows, notes)
+
+
+def _influence(roles: Sequence[RoleFigures]) -> dict:
+    notes, rows = _Notes(), []
+    for role in roles:
+        for level in role.influence:
+            cells = []
+            for found in (level.plain, level.corrected):
+                reason = notes.cell(found)
+                cells += [reason, "–"] if reason else [told(each) for each in found]
+            rows.append([_name(role), level.symbols, f"{level.contexts:,}", *cells])
+    return _table("Whether messages show in what follows", _LEVELS, rows, notes)
+
+
+def _table(title: str, headings: Sequence[str], rows: list, notes: "_Notes") -> dict:
+    return {"title": title, "headings": headings, "rows": rows, "notes": notes.lines}
+
+
+class _Notes:
+    """Reasons under a table, each once, by number."""
+
+    def __init__(self):
+        self._reasons: list[str] = []
+
+    def cell(self, found) -> str:
+        """What stands for a figure that was refused; "" for one that was not."""
+        if not isinstance(found, str):
+            return ""
+        if found not in self._reasons:
+            self._reasons.append(found)
+        return f"{words.NOT_MEASURED} [{self._reasons.index(found) + 1}]"
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            f"[{n}] {words.NOT_MEASURED}: {text}"
+            for n, text in enumerate(self._reasons, 1)
+        ]
+
+
+def _name(role: RoleFigures) -> str:
+    return words.printable(role.role) or "–"
+
+
+def _saved(
+    page: figure.Figure, title: str, name: str, place: pathlib.Path | None
+) -> str:
+    """The picture as an element of a page; as files too."""
+    with pictures.style(name), warnings.catch_warnings():
+        # A file has a box for a letter that its font lacks; a page has others' fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            for kind in ("svg", "png"):
+                facts = {"Date": None} if kind == "svg" else None
+                page.savefig(
+                    place / f"{name}.{kind}",
+                    bbox_inches="tight",
+                    dpi=200,
+                    metadata=facts,
+                )
+        return pictures.svg(page, title)

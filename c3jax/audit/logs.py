@@ -1,0 +1,82 @@
+"""Audits the logs of any system: from a file of contexts to figures and a page."""
+
+import json
+import pathlib
+import platform
+from importlib import metadata
+
+import c3jax
+from c3jax.audit import buckets, figures, figures_page, pictures
+from c3jax.audit.figures import Audit
+from c3jax.core import files
+from c3jax.train import workdir
+
+PAGE, PICTURES = "audit.html", "audit"
+
+
+def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
+    """Makes `audit.json`, `audit.html` and `audit/` of the file in `audit.buckets`.
+
+    Args:
+        config: `c3jax.audit.config`.
+        directory: of this audit; made if it is not there.
+
+    Returns:
+        What was found, and what is wrong with lines that were left out.
+
+    Raises:
+        ValueError: there is nothing to read, or the directory is another experiment's.
+    """
+    source = pathlib.Path(config.audit.buckets)
+    some, wrong = _read(source)
+    with files.locked(directory):
+        _claim(directory, config)
+        found = Audit(str(source), figures.of(some))
+        figures.write(directory, found)
+        text = pictures.template(PAGE).render(
+            source=found.source,
+            contexts=found.contexts,
+            messages=sum(role.messages for role in found.roles),
+            roles=found.roles,
+            wrong=wrong,
+            figures_found=figures_page.section(found.roles, directory / PICTURES),
+        )
+        files.write(directory / PAGE, text)
+    return found, wrong
+
+
+def _read(source: pathlib.Path) -> tuple[list[buckets.Bucket], list[str]]:
+    flag = f"--config.audit.buckets={source}"
+    if not source.exists():
+        raise ValueError(f"{flag}: there is no such file.")
+    if not source.is_file():
+        raise ValueError(f"{flag} is no file; wanted one with a JSON object a line.")
+    found, wrong = buckets.read(source)
+    if not found:
+        first = f" The first: {wrong[0]}" if wrong else " It is empty."
+        raise ValueError(f"{flag}: no line of it is a context.{first}")
+    return found, wrong
+
+
+def _claim(directory: pathlib.Path, config) -> None:
+    """Writes down whose directory it is; the same file may be audited there again."""
+    path = directory / workdir.CONFIG
+    if path.exists():
+        there = json.loads(path.read_text())["config"]
+        if there != config.to_dict():
+            held = there.get("audit", {}).get("buckets") or there.get("name")
+            raise ValueError(
+                f"{directory} holds another experiment, of {held}; give --workdir=DIR "
+                "for this audit."
+            )
+    elif taken := sorted(
+        each.name for each in directory.iterdir() if each.name != ".lock"
+    ):
+        raise ValueError(
+            f"{directory} is not empty: {', '.join(taken[:3])}; give --workdir=DIR, a "
+            "new one, for this audit."
+        )
+    versions = {"python": platform.python_version(), "c3jax": c3jax.__version__}
+    versions |= {name: metadata.version(name) for name in ("numpy", "scipy")}
+    page = {"config": config.to_dict(), "environments": [{"versions": versions}]}
+    files.write(path, json.dumps(page, indent=2) + "\n")

@@ -1,0 +1,87 @@
+"""Figures of an audit in words and numbers as a reader wants them."""
+
+import math
+
+from c3jax.audit.diagnostics import Fidelity, Influence
+from c3jax.audit.figures import Level, RoleFigures
+from c3jax.core.stats import Interval
+
+NOT_MEASURED = "not measured"
+
+
+def reading(role: RoleFigures) -> str:
+    """The figures of a role in a sentence."""
+    shares, said = [], []
+    for each in role.methods:
+        if _has_share(each.fidelity):
+            rank, ceiling = each.fidelity.spearman.mean, each.fidelity.ceiling.mean
+            words = "with" if shares else "ranks messages with"
+            allowed = "" if shares else " of what the noise allows"
+            shares.append(
+                f"{each.method} {words} {rank / ceiling:.0%}{allowed} "
+                f"({rank:.2f} of {ceiling:.2f})"
+            )
+        else:
+            said.append(f"{each.method} {_ranking(each.fidelity)}")
+    if shares:
+        said.insert(0, ", ".join(shares))
+    for level in role.influence:
+        if isinstance(level.corrected, Influence):
+            said.append(_shows(level))
+    start = f"{role.role}: " if role.role else ""
+    return printable(f"{start}{'; '.join(said) or 'nothing could be measured'}.")
+
+
+def _has_share(found: Fidelity | str) -> bool:
+    """Whether it can be said how much of what it could reach a method reaches."""
+    return (
+        isinstance(found, Fidelity) and found.spearman.low > 0 and bounds(found.ceiling)
+    )
+
+
+def _ranking(found: Fidelity | str) -> str:
+    if isinstance(found, str):
+        return "is not measured against what messages are worth"
+    rank, how = found.spearman, "no better than chance"
+    if rank.low > 0:
+        how = "better than chance"
+    elif rank.high < 0:
+        how = "the wrong way round"
+    return minus(f"ranks messages {how} (rank correlation {rank.mean:z.2f})")
+
+
+def _shows(level: Level) -> str:
+    value, null = level.corrected
+    text = minus(f"({value.mean:z.2f} nats, {null.mean:z.2f} by chance)")
+    if value.low > null.high:
+        return f"which message was sent shows in the {level.symbols} {text}"
+    return f"the {level.symbols} do not show which message was sent {text}"
+
+
+def told(interval: Interval) -> str:
+    """A mean and its interval in brackets, if it has one."""
+    low, high = number(interval, interval.low), number(interval, interval.high)
+    return number(interval) + ("" if math.isnan(interval.low) else f" [{low}, {high}]")
+
+
+def number(interval: Interval, value: float | None = None) -> str:
+    """The mean, or another value, to the first digit of the interval's width."""
+    scale = interval.high - interval.low
+    scale = scale if scale > 0 else abs(interval.mean) / 10
+    places = max(2, min(6, -math.floor(math.log10(scale)))) if scale > 0 else 2
+    return minus(f"{interval.mean if value is None else value:z.{places}f}")
+
+
+def minus(text: str) -> str:
+    """Numbers with a minus as long as a plus."""
+    return text.replace("-", "−")
+
+
+def bounds(ceiling: Interval | None) -> bool:
+    """Whether there is a ceiling that is surely more than 0."""
+    return ceiling is not None and ceiling.low > 0
+
+
+def printable(text: str) -> str:
+    """Somebody else's words, without what would steer a terminal or break a line."""
+    return "".join(c if c.isprintable() else " " for c in text)
