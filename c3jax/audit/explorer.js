@@ -340,7 +340,7 @@ function list() {
   }
   const option = (tree) => {
     const title = said(tree.title).replace(/\s+/g, " ").slice(0, 100);
-    return make("option", { value: tree.id }, `${tree.value.toFixed(2)}  ${title}`);
+    return make("option", { value: tree.id }, `${tree.value.toFixed(2)} ${title}`);
   };
   const sections = [...new Set(data.trees.map((tree) => tree.section))]
     .map((label) => [label, shown.filter((tree) => tree.section === label)])
@@ -348,9 +348,7 @@ function list() {
   page("list").replaceChildren(
     ...sections.map(([label, members]) => make("optgroup", { label }, ...members.map(option))),
   );
-  page("count").textContent =
-    `${shown.length} of ${data.trees.length}` +
-    (data.all > data.trees.length ? ` (${data.all} were saved; this page has room for no more)` : "");
+  page("count").textContent = `${shown.length} of ${data.trees.length}`;
   page("list").value = view.tree.id;
   const first = sections[0]?.[1][0];
   if (first && !shown.includes(view.tree)) pick(first);
@@ -365,7 +363,10 @@ function pick(tree) {
 function restore() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const tree = data.trees.find(({ id }) => id === asked.get("tree"));
-  if (!tree) return;
+  if (!tree) {
+    if (asked.has("tree")) page("count").textContent += "; what the address names is not among them";
+    return;
+  }
   const method = asked.get("credit") ?? "";
   const drawn = tree === view.tree && method === (methodOf(tree) ?? "");
   view.method = method;

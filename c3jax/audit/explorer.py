@@ -20,7 +20,8 @@
         rewards  [reward, how many] of the leaves it is part of, where none follows
         below    groups that follow it
 
-What a message lacks is not there.
+What a message lacks is not there. Of more trees than a page has room for, every second
+or third or so is there, and their section says so.
 """
 
 import collections
@@ -28,6 +29,7 @@ import itertools
 import json
 import math
 import pathlib
+import statistics
 from collections.abc import Iterable, Sequence
 
 import markupsafe
@@ -38,9 +40,10 @@ from c3jax.audit.buckets import Bucket, Candidate
 from c3jax.train import trees
 
 BUCKETS = "audit/buckets.jsonl"
-# Bytes of data in a page; with its pictures it stays below five million.
-SIZE = 4_300_000
-# Of a text that is cut: what says so.
+# Messages of trees and of buckets in a page, and bytes with their texts: together with
+# its pictures it stays below five million.
+TREES, CONTINUATIONS, SIZE = 8_000, 20_000, 4_300_000
+# Bytes of what says that a text is cut.
 _SIGN = 40
 _TEXTS = ("title", "text", "answer")
 
@@ -67,30 +70,33 @@ def of_trees(lines: Iterable[dict]) -> list[dict]:
     Args:
         lines: of `train.trees.load`.
     """
-    return [_tree(number, line) for number, line in enumerate(lines, 1)]
+    made = [_tree(number, line) for number, line in enumerate(lines, 1)]
+    every = _every(sum(_size(tree["groups"]) for tree in made), TREES)
+    return _one_in(every, made[::every])
 
 
 def of_buckets(found: Sequence[Bucket]) -> list[dict]:
     """Buckets as trees of the explorer: what followed each candidate hangs below it."""
-    return [_bucket(number, bucket) for number, bucket in enumerate(found, 1)]
+    several = [c.replies or c.answers for bucket in found for c in bucket.candidates]
+    every = _every(sum(1 + len(texts) for texts in several), CONTINUATIONS)
+    # The others are not even made: logs may have ten thousand.
+    made = [_bucket(n + 1, found[n]) for n in range(0, len(found), every)]
+    return _one_in(every, made)
 
 
 def packed(found: Sequence[dict], size: int = SIZE) -> markupsafe.Markup:
     """Trees as JSON that can stand in a script element, each text once in a table.
 
-    What does not fit is left out, and the page says so: first trees, evenly, until
-    they take half of the room without their texts, then the ends of the longest texts.
+    If it would be too long the longest texts are cut, all at one length, and say so.
 
     Args:
         found: of `of_trees` and `of_buckets`.
         size: about how many bytes it may have.
     """
-    whole = sum(len(_json(_indexed(tree, {}))) for tree in found)
-    shown = found[:: max(1, math.ceil(2 * whole / size))]
     table: dict[str, int] = {}
-    body = [_indexed(tree, table) for tree in shown]
+    body = [_indexed(tree, table) for tree in found]
     texts = _cut(list(table), size - len(_json(body)))
-    text = _json({"all": len(found), "texts": texts, "trees": body})
+    text = _json({"texts": texts, "trees": body})
     # Half a character, which a file cannot hold, becomes a question mark. Within the
     # element only "<" could begin what ends it.
     text = text.encode("utf-8", "replace").decode()
@@ -171,21 +177,25 @@ def _bucket(number: int, bucket: Bucket) -> dict:
     extra = bucket.extra
     about = [bucket.id] if bucket.id and bucket.context else []
     if extra:
-        about += [f"{len(extra)} other messages earned {np.mean(extra):.2f} on average"]
+        worth = f"{statistics.fmean(extra):.2f} on average"
+        about += [f"{len(extra)} further messages earned {worth}"]
     messages = [_candidate(candidate) for candidate in bucket.candidates]
     return {
         "id": f"bucket-{number}",
         "section": f"Audit: {bucket.role}" if bucket.role else "Audit",
         "title": bucket.context or bucket.id or f"Bucket {number}",
         "about": about,
-        "value": _round(np.mean([message["value"] for message in messages])),
+        "value": _round(statistics.fmean(message["value"] for message in messages)),
         "groups": [{"role": bucket.role or "candidates", "messages": messages}],
     }
 
 
 def _candidate(candidate: Candidate) -> dict:
     """A message and, below it, what followed; equal continuations are counted."""
-    message = {"text": candidate.text, "value": _round(np.mean(candidate.returns))}
+    message = {
+        "text": candidate.text,
+        "value": _round(statistics.fmean(candidate.returns)),
+    }
     if candidate.credit:
         message["credit"] = {x: _round(y) for x, y in candidate.credit.items()}
     if candidate.logp is not None:
@@ -210,6 +220,21 @@ def _candidate(candidate: Candidate) -> dict:
     ]
     role = "next agent" if replies else "answer"
     return {**message, "below": [{"role": role, "messages": followed}]}
+
+
+def _size(groups: list[dict]) -> int:
+    """How many messages a tree has."""
+    return sum(1 + _size(m.get("below", [])) for g in groups for m in g["messages"])
+
+
+def _every(count: int, most: int) -> int:
+    return max(1, math.ceil(count / most))
+
+
+def _one_in(every: int, made: list[dict]) -> list[dict]:
+    if every == 1:
+        return made
+    return [{**x, "section": f"{x['section']}, one in {every}"} for x in made]
 
 
 def _counted(rewards: Iterable[float]) -> list[list]:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from c3jax.audit import certificate, report
+from c3jax.audit import certificate, explorer
 from c3jax.core import keys, metrics
 from c3jax.credit import baselines
 from c3jax.data import pipeline
