@@ -8,8 +8,8 @@ configs/compare.py, is a comparison: many runs, each in a process of its own.
 --mode=report makes the page of a run, finished or not.
 --mode=replay certifies a run: every message of its newest saved trees is sampled
 again, alone, from its context rebuilt from disk.
---mode=audit --config.audit.buckets=FILE says how good the credit in the logs of any
-system is; it needs no --config.
+--mode=audit says how good credit is: of a run with its --workdir, or of any system
+with --config.audit.buckets=FILE. It needs no --config.
 """
 
 import json
@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 import ml_collections
@@ -50,6 +51,11 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
+_CERTIFY = flags.DEFINE_bool(
+    "certify",
+    True,
+    "Whether a run that is finished is replayed by a fresh process for its report.",
+)
 _CACHE = flags.DEFINE_string(
     "cache_dir",
     str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax"),
@@ -121,9 +127,26 @@ def _train(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
             return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
         page = directory / report.PAGE
         if not hosts.by_first(page.exists):
+            if _CERTIFY.value and config.evaluate.trees:
+                _certify(directory)
             hosts.by_first(report.write, directory)
     print(f"{summary.told(found)}\n  {page}")
     return 0
+
+
+def _certify(directory: pathlib.Path) -> None:
+    """Has a fresh process replay a finished run, which is over on these devices."""
+    import jax
+    from jax.extend import backend
+
+    command = ["--mode=replay", f"--workdir={directory}"]
+    if hosts.many():
+        print(f"not replayed, as many processes made it; to: {' '.join(command)}")
+        return
+    if jax.default_backend() != "cpu":
+        backend.clear_backends()  # Their memory is needed there.
+    command += [f"--cache_dir={_CACHE.value}"]
+    subprocess.run([sys.executable, "-m", "c3jax.main", *command], check=False)
 
 
 def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
@@ -154,7 +177,7 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     # Without a cache every run would make the policy that they all start from.
     cache = _CACHE.value or directory / "cache"
     command = [sys.executable, "-m", "c3jax.main", *sys.argv[1:]]
-    command += [f"--workdir={directory}", f"--cache_dir={cache}"]
+    command += [f"--workdir={directory}", f"--cache_dir={cache}", "--nocertify"]
     with files.locked(directory), signals.Stop() as stop:
         workdir.describe(directory, config)
         done, failed = grid.run(
@@ -239,25 +262,32 @@ def _replay(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     return 1 if found.failures else 0
 
 
-def _audit(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Audits logs; returns 1 if some of their lines are malformed."""
-    if not _logs(config):
-        raise ValueError(
-            "say what to audit: --config.audit.buckets=FILE, with a JSON object a "
-            "line, as c3jax/audit/buckets.py tells."
-        )
+def _audit(_: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Audits a run, or logs; returns 1 if some of their lines are malformed."""
     from rich import console
 
-    from c3jax.audit import figures_page, logs, words
+    from c3jax.audit import figures_page, logs, report, runs, words
+    from c3jax.core import signals
 
-    found, wrong = logs.audit(config, directory)
+    wrong, config = [], _CONFIG.value
+    if _logs(config):
+        found, wrong = logs.audit(config, directory)
+        page = directory / logs.PAGE
+    else:
+        _cache()
+        with signals.Stop() as stop:
+            found = runs.audit(config.audit, directory, stop)
+        if found is None:
+            print(f"{stop.signal.name}: the same command goes on from there")
+            return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
+        page = report.write(directory)
     # A file is no narrower than a table.
     screen = console.Console(width=None if sys.stdout.isatty() else 160)
     for table in figures_page.tables(found.roles):
         screen.print(*figures_page.shown(table), sep="\n")
     for role in found.roles:
         print(words.reading(role))
-    print(f"  {directory / logs.PAGE}", flush=True)
+    print(f"  {page}", flush=True)
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
@@ -281,8 +311,19 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     if not (name or (_WORKDIR.value and _MODE.value != "train")):
         raise ValueError("say which experiment: --config=configs/math.py")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    if _MODE.value == "audit" and _logs(config):
-        return config, directory
+    if _MODE.value == "audit":
+        if "audit" not in config:
+            raise ValueError(
+                "--config is not for --mode=audit, which takes a run's from its "
+                "--workdir; leave it out."
+            )
+        if _logs(config):
+            return config, directory
+        if not _WORKDIR.value:
+            raise ValueError(
+                "say what to audit: --workdir=DIR of a run, or "
+                "--config.audit.buckets=FILE with a context a line."
+            )
     if _MODE.value != "train":
         config = workdir.config(directory)
     if _CELL.value:

@@ -7,15 +7,18 @@ none.
 """
 
 import dataclasses
+import json
 import pathlib
 
 import jax
 import numpy as np
 
-from c3jax.core import hosts, keys
+from c3jax.core import files, hosts, keys
 from c3jax.rollout import comb, contexts, finish, replay
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
+
+CERTIFICATE = "certificate.json"
 
 
 @dataclasses.dataclass
@@ -23,12 +26,14 @@ class Certificate:
     """What came of replaying a file of trees.
 
     Attributes:
+        step: of the policy that grew them.
         nodes: messages replayed.
         near_ties: those that differ at a draw closer than the margin, in words.
         failures: those that differ otherwise, in words.
         logp_gap: largest difference of a log-probability, in nats.
     """
 
+    step: int
     nodes: int = 0
     near_ties: list[str] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
@@ -44,8 +49,14 @@ class Certificate:
         return "\n  ".join([head, *self.failures, *self.near_ties])
 
 
+def certified(workdir: pathlib.Path) -> Certificate | None:
+    """The last certificate of a run; None if there is none."""
+    path = workdir / CERTIFICATE
+    return Certificate(**json.loads(path.read_text())) if path.exists() else None
+
+
 def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
-    """Replays every node of the newest trees of a run.
+    """Replays every node of the newest trees of a run, and keeps what came of it.
 
     Raises:
         ValueError: the run has no trees, or no checkpoint of the policy that grew them.
@@ -56,12 +67,14 @@ def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
     lines = trees.load(saved[-1])
     with checkpoint.Store(workdir / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(setup), lines[0]["step"])
-    certificate = Certificate()
+    certificate = Certificate(lines[0]["step"])
     for line in lines:
         team, sampled = _played(setup, line)
         for level, key in sampled.items():
             if level not in team.silenced:
                 _replay_level(setup, team, state.params, line, level, key, certificate)
+    text = json.dumps(dataclasses.asdict(certificate), indent=2) + "\n"
+    hosts.by_first(files.write, workdir / CERTIFICATE, text)
     return certificate
 
 

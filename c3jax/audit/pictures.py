@@ -7,6 +7,7 @@ import jinja2
 import matplotlib as mpl
 from matplotlib import figure
 
+from c3jax.audit import explorer
 from c3jax.core import metrics
 
 # A page gives each of these colours another value where the reader prefers the dark.
@@ -37,6 +38,7 @@ def template(name: str) -> jinja2.Template:
     )
     page.filters["percent"] = lambda x: f"{x:.1%}"
     page.filters["count"] = lambda n: f"{n:,}"
+    page.filters["packed"] = explorer.packed
     page.filters["clock"] = metrics.clock
     return page.get_template(name)
 

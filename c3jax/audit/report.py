@@ -1,15 +1,14 @@
 """The page of a run: one self-contained HTML file, made from the run's files alone."""
 
-import itertools
 import json
 import pathlib
 
 import numpy as np
 from matplotlib import ticker
 
-from c3jax.audit import pictures
+from c3jax.audit import explorer, pictures
 from c3jax.core import files, metrics
-from c3jax.train import summary, trees, workdir
+from c3jax.train import summary, workdir
 
 PAGE = "report.html"
 _INK = {
@@ -37,8 +36,6 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     if not found:
         raise ValueError(f"{directory} has no evaluation to report yet; train there.")
     about = json.loads((directory / workdir.CONFIG).read_text())
-    saved = trees.saved(directory)
-    chosen = sorted({saved[0], saved[-1]}) if saved else []
     text = pictures.template("report.html").render(
         about=about,
         settings=pictures.flat(about["config"]),
@@ -50,7 +47,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         curves={name: _curves(found, x, name) for x, name in _SCALES.items()},
         pictures=_pictures(lines),
         phases=_phases(found[-1]),
-        forests=[[_nested(line) for line in trees.load(path)] for path in chosen],
+        forest=explorer.forest(directory),
     )
     files.write(directory / PAGE, text)
     return directory / PAGE
@@ -130,43 +127,3 @@ def _smooth(y: np.ndarray, window: int = 15) -> np.ndarray:
     end = np.arange(1, len(y) + 1)
     begin = np.maximum(end - window, 0)
     return (total[end] - total[begin]) / (end - begin)
-
-
-def _nested(line: dict) -> dict:
-    """A saved tree with each group of siblings below the message it follows.
-
-    A group hangs on the last of the roles whose alternatives its context varies over;
-    the others are named beside it.
-    """
-    roles = {role["role"]: role for role in line["roles"]}
-    names = list(roles)
-    below: dict[tuple, list] = {}
-    for role in line["roles"]:
-        sizes = [len(roles[name]["messages"][0]) for name in role["over"]]
-        for n, at in enumerate(itertools.product(*map(range, sizes))):
-            where = dict(zip(role["over"], at, strict=True))
-            parent, group = (), {"role": role["role"], "n": n, "with": []}
-            if where:
-                last = max(where, key=names.index)
-                above = roles[last]["over"]
-                parent = (last, *(where[name] for name in above), where[last])
-                beside = [x for x in where if x != last and x not in above]
-                group["with"] = [f"{x} {where[x] + 1}" for x in beside]
-            group["at"] = [where[x] for x in role["over"]]
-            below.setdefault(parent, []).append(group)
-
-    def grow(group):
-        messages = roles[group["role"]]["messages"][group["n"]]
-        for k, message in enumerate(messages):
-            key = (group["role"], *group["at"], k)
-            message["below"] = [grow(g) for g in below.get(key, [])]
-        return {**group, "messages": messages}
-
-    return {
-        "step": line["step"],
-        "question": line["question"],
-        "tooth": line.get("tooth"),
-        "answer": line["answer"],
-        "reward": float(np.mean(line["reward"])),
-        "groups": [grow(group) for group in below[()]],
-    }

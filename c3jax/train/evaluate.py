@@ -1,6 +1,7 @@
 """How good a team is on questions it never trained on."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -212,42 +213,73 @@ def measure(
     Returns:
         The evaluation; None if it was stopped.
     """
-    c = setup.config.evaluate
-    chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
-    episodes, sampled_keys = c.samples, [key]
-    if not chain.is_episodic:  # Roles apart from the first would speak once for all.
-        sampled_keys = [jax.random.fold_in(key, n) for n in range(episodes)]
-        episodes = 1
-    sampled = setup.team.replace(protocol=chain.chain(episodes))
-    teams = {
-        "greedy": setup.team.replace(
-            protocol=chain, sampling=setup.team.sampling.greedy()
-        ),
-        "sampled": sampled,
-    }
+    chain, c = setup.team.protocol.chain(), setup.config.evaluate
+    key = keys.stream(setup.config.seed, "evaluate")
+    greedy = setup.team.sampling.greedy()
+    team = setup.team.replace(protocol=chain, sampling=greedy)
+    measures = {"greedy": lambda: _solved(params, setup, team, scorer, [key], stop)}
+    measures["sampled"] = lambda: sampled(params, setup, scorer, stop=stop)
     for level, role in enumerate(chain.roles):
         if not role.answers:
-            silenced = (*setup.team.silenced, level)
-            teams[f"without {role.name}"] = sampled.replace(silenced=silenced)
+            measures[f"without {role.name}"] = functools.partial(
+                sampled, params, setup, scorer, (level,), stop
+            )
     solved, spent = {}, Spent()
-    for name, team in teams.items():
-        waiting = []
-        for each in [key] if name == "greedy" else sampled_keys:
-            waiting.append([])
-            for pending in _graded(params, setup, team, scorer, each):
-                waiting[-1].append(pending)
-                if stop():
-                    return None
-        runs = [[pending() for pending in batches] for batches in waiting]
-        spent = sum((graded.spent for run in runs for graded in run), spent)
-        rewards = (np.concatenate([graded.reward for graded in run]) for run in runs)
-        rewards = [reward.reshape(len(reward), -1) for reward in rewards]
-        solved[name] = np.concatenate(rewards, 1) == 1  # [questions, episodes]
+    for name, measured in measures.items():
+        if (found := measured()) is None:
+            return None
+        solved[name], took = found
+        spent += took
     correct = solved.pop("sampled").sum(1)
     for k in sorted({1, *c.k}):
         solved[f"pass_at_{k}"] = stats.pass_at_k(correct, c.samples, k)[:, None]
     order = sorted(solved, key=lambda name: name.startswith("without"))
     return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
+
+
+def sampled(
+    params: dict,
+    setup: Setup,
+    scorer: scoring.Scorer,
+    silenced: tuple[int, ...] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[np.ndarray, Spent] | None:
+    """Whether sampled episodes on the test questions solve them.
+
+    Args:
+        params: the policies.
+        setup: of the run; `evaluate.samples` says how many episodes.
+        scorer: from `scoring.started`.
+        silenced: levels of roles whose messages are empty.
+        stop: asked between batches.
+
+    Returns:
+        [questions, samples] bool, and what it took; None if it was stopped.
+    """
+    chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
+    episodes, each = setup.config.evaluate.samples, [key]
+    if not chain.is_episodic:  # Roles apart from the first would speak once for all.
+        each = [jax.random.fold_in(key, n) for n in range(episodes)]
+        episodes = 1
+    silent = (*setup.team.silenced, *silenced)
+    team = setup.team.replace(protocol=chain.chain(episodes), silenced=silent)
+    return _solved(params, setup, team, scorer, each, stop)
+
+
+def _solved(params, setup, team, scorer, each, stop):
+    """[questions, episodes] of one team, played once with each key."""
+    waiting = []
+    for key in each:
+        waiting.append([])
+        for pending in _graded(params, setup, team, scorer, key):
+            waiting[-1].append(pending)
+            if stop():
+                return None
+    runs = [[pending() for pending in batches] for batches in waiting]
+    spent = sum((graded.spent for run in runs for graded in run), Spent())
+    rewards = (np.concatenate([graded.reward for graded in run]) for run in runs)
+    rewards = [reward.reshape(len(reward), -1) for reward in rewards]
+    return np.concatenate(rewards, 1) == 1, spent
 
 
 def _graded(params, setup, team, scorer, key):

@@ -1,4 +1,4 @@
-"""A finished comparison that nobody ran."""
+"""A finished comparison that nobody ran, and trees that nobody grew."""
 
 import math
 
@@ -59,3 +59,39 @@ def config(seeds=3):
         "seeds": list(range(seeds)),
         "budgets": {"evaluator_calls": 60, "generated_tokens": None, "seconds": None},
     }
+
+
+def message(text, value, advantage, ended=True):
+    logp = [-0.5] * len(text.split())
+    return {
+        "text": text,
+        "value": value,
+        "advantage": advantage,
+        "ended": ended,
+        "tokens": [7] * len(logp),
+        "logp": logp,
+        "margin": [0.25] * len(logp),
+    }
+
+
+def said(role, over, messages):
+    return {"role": role, "over": over, "head": [1], "messages": messages}
+
+
+DUO = [
+    said("reasoner", [], [[message("plan a", 0.5, 0.5), message("plan b", 0.0, -0.5)]]),
+    said(
+        "actor",
+        ["reasoner"],
+        [
+            [message("a says 7", 1.0, 1.0), message("a says 8", 0.0, -1.0)],
+            [message("b says 1", 0.0, 0.0), message("b says 2", 0.0, 0.0)],
+        ],
+    ),
+]
+
+
+def saved_tree(step, roles=DUO, reward=((1.0, 0.0), (0.0, 0.0)), **changes):
+    """A line of a file of trees."""
+    line = {"step": step, "seed": 0, "uid": 3, "question": "how many <b> ?"}
+    return {**line, "answer": "7", "reward": reward, "roles": roles, **changes}

@@ -10,38 +10,8 @@ import pytest
 from c3jax.audit import report
 from c3jax.train import workdir
 from tests import support
+from tests.audit import made_up
 from tests.audit.pages import Page
-
-
-def message(text, value, advantage):
-    return {"text": text, "value": value, "advantage": advantage, "ended": True}
-
-
-def said(role, over, messages):
-    return {"role": role, "over": over, "messages": messages}
-
-
-def line(step, roles):
-    return {
-        "step": step,
-        "question": "how many <b> ?",
-        "answer": "7",
-        "reward": [[1.0, 0.0], [0.0, 0.0]],
-        "roles": roles,
-    }
-
-
-DUO = [
-    said("reasoner", [], [[message("plan a", 0.5, 0.5), message("plan b", 0.0, -0.5)]]),
-    said(
-        "actor",
-        ["reasoner"],
-        [
-            [message("a says 7", 1.0, 1.0), message("a says 8", 0.0, -1.0)],
-            [message("b says 1", 0.0, 0.0), message("b says 2", 0.0, 0.0)],
-        ],
-    ),
-]
 
 
 def write_run(directory, finished=True):
@@ -81,7 +51,7 @@ def write_run(directory, finished=True):
     (directory / "trees").mkdir()
     for step in (0, 2):
         path = directory / "trees" / f"{step:08d}.jsonl"
-        path.write_text(json.dumps(line(step, DUO)) + "\n")
+        path.write_text(json.dumps(made_up.saved_tree(step)) + "\n")
     if finished:
         summary = json.dumps({"steps": 2, "seconds": 65.0})
         (directory / workdir.SUMMARY).write_text(summary)
@@ -94,10 +64,9 @@ def test_a_page_tells_what_a_run_came_to_and_needs_nothing_else(tmp_path):
     words = " ".join(page.words)
     assert "2 steps in 1:05" in words
     assert re.search(r"25.0% → 35.0%.* 50.0% → 60.0%", words)
-    assert "plan a" in words and "b says 2" in words and "-1.00" in words
-    assert "how many <b> ?" in words  # escaped, so it is text
+    assert "plan a" in words and "b says 2" in words
     assert all(at.startswith(("#", "data:")) for at in page.addresses), page.addresses
-    assert not re.search(r"<script|@import|url\((?!#)", text)
+    assert not re.search(r"@import|url\((?!#)|fetch\(|import\(", text)
 
 
 def test_a_page_of_a_run_that_is_not_finished_says_so(tmp_path):
@@ -116,29 +85,6 @@ def test_a_run_without_an_evaluation_has_no_page(tmp_path):
 def test_equal_files_make_an_equal_page(tmp_path):
     write_run(tmp_path)
     assert report.write(tmp_path).read_text() == report.write(tmp_path).read_text()
-
-
-def test_siblings_hang_below_the_message_they_follow():
-    [root] = report._nested(line(0, DUO))["groups"]
-    assert [m["text"] for m in root["messages"]] == ["plan a", "plan b"]
-    below = [m["below"][0]["messages"][1]["text"] for m in root["messages"]]
-    assert below == ["a says 8", "b says 2"]
-
-
-def test_a_message_that_follows_two_roles_hangs_below_one_and_names_the_other():
-    pair = lambda name: [message(f"{name}{k}", 0.0, 0.0) for k in range(2)]  # noqa: E731
-    roles = [
-        said("a", [], [pair("a")]),
-        said("b", [], [pair("b")]),
-        said("c", ["a", "b"], [pair(f"c{n}") for n in range(4)]),
-    ]
-    groups = report._nested(line(0, roles))["groups"]
-    assert [g["role"] for g in groups] == ["a", "b"]
-    under = groups[1]["messages"][1]["below"]
-    assert [(g["with"], g["messages"][0]["text"]) for g in under] == [
-        (["a 1"], "c10"),
-        (["a 2"], "c30"),
-    ]
 
 
 @pytest.mark.browser

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from c3jax.audit import certificate, report
+from c3jax.audit import certificate, explorer
 from c3jax.core import keys, metrics
 from c3jax.credit import baselines
 from c3jax.data import pipeline
@@ -162,8 +162,9 @@ def test_a_comb_that_is_stopped_goes_on_bit_equal_and_is_replayed(
     assert np.shape(lines[0]["reward"]) == (2, 2)
     credit = [m["advantage"] for m in lines[1]["roles"][0]["messages"][0]]
     assert credit == [0.0]  # The base's own message is compared with nothing.
-    page = report._nested(lines[0])
-    assert page["tooth"] == "reasoner" and len(page["groups"][0]["messages"]) == 2
+    page, _, _, _ = explorer.of_trees(lines)
+    assert page["about"][1] == "alternatives of reasoner"
+    assert len(page["groups"][0]["messages"]) == 2
 
     lines[3]["roles"][1]["messages"][0][2]["tokens"][0] ^= 1
     first.write_text("".join(json.dumps(line) + "\n" for line in lines))

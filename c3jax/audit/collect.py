@@ -1,0 +1,249 @@
+"""Buckets of a run: contexts of its team, played on, and what each method would say.
+
+For each role, contexts that episodes on test questions came to are frozen. Candidates
+are sampled from each, the team goes on from every one of them, and further messages
+tell what the context is worth. Beside that, and apart from it, each method assigns
+credit to the same candidates as it does in training: around each group of as many
+candidates as it compares there, a tree of its own shape is grown, scored, and handed to
+the estimator. So credit costs each method what a training step costs it, and nothing
+that it was computed from is in what it is held against.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from c3jax.audit import buckets, methods
+from c3jax.audit.methods import Method, Plan
+from c3jax.core import files, keys, metrics
+from c3jax.core.types import Questions, Turn
+from c3jax.reward import math
+from c3jax.rollout import desks, frozen
+from c3jax.train import answers, evaluate, evidence, growth, scoring, update
+from c3jax.train import setup as setups
+from c3jax.train.ledger import Spent
+
+# Draws of an estimator's extra runs have addresses that no step of training has.
+_STEP = 2**31 - 1
+
+
+def collect(
+    setup: setups.Setup,
+    state: update.TrainState,
+    plan: Plan,
+    directory: pathlib.Path,
+    scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[list[buckets.Bucket], dict[str, Spent]] | None:
+    """The buckets of all roles that write, and what they took.
+
+    What was collected before it was stopped or killed is not collected again.
+
+    Args:
+        setup: of the run.
+        state: with the policies that are audited.
+        plan: from `methods.plan`.
+        directory: where parts are kept; of this state and plan alone.
+        scorer: of the run.
+        stop: asked between parts.
+
+    Returns:
+        Buckets, role after role; by "buckets" and each method, what was spent. None if
+        it was stopped.
+
+    Raises:
+        ValueError: a method cannot be asked.
+    """
+    named = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
+    test, found, spent = setup.task.split("test"), [], {}
+    parts = [(n, b) for n in range(len(setup.spans)) for b in plan.batches]
+    progress = metrics.Progress("contexts", len(parts) * plan.batch_size)
+
+    @functools.cache
+    def asked():
+        """The methods, once somebody has to ask them."""
+        args = (setup, state, plan, scorer)
+        return {name: methods.learned(each, *args) for name, each in named.items()}
+
+    for done, (level, begin) in enumerate(parts, 1):
+        path = directory / f"{level}-{begin:08d}.json"
+        if not path.exists():
+            if stop():
+                return None
+            items = [test[begin + row] for row in range(plan.batch_size)]
+            batch = _Batch(setup, state, plan, level, begin, items, scorer)
+            files.write(path, json.dumps(_part(batch, asked())))
+        part = json.loads(path.read_text())
+        found += [buckets.parse(line) for line in part["buckets"]]
+        for name, counts in part["spent"].items():
+            spent[name] = spent.get(name, Spent()) + Spent(**counts)
+        role = setup.team.protocol.roles[level].name
+        progress.show(done * plan.batch_size, role=role)
+    return found, spent
+
+
+def _part(batch: "_Batch", asked: Mapping[str, Method]) -> dict:
+    """The buckets of some questions at one level, as lines, and what they took."""
+    credit = {name: batch.credit(each) for name, each in asked.items()}
+    told = batch.buckets({name: values for name, (values, _) in credit.items()})
+    spent = {
+        "buckets": batch.spent,
+        **{name: cost for name, (_, cost) in credit.items()},
+    }
+    return {
+        "buckets": [json.dumps(dataclasses.asdict(each)) for each in told],
+        "spent": {name: dataclasses.asdict(cost) for name, cost in spent.items()},
+    }
+
+
+class _Batch:
+    """Contexts of one role on some questions, and what was grown from them."""
+
+    def __init__(self, setup, state, plan, level, begin, items, scorer):
+        self._setup, self._state, self._plan = setup, state, plan
+        self._level, self._items, self._scorer = level, items, scorer
+        self._questions = setup.place(setup.encode(items))
+        # Every row of every tree has an address, and no other has the same.
+        most = plan.candidates * max(plan.continuations, 1) + plan.extra
+        self._first = (level * plan.questions + begin) * most
+        key = keys.stream(setup.config.seed, "audit")
+        base, own = jax.random.split(jax.random.fold_in(key, level))
+        self._keys = jax.random.split(own, 5)
+        params, team = state.params, setup.team
+        said = frozen.chain(params, team, self._questions, base)
+        self._given = {n: said[n] for n in team.protocol.spans[level]}
+        self._messages = self._sampled(plan.candidates, self._keys[0])
+        self.spent = Spent()
+        self._returns, self._heard = self._continued(
+            self._messages, plan.continuations, self._keys[1]
+        )
+        self._extra = np.zeros((len(items), 0))
+        if plan.extra:
+            more = self._sampled(plan.extra, self._keys[2])
+            self._extra = self._continued(more, 1, self._keys[3])[0][..., 0]
+
+    def _sampled(self, count: int, key) -> Turn:
+        args = (self._questions, self._given, count, key)
+        return frozen.sampled(self._state.params, self._setup.team, self._level, *args)
+
+    def _continued(self, messages: Turn, times: int, key) -> tuple:
+        """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
+        count = messages.length.shape[2]
+        team, copies = frozen.continued(self._setup.team, self._level, count, times)
+        questions = self._rows(copies)
+        given = frozen.tiled({**self._given, self._level: messages}, copies)
+        turns, _ = desks.grow(self._state.params, team, questions, key, given)
+        graded = self._submit(self._setup, team, questions, copies, turns, given)()
+        self.spent += graded.spent
+        reward = frozen.leaves(graded.reward, copies, count)
+        heard = {
+            kind: frozen.leaves(texts, copies, count)
+            for kind, texts in _texts(self._setup, team, self._level, turns).items()
+        }
+        if reward.shape[-1] < times:  # Nobody goes on: it earns the same each time.
+            reward = np.repeat(reward, times, -1)
+            heard = {}
+        return reward, heard
+
+    def credit(self, method: Method) -> tuple[np.ndarray, Spent]:
+        """[B, J] advantages of the candidates, and what they took."""
+        setup, state, level = method.setup, method.state, self._level
+        size = setup.team.protocol.branching[level]
+        times = self._plan.candidates // size
+        questions = self._rows(times)
+        given = frozen.tiled(self._given, times)
+        given[level] = frozen.groups(self._messages, size)
+        # By the shape alone, so that methods which grow the same trees see the same.
+        turns = frozen.around(state.params, setup.team, questions, given, self._keys[4])
+        graded = self._submit(setup, setup.team, questions, times, turns, {})
+        graded = evidence.gather(
+            *(setup, state, _STEP, questions, self._items * times, turns),
+            *(self._scorer, graded),
+        )
+        load = desks.Load()
+        group = growth.Group(questions, turns, load, functools.cache(graded))
+        found = growth.Grown(setup, state.memory, [group])
+        each = np.arange(times * len(self._items)).reshape(times, -1)
+        advantage = [self._advantage(method, found.evidence, rows) for rows in each]
+        return np.concatenate(advantage, -1), found.graded.spent
+
+    def _advantage(self, method: Method, seen, rows: np.ndarray) -> np.ndarray:
+        """[B, k] of one group of each context; all others are other questions."""
+        some = jax.tree.map(lambda x: np.asarray(x)[rows], seen)
+        found, _ = method.setup.estimator.fn(some, method.state.memory)
+        return np.asarray(found[self._level][:, 0])
+
+    def _rows(self, times: int) -> Questions:
+        first = self._first * times
+        return self._setup.place(frozen.repeated(self._questions, times, first))
+
+    def _submit(self, setup, team, questions, times, turns, given):
+        items = self._items * times
+        args = (setup, team, questions, items, turns, self._scorer)
+        return evaluate.submit(*args, given=tuple(given))
+
+    def buckets(self, credit: Mapping[str, np.ndarray]) -> list[buckets.Bucket]:
+        """The contexts in which somebody still spoke."""
+        setup, level = self._setup, self._level
+        turn, given = jax.device_get((self._messages, self._given))
+        texts = np.reshape(setup.texts(turn, level), turn.length.shape)
+        read = {n: setup.texts(each, n) for n, each in given.items()}
+        role = setup.team.protocol.roles[level].name
+
+        def candidate(row, j):
+            return buckets.Candidate(
+                text=texts[row, 0, j],
+                returns=tuple(map(float, self._returns[row, j])),
+                credit={name: float(v[row, j]) for name, v in credit.items()},
+                logp=float(turn.logp[row, 0, j].sum()),
+                truncated=not bool(turn.ended[row, 0, j]),
+                **{kind: tuple(v[row, j]) for kind, v in self._heard.items()},
+            )
+
+        def context(row):
+            names = (setup.team.protocol.roles[n].name for n in read)
+            said = (messages[row] for messages in read.values())
+            lines = (f"{n}: {s}" for n, s in zip(names, said, strict=True))
+            return "\n".join([self._items[row].text, *lines])
+
+        return [
+            buckets.Bucket(
+                id=f"{item.id or item.uid}/{role}",
+                role=role,
+                context=context(row),
+                candidates=tuple(candidate(row, j) for j in range(texts.shape[2])),
+                extra=tuple(map(float, self._extra[row])),
+            )
+            for row, item in enumerate(self._items)
+            if turn.length[row].any()
+        ]
+
+
+def _texts(setup, team, level: int, turns: Sequence[Turn]) -> dict[str, np.ndarray]:
+    """By kind, one text a leaf: what who hears a role first replies, and the answer."""
+    found = {}
+    turns = jax.device_get([t.replace(logp=None, margin=None) for t in turns])
+    rows, roles = turns[0].length.shape[0], team.protocol.roles
+    for n, script in enumerate(team.scripts):
+        if level in script.reads and n not in team.silenced:
+            found["replies"] = np.reshape(setup.texts(turns[n], n), (rows, -1))
+            break
+    if setup.task.reward == "math" and not roles[-1].counts:
+        fallback = tuple(setup.config.reward.fallback)
+        each = [
+            np.reshape(setup.texts(turns[n], n), (rows, -1))
+            for n in answers.levels(team)
+        ]
+        texts = np.concatenate([*each, np.full((rows, 1), "")], 1)
+        at = np.arange(texts.shape[1] - 1)[None]
+        if team.finishes:
+            at = answers.of_leaves(team, turns).reshape(rows, -1)
+        texts = np.take_along_axis(texts, at, 1)
+        read = [[math.extract(text, fallback) or "" for text in row] for row in texts]
+        found["answers"] = np.array(read, object)
+    return found

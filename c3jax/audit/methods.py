@@ -1,0 +1,173 @@
+"""What an audit samples, and the methods whose credit it asks for."""
+
+import dataclasses
+
+import jax
+
+from c3jax.core import config as checks
+from c3jax.core import mesh as meshes
+from c3jax.core import metrics
+from c3jax.credit import api
+from c3jax.data import pipeline
+from c3jax.train import critics, growth, scoring, update
+from c3jax.train import setup as setups
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much is sampled.
+
+    Attributes:
+        questions: contexts frozen for each role, one a question.
+        batch_size: of them that are grown at a time.
+        candidates: messages sampled from each.
+        continuations: how often the team goes on from each; nobody goes on from the
+            answer of the last role, which earns what it earns.
+        extra: further messages, each played on once, for the value of the context.
+        fit: training steps' worth of trees from which a method learns what it would
+            know by now, a critic or statistics, if the run has not had it learn that.
+        methods: whose credit is asked for.
+    """
+
+    questions: int
+    batch_size: int
+    candidates: int
+    continuations: int
+    extra: int
+    fit: int
+    methods: tuple[str, ...]
+
+    @property
+    def batches(self) -> range:
+        """Where each batch of questions begins."""
+        return range(0, self.questions, self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """An estimator as the run would train with it from here on.
+
+    Attributes:
+        setup: of such a run.
+        state: the run's policies, with what the method remembers and its critic.
+    """
+
+    setup: setups.Setup
+    state: update.TrainState
+
+
+def plan(fields, setup: setups.Setup) -> Plan:
+    """The plan that a config asks for, once it is sure that it can be carried out.
+
+    Args:
+        fields: `config.audit`.
+        setup: of the run.
+
+    Raises:
+        ValueError: what came, what was wanted, what to change.
+    """
+    names = [field.name for field in dataclasses.fields(Plan)]
+    given = {name: fields[name] for name in names}
+    listed = given.pop("methods").strip("[]() ").replace("'", "").replace('"', "")
+    methods = tuple(name.strip() for name in listed.split(",") if name.strip())
+    own = setup.config.credit.name
+    plan = Plan(**given, methods=methods or tuple(dict.fromkeys((own, "c3", "magrpo"))))
+    least = dict(questions=2, batch_size=1, candidates=2, continuations=1)
+    for name, value in (least | dict(extra=0, fit=0)).items():
+        found = getattr(plan, name)
+        checks.require(found >= value, f"audit.{name}", found, f"{value} or more")
+    parts = meshes.batch_size(setup.mesh)
+    if plan.questions % plan.batch_size or plan.batch_size % parts:
+        raise ValueError(
+            f"audit.questions={plan.questions} and audit.batch_size={plan.batch_size}: "
+            f"the first must be a multiple of the second, and that one of {parts}, the "
+            "devices that share a batch."
+        )
+    there = len(setup.task.split("test"))
+    if plan.questions > there:
+        raise ValueError(
+            f"audit.questions={plan.questions}, but there are {there} test questions; "
+            "ask for fewer."
+        )
+    return plan
+
+
+def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
+    """A run like another, but for how it assigns credit.
+
+    The run's own method is as the run has it, any other as it is by default.
+
+    Args:
+        run: the other.
+        name: a key of `api.ESTIMATORS`.
+        candidates: messages of a context that it will be asked about.
+
+    Raises:
+        ValueError: the method is not of this team, or not of so many candidates.
+    """
+    checks.pick(api.ESTIMATORS, name, "audit.methods")
+    if api.ESTIMATORS[name].plan == "comb":
+        raise ValueError(
+            f"audit.methods: {name!r} compares siblings as 'c3' does, but grows them "
+            "along one episode, which is no tree around a context; audit 'c3'."
+        )
+    config = run.config
+    if name != config.credit.name:
+        config = config.copy_and_resolve_references()
+        with config.unlocked(), config.ignore_type():
+            config.credit.update({**dict.fromkeys(config.credit), "name": name})
+            config.protocol.branching = config.protocol.continuations = None
+        try:
+            found = setups.resolve(config, list(run.mesh.devices.flat))
+        except ValueError as error:
+            raise ValueError(
+                f"audit.methods: {name!r} is not possible here: {error}"
+            ) from None
+    else:
+        found = run
+    for level in range(len(found.spans)):
+        size = found.team.protocol.branching[level]
+        if candidates % size:
+            role = found.team.protocol.roles[level].name
+            raise ValueError(
+                f"audit.candidates={candidates}: {name!r} compares messages of "
+                f"{role} {size} at a time; take a multiple of that."
+            )
+    return found
+
+
+def learned(
+    setup: setups.Setup,
+    run: setups.Setup,
+    state: update.TrainState,
+    plan: Plan,
+    scorer: scoring.Scorer,
+) -> Method:
+    """A method with what it would know by now.
+
+    Args:
+        setup: from `method`.
+        run: the run that is audited.
+        state: its state.
+        plan: of the audit.
+        scorer: of the run.
+    """
+    if setup.config.credit.name == run.config.credit.name:
+        return Method(setup, state)
+    memory = setup.estimator.memory(setup.spans)
+    state = state.replace(
+        memory=jax.device_put(memory, meshes.whole(setup.mesh)),
+        critic=critics.initial_state(setup, state.params),
+    )
+    if setup.critic is None and not jax.tree.leaves(memory):
+        return Method(setup, state)
+    c, learn, watch = setup.config, critics.compiled(setup), metrics.Stopwatch()
+    source = pipeline.order(setup.task.split("train"), c.seed)
+    size, progress = c.train.batch_size, metrics.Progress(c.credit.name, plan.fit)
+    batches = pipeline.Batches(source, size, growth.share(setup))
+    for step in range(plan.fit):
+        grown = growth.grow(setup, state, step, batches[step * size], scorer, watch)
+        critic, _ = learn(state.critic, grown)
+        state = state.replace(memory=grown.memory, critic=critic)
+        progress.show(step + 1)
+    return Method(setup, state)

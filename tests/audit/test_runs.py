@@ -1,0 +1,83 @@
+"""The audit of a run: stopped, gone on with, and in its report; and its certificate."""
+
+import json
+
+import pytest
+
+from c3jax.audit import buckets, certificate, config, figures, runs
+from tests import program, support
+
+ASKED = dict(
+    methods="c3",
+    questions=4,
+    batch_size=2,
+    candidates=4,
+    continuations=2,
+    extra=3,
+    fit=1,
+)
+FLAGS = [f"--config.audit.{name}={value}" for name, value in ASKED.items()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small run, and what it printed."""
+    path = tmp_path_factory.mktemp("run")
+    return path, program.small(path, "--certify")
+
+
+def test_a_finished_run_is_replayed_by_a_fresh_process(trained):
+    path, output = trained
+    assert "PASS: 24 messages replayed from disk" in output
+    found = certificate.certified(path)
+    assert (found.step, found.nodes, found.failures) == (4, 24, [])
+    assert "24 of 24 messages" in (path / "report.html").read_text()
+
+
+def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
+    path, _ = trained
+    fields = support.changed(
+        config.get_config(), **{f"audit__{k}": v for k, v in ASKED.items()}
+    )
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > 4  # after the last part
+
+    assert runs.audit(fields.audit, path, stop) is None
+    assert not (path / "audit.json").exists()
+    [parts] = (path / "audit").glob("parts-*")
+    kept = [
+        line
+        for part in sorted(parts.iterdir())
+        for line in json.loads(part.read_text())["buckets"]
+    ]
+    output = program.c3jax("--mode=audit", f"--workdir={path}", "--cache_dir=", *FLAGS)
+    assert "Credit, method by method" in output and "actor" in output
+    assert not parts.exists()
+    found, wrong = buckets.read(path / runs.BUCKETS)
+    assert found == [buckets.parse(line) for line in kept] and not wrong
+    audited = figures.read(path)
+    assert [role.role for role in audited.roles] == ["reasoner", "actor"]
+    about = runs.about(path)
+    assert about.step == 4 and about.plan["candidates"] == 4
+    assert [(each.role, each.how) for each in about.riding] == [
+        ("reasoner", "empty"),
+        ("reasoner", "removed"),
+    ]
+    assert {*about.spent} == {"buckets", "c3", "riding"}
+    page = (path / "report.html").read_text()
+    assert "How good is the credit?" in page and "Who earns their place?" in page
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "say what to audit: --workdir=DIR of a run, or"),
+        (["--workdir=there/is/none"], "there/is/none"),
+        (["--config=configs/math.py"], "--config is not for --mode=audit"),
+    ],
+)
+def test_what_cannot_be_audited(flags, message):
+    assert message in program.c3jax("--mode=audit", *flags, code=1)
