@@ -1,12 +1,10 @@
 """The figures of an audit for a reader: tables, files of pictures, part of a page."""
 
 import pathlib
-import warnings
 from collections.abc import Iterable, Sequence
 
 import rich.box
 import rich.table
-from matplotlib import figure
 
 from c3jax.audit import drawings, pictures, words
 from c3jax.audit.figures import RoleFigures
@@ -35,7 +33,7 @@ def section(
         "readings": [words.reading(role) for role in roles],
         "tables": tables(roles),
         "pictures": [
-            (title, caption, _saved(draw(roles), title, name, place))
+            (title, caption, pictures.saved(draw(roles), title, name, place))
             for name, (title, caption, pick, draw) in drawings.PICTURES.items()
             if any(drawings.measured(each) for role in roles for each in pick(role))
         ],
@@ -134,23 +132,3 @@ class _Notes:
 
 def _name(role: RoleFigures) -> str:
     return words.printable(role.role) or "–"
-
-
-def _saved(
-    page: figure.Figure, title: str, name: str, place: pathlib.Path | None
-) -> str:
-    """The picture as an element of a page; as files too."""
-    with pictures.style(name), warnings.catch_warnings():
-        # A file has a box for a letter that its font lacks; a page has others' fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            for kind in ("svg", "png"):
-                facts = {"Date": None} if kind == "svg" else None
-                page.savefig(
-                    place / f"{name}.{kind}",
-                    bbox_inches="tight",
-                    dpi=200,
-                    metadata=facts,
-                )
-        return pictures.svg(page, title)

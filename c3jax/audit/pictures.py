@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import warnings
 
 import jinja2
 import matplotlib as mpl
@@ -114,6 +115,28 @@ def svg(page: figure.Figure, title: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": var({variable})")
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def saved(
+    page: figure.Figure, title: str, name: str, place: pathlib.Path | None
+) -> str:
+    """The picture as an element of a page, and as PNG and SVG for a paper.
+
+    Args:
+        page: the picture.
+        title: what somebody is told who does not see it.
+        name: of the files; letters in it are the picture's own.
+        place: where they are written; nowhere if None.
+    """
+    with style(name), warnings.catch_warnings():
+        # A file has a box for a letter that its font lacks; a page has others' fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            for kind, facts in (("svg", {"Date": None}), ("png", None)):
+                path = place / f"{name}.{kind}"
+                page.savefig(path, bbox_inches="tight", dpi=200, metadata=facts)
+        return svg(page, title)
 
 
 def flat(section: dict, prefix: str = "") -> list[tuple[str, object]]:

@@ -6,11 +6,11 @@ import pathlib
 import numpy as np
 from matplotlib import ticker
 
-from c3jax.audit import explorer, pictures
+from c3jax.audit import certificate, explorer, figures, figures_page, pictures, runs
 from c3jax.core import files, metrics
 from c3jax.train import summary, workdir
 
-PAGE = "report.html"
+PAGE, PICTURES = "report.html", "pictures"
 _INK = {
     "sampled": pictures.BLUE,
     "greedy": pictures.GREEN,
@@ -28,6 +28,9 @@ _SCALES = {
 def write(directory: pathlib.Path) -> pathlib.Path:
     """Makes `report.html` of a run, finished or not; returns its path.
 
+    Its pictures are in `pictures/`, too, as PNG and SVG. If the run was audited, what
+    came of that is part of it.
+
     Raises:
         ValueError: there is nothing to report yet.
     """
@@ -36,24 +39,68 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     if not found:
         raise ValueError(f"{directory} has no evaluation to report yet; train there.")
     about = json.loads((directory / workdir.CONFIG).read_text())
-    text = pictures.template("report.html").render(
+    place, audited = directory / PICTURES, runs.about(directory)
+    credit = None
+    if audited:
+        roles = figures.read(directory).roles
+        credit = figures_page.section(roles, directory / runs.PICTURES)
+    replayed = certificate.certified(directory)
+    text = pictures.template(PAGE).render(
         about=about,
+        directory=directory,
         settings=pictures.flat(about["config"]),
         first=found[0],
         last=found[-1],
         emptied=summary.emptied(found[-1]),
         done=lines[-1]["step"],
         summary=workdir.summary(directory),
-        curves={name: _curves(found, x, name) for x, name in _SCALES.items()},
-        pictures=_pictures(lines),
+        curves={name: _curves(found, x, name, place) for x, name in _SCALES.items()},
+        pictures=_pictures(lines, place),
         phases=_phases(found[-1]),
+        words=_words(found, audited, replayed),
+        audited=audited,
+        credit=credit,
+        certificate=replayed,
         forest=explorer.forest(directory),
     )
     files.write(directory / PAGE, text)
     return directory / PAGE
 
 
-def _curves(found: list[dict], x: str, label: str) -> str:
+def _words(found: list[dict], audited: runs.About | None, replayed) -> list[str]:
+    """What the page shows, in a few sentences."""
+    first, last = found[0], found[-1]
+
+    def share(line, name):
+        return f"{line[f'evaluate/{name}']:.1%}"
+
+    said = [
+        f"Of new questions the team answers {share(last, 'pass_at_1')} right when it "
+        f"samples, and {share(last, 'greedy')} when it always takes the likeliest word."
+    ]
+    if len(found) > 1:
+        calls = f"{last['total/evaluator_calls']:,} scored answers"
+        change = last["evaluate/pass_at_1"] - first["evaluate/pass_at_1"]
+        above = last["evaluate/pass_at_1_low"] > first["evaluate/pass_at_1_high"]
+        below = last["evaluate/pass_at_1_high"] < first["evaluate/pass_at_1_low"]
+        how = "better" if above else "worse" if below else "not surely different"
+        said.append(
+            f"Before training it was {share(first, 'pass_at_1')}, so after {calls} it "
+            f"is {how} ({100 * change:+.1f} points)."
+        )
+    if emptied := summary.emptied(last):
+        each = (f"{share(last, f'without {n}')} without the {n}'s" for n in emptied)
+        said.append(f"With a message emptied it answers {', '.join(each)}.")
+    if audited:
+        names = ", ".join(audited.plan["methods"])
+        said.append(f"How good the credit of {names} is was measured, see below.")
+    if replayed:
+        verdict = "could not all" if replayed.failures else "could all"
+        said.append(f"Messages {verdict} be sampled again from disk, one by one.")
+    return said
+
+
+def _curves(found: list[dict], x: str, label: str, folder: pathlib.Path) -> str:
     """Accuracy over what it cost, with 95% bands."""
     names = sorted(
         (int(n.removeprefix("evaluate/pass_at_")), n)
@@ -82,12 +129,15 @@ def _curves(found: list[dict], x: str, label: str) -> str:
         axes.set(xlabel=label, ylim=(0, 102), xlim=(0, None))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-        return pictures.svg(page, f"Accuracy on the test questions against {label}.")
+        title = f"Accuracy on the test questions against {label}."
+        return pictures.saved(
+            page, title, f"accuracy {label}".replace(" ", "-"), folder
+        )
 
 
-def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
+def _pictures(lines: list[dict], place: pathlib.Path) -> list[tuple[str, str]]:
     """(title, picture) of what training itself shows."""
-    steps = [line for line in lines if "reward" in line]
+    steps = [line | _pace(line) for line in lines if "reward" in line]
     if not steps:
         return []
     at = [line["step"] for line in steps]
@@ -99,19 +149,32 @@ def _pictures(lines: list[dict]) -> list[tuple[str, str]]:
             "malformed_frac": "bad",
         },
         "Gradient norm, before it is clipped": {"grad_norm": "greedy"},
+        "Tokens a second of a step": {
+            "generated_pace": "sampled",
+            "trained_pace": "greedy",
+        },
     }.items():
         with pictures.style(title):
             page, axes = pictures.axes(3.9, 2.3)
             for name, ink in names.items():
                 y = np.array([line[name] for line in steps])
                 axes.plot(at, y, color=_INK[ink], lw=0.7, alpha=0.35)
-                label = name.replace("_frac", "")
+                label = name.removesuffix("_frac").removesuffix("_pace")
                 axes.plot(at, _smooth(y), color=_INK[ink], label=label)
             if len(names) > 1:
                 axes.legend(frameon=False, fontsize=9)
             axes.set(xlabel="training steps", ylim=(0, None), xlim=(0, None))
-            found.append((title, pictures.svg(page, title)))
+            axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
+            name = next(iter(names)).replace("_", "-")
+            found.append((title, pictures.saved(page, title, name, place)))
     return found
+
+
+def _pace(line: dict) -> dict[str, float]:
+    """Tokens a second over all of a step."""
+    seconds = sum(s for name, s in line.items() if name.startswith("seconds/"))
+    kinds = ("generated", "trained")
+    return {f"{kind}_pace": line[f"{kind}_tokens"] / seconds for kind in kinds}
 
 
 def _phases(line: dict) -> list[tuple[str, float]]:

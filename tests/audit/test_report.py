@@ -1,5 +1,6 @@
 """The page of a run, made from files alone; in a browser where there is one."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 
 import pytest
 
-from c3jax.audit import report
+from c3jax.audit import certificate, report
 from c3jax.train import workdir
 from tests import support
 from tests.audit import made_up
@@ -37,6 +38,8 @@ def write_run(directory, finished=True):
         if step:
             training = {"reward": 0.4, "grad_norm": 1.0}
             training |= {"truncated_frac": 0.0, "malformed_frac": 0.1}
+            training |= {"generated_tokens": 90, "trained_tokens": 30}
+            training |= {"seconds/rollout": 2.0, "seconds/update": 1.0}
             lines.append({"step": step, **training, **totals})
         if step != 1:
             found = {}
@@ -67,6 +70,28 @@ def test_a_page_tells_what_a_run_came_to_and_needs_nothing_else(tmp_path):
     assert "plan a" in words and "b says 2" in words
     assert all(at.startswith(("#", "data:")) for at in page.addresses), page.addresses
     assert not re.search(r"@import|url\((?!#)|fetch\(|import\(", text)
+
+
+def test_a_page_says_in_words_what_came_of_it(tmp_path):
+    write_run(tmp_path)
+    words = " ".join(Page(report.write(tmp_path).read_text()).words)
+    assert "the team answers 35.0% right when it samples, and 60.0% when" in words
+    assert "1,234 scored answers it is not surely different (+10.0 points)" in words
+    assert "With a message emptied it answers 20.0% without the reasoner's." in words
+    assert "Not tried yet" in words  # a replay
+    kept = certificate.Certificate(2, nodes=3, failures=["question 1, actor [0, 0]"])
+    text = json.dumps(dataclasses.asdict(kept))
+    (tmp_path / certificate.CERTIFICATE).write_text(text)
+    words = " ".join(Page(report.write(tmp_path).read_text()).words)
+    assert "Messages could not all be sampled again" in words
+    assert "FAIL 2 of 3 messages" in words and "question 1, actor [0, 0]" in words
+
+
+def test_pictures_are_files_too(tmp_path):
+    write_run(tmp_path)
+    report.write(tmp_path)
+    names = {path.name for path in (tmp_path / report.PICTURES).iterdir()}
+    assert {"accuracy-evaluator-calls.svg", "generated-pace.png"} <= names
 
 
 def test_a_page_of_a_run_that_is_not_finished_says_so(tmp_path):
