@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 
 import c3jax
-from c3jax.audit import buckets, figures, figures_page, pictures, words
+from c3jax.audit import buckets, explorer, figures, figures_page, pictures, words
 from c3jax.audit.figures import Audit
 from c3jax.core import files
 from c3jax.train import workdir
@@ -40,6 +40,7 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
             messages=sum(role.messages for role in found.roles),
             roles=found.roles,
             wrong=wrong,
+            forest=explorer.of_buckets(some),
             figures_found=figures_page.section(found.roles, directory / PICTURES),
         )
         files.write(directory / PAGE, text)

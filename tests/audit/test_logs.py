@@ -42,6 +42,7 @@ def test_the_command_audits_good_lines_and_tells_of_the_others(tmp_path, file):
     assert "good ranks messages" in told
     assert figures.read(workdir).contexts == 5
     words = " ".join(Page((workdir / command.PAGE).read_text()).words)
+    assert "writer/5" in words and "message 0" in words  # in the explorer
     assert "5 contexts of 1 role, 20 messages" in words
     assert "1 malformed line left out" in words and wrong in words
     assert (workdir / "audit" / "fidelity.png").exists()
