@@ -64,8 +64,8 @@ for (const tree of data.trees) {
 
 // Elements and figures.
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+function make(kind, attributes = {}, ...children) {
+  const element = document.createElement(kind);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined) element.setAttribute(name, value);
   }
@@ -89,7 +89,8 @@ function chance({ logp, tokens }) {
 
 function earned(rewards) {
   const each = rewards.map(([x, n]) => `${+x.toFixed(3)}${n > 1 ? ` \u00d7${n}` : ""}`);
-  return `reward${each.join() === each[0] && rewards[0][1] === 1 ? "" : "s"} ${each.join(", ")}`;
+  const isOne = rewards.length === 1 && rewards[0][1] === 1;
+  return `${isOne ? "reward" : "rewards"} ${each.join(", ")}`;
 }
 
 function worth({ value }) {
@@ -133,7 +134,7 @@ function pick(tree) {
   const about = [...tree.about, `mean reward ${tree.value.toFixed(2)}`];
   page("about").textContent = about.join(" \u00b7 ");
   page("method").parentElement.hidden = tree.methods.length < 2;
-  page("method").replaceChildren(...tree.methods.map((name) => make("option", {}, name)));
+  page("method").replaceChildren(...tree.methods.map((value) => make("option", { value }, value)));
   page("method").value = method;
   page("tree").replaceChildren(...drawGroups(tree.groups, "", 1));
   select(page("tree").querySelector("[role=treeitem]"));
@@ -234,7 +235,12 @@ function press(event) {
 
 function click(event) {
   const group = event.target.closest("[data-group]")?.dataset.group;
-  if (group !== undefined) return compare(group);
+  if (group !== undefined) {
+    // Where the keys go on once the messages have been compared.
+    move(page("tree").querySelector(`[data-node="${group}.0"]`));
+    compare(group);
+    return;
+  }
   const item = event.target.closest(".line")?.parentElement;
   // Text that is being selected is not folded away.
   if (!item || event.target.closest("a") || !getSelection().isCollapsed) return;

@@ -103,6 +103,8 @@ def test_equal_continuations_of_a_candidate_are_counted():
         ("no", "12", [[0.0, 1]]),
     ]
     assert [m.get("count") for m in under["messages"]] == [2, None]
+    # What followed was not compared: it has no credit, not even none.
+    assert "credit" not in under["messages"][0]
     assert first["credit"] == {"ours": 0.25, "theirs": -0.25} and "cut" not in first
     assert second["cut"] and second["rewards"] == [[0.0, 3]] and "below" not in second
 
@@ -346,6 +348,7 @@ def test_alternatives_are_compared_word_by_word(opened):
     assert part(page, "compare").is_displayed()
     page.find_element(By.CSS_SELECTOR, "#explorer-compare button").click()
     assert not part(page, "compare").is_displayed()
+    assert here(page)[0] == "0.0"
 
 
 @pytest.mark.browser
