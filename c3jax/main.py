@@ -353,9 +353,9 @@ def _cache() -> pathlib.Path | None:
 
 def _parse(argv: list[str]) -> list[str]:
     """Reads the flags; what cannot be read is refused in a few words."""
-    if "--mode=audit" in argv:
-        flags.set_default(_CONFIG, str(pathlib.Path(__file__).parent / _AUDIT))
     try:
+        if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
+            flags.set_default(_CONFIG, str(pathlib.Path(__file__).parent / _AUDIT))
         return flags.FLAGS(argv)
     except flags.Error as error:
         # An error inside a config file arrives as a traceback; its end says it all.

@@ -117,6 +117,7 @@ class _Notes:
         """What stands for a figure that was refused; "" for one that was not."""
         if not isinstance(found, str):
             return ""
+        found = words.printable(found)
         if found not in self._reasons:
             self._reasons.append(found)
         return f"{words.NOT_MEASURED} [{self._reasons.index(found) + 1}]"

@@ -6,12 +6,13 @@ import platform
 from importlib import metadata
 
 import c3jax
-from c3jax.audit import buckets, figures, figures_page, pictures
+from c3jax.audit import buckets, explorer, figures, figures_page, pictures, words
 from c3jax.audit.figures import Audit
 from c3jax.core import files
 from c3jax.train import workdir
 
 PAGE, PICTURES = "audit.html", "audit"
+_TOLD = 20  # malformed lines of a file that has no others
 
 
 def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
@@ -40,6 +41,7 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
             roles=found.roles,
             wrong=wrong,
             figures_found=figures_page.section(found.roles, directory / PICTURES),
+            trees=explorer.of_buckets(some),
         )
         files.write(directory / PAGE, text)
     return found, wrong
@@ -52,9 +54,10 @@ def _read(source: pathlib.Path) -> tuple[list[buckets.Bucket], list[str]]:
     if not source.is_file():
         raise ValueError(f"{flag} is no file; wanted one with a JSON object a line.")
     found, wrong = buckets.read(source)
+    wrong = [words.printable(line) for line in wrong]
     if not found:
-        first = f" The first: {wrong[0]}" if wrong else " It is empty."
-        raise ValueError(f"{flag}: no line of it is a context.{first}")
+        lines = "\n".join(wrong[:_TOLD]) or "It is empty."
+        raise ValueError(f"{flag}: no line of it is a context.\n{lines}")
     return found, wrong
 
 
@@ -63,8 +66,8 @@ def _claim(directory: pathlib.Path, config) -> None:
     path = directory / workdir.CONFIG
     if path.exists():
         there = json.loads(path.read_text())["config"]
-        if there != config.to_dict():
-            held = there.get("audit", {}).get("buckets") or there.get("name")
+        held = there.get("audit", {}).get("buckets") or there.get("name")
+        if held != config.audit.buckets:
             raise ValueError(
                 f"{directory} holds another experiment, of {held}; give --workdir=DIR "
                 "for this audit."

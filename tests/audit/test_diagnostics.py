@@ -118,6 +118,15 @@ def test_symbols_that_are_not_there_change_nothing():
     assert audit.influence(wider).value == audit.influence(symbols).value
 
 
+def test_correlation_is_not_defined_for_contexts_that_do_not_vary():
+    rng = np.random.default_rng(7)
+    credit, target = 1e3 + np.repeat([[0.1], [0.3]], 3, 1), rng.normal(size=(2, 3))
+    # Half of the draws have one context alone, so credit that is all the same.
+    found = audit.fidelity(credit, target)
+    assert np.isfinite([found.pearson, found.spearman]).all()
+    assert found.pearson.low == pytest.approx(found.pearson.mean)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

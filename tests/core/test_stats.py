@@ -40,6 +40,19 @@ def test_equal_values_have_an_equal_interval():
     assert stats.bootstrap(np.ones(9)) == (1.0, 1.0, 1.0)
 
 
+def test_several_figures_of_units_that_are_drawn_together_have_their_intervals():
+    values = np.random.default_rng(3).random(200)
+
+    def figures(drawn):
+        mean = np.average(values, weights=drawn)
+        return mean, np.nan if drawn[0] > 1 else -mean
+
+    mean, other = stats.resampled(figures, len(values))
+    assert mean == pytest.approx(stats.bootstrap(values), abs=0.005)
+    # Draws without a figure are left out.
+    assert other == pytest.approx((-mean.mean, -mean.high, -mean.low), abs=0.01)
+
+
 def test_students_interval_is_that_of_the_table():
     # t_{0.975, 4} = 2.776; the values have mean 3 and standard error sqrt(0.5).
     found = stats.student(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
