@@ -113,23 +113,29 @@ class _Batch:
         self._first = (level * plan.questions + begin) * most
         key = keys.stream(setup.config.seed, "audit")
         base, own = jax.random.split(jax.random.fold_in(key, level))
-        self._keys = jax.random.split(own, 5)
-        params, team = state.params, setup.team
-        said = frozen.chain(params, team, self._questions, base)
-        self._given = {n: said[n] for n in team.protocol.spans[level]}
-        self._messages = self._sampled(plan.candidates, self._keys[0])
-        self.spent = Spent()
+        self._keys = jax.random.split(own, 4)
+        self._given, self.spent = {}, Spent()
+        base_team, said = frozen.chain(state.params, setup.team, self._questions, base)
+        self.spent += self._written(base_team, said)
+        self._given = {n: said[n] for n in setup.team.protocol.spans[level]}
+        # All messages are drawn alike; which of them are candidates is settled first.
+        cut, count = plan.candidates, plan.candidates + plan.extra
+        args = (self._questions, self._given, count, self._keys[0])
+        alone, said = frozen.sampled(state.params, setup.team, level, *args)
+        self.spent += self._written(alone, said)
+        self._messages = jax.tree.map(lambda x: x[:, :, :cut], said[level])
         self._returns, self._heard = self._continued(
             self._messages, plan.continuations, self._keys[1]
         )
         self._extra = np.zeros((len(items), 0))
         if plan.extra:
-            more = self._sampled(plan.extra, self._keys[2])
-            self._extra = self._continued(more, 1, self._keys[3])[0][..., 0]
+            more = jax.tree.map(lambda x: x[:, :, cut:], said[level])
+            self._extra = self._continued(more, 1, self._keys[2])[0][..., 0]
 
-    def _sampled(self, count: int, key) -> Turn:
-        args = (self._questions, self._given, count, key)
-        return frozen.sampled(self._state.params, self._setup.team, self._level, *args)
+    def _written(self, team, turns) -> Spent:
+        bare = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
+        asked, bare = jax.device_get((self._questions.replace(heads=()), bare))
+        return evaluate.written(team, asked, bare, tuple(self._given))
 
     def _continued(self, messages: Turn, times: int, key) -> tuple:
         """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
@@ -159,7 +165,7 @@ class _Batch:
         given = frozen.tiled(self._given, times)
         given[level] = frozen.groups(self._messages, size)
         # By the shape alone, so that methods which grow the same trees see the same.
-        turns = frozen.around(state.params, setup.team, questions, given, self._keys[4])
+        turns = frozen.around(state.params, setup.team, questions, given, self._keys[3])
         graded = self._submit(setup, setup.team, questions, times, turns, {})
         graded = evidence.gather(
             *(setup, state, _STEP, questions, self._items * times, turns),

@@ -6,17 +6,21 @@ const data = JSON.parse(page("data").textContent);
 const said = (index) => data.texts[index] || "(empty)";
 
 const FILTERS = ["pivotal", "cut", "disagree"];
-// What is smaller than this is shown as zero.
+// Credit that is smaller is shown as zero.
 const ZERO = 0.005;
 const HALF = 0.5;
 // A tree with more messages opens with its first level alone.
 const SMALL = 40;
-// Words of two texts that are compared; the table has their product.
+// As many words of two texts are compared; the table has their product.
 const WORDS = 2000;
 
-const view = { tree: null, node: "", method: "" };
+// What is shown: a tree, one of its nodes, credit by a method on a scale up to `reach`,
+// which is the method that was asked for where the tree has it.
+const view = { tree: null, node: "", asked: "", method: "", reach: 1 };
 
-// What a tree is looked for by.
+// What trees are looked for by.
+
+const credits = (message) => Object.entries(message.credit ?? {});
 
 function* walk(groups) {
   for (const group of groups) {
@@ -33,26 +37,10 @@ const isPivotal = ({ messages }) =>
   messages.some((m) => m.credit && m.value > HALF) &&
   messages.some((m) => m.credit && m.value < HALF);
 
-const disagree = ({ credit = {} }) =>
-  Object.values(credit).some((x) => x >= ZERO) &&
-  Object.values(credit).some((x) => x <= -ZERO);
+const disagree = (message) =>
+  credits(message).some(([, x]) => x >= ZERO) && credits(message).some(([, x]) => x <= -ZERO);
 
-for (const tree of data.trees) {
-  const messages = [...walk(tree.groups)];
-  const groups = [...tree.groups, ...messages.flatMap((m) => m.below ?? [])];
-  tree.size = messages.length;
-  tree.methods = [...new Set(messages.flatMap((m) => Object.keys(m.credit ?? {})))];
-  tree.pivotal = groups.some(isPivotal);
-  tree.cut = messages.some((m) => m.cut);
-  tree.disagree = messages.some(disagree);
-  tree.words = [said(tree.title), tree.section, ...tree.about].join(" ").toLowerCase();
-}
-
-const methodOf = (tree) =>
-  tree.methods.includes(view.method) ? view.method : tree.methods[0];
-
-function largest(tree) {
-  const method = methodOf(tree);
+function largest(tree, method) {
   let found = 0;
   for (const { credit } of walk(tree.groups)) {
     found = Math.max(found, Math.abs(credit?.[method] ?? 0));
@@ -60,18 +48,32 @@ function largest(tree) {
   return found;
 }
 
+const methodOf = (tree) =>
+  tree.methods.includes(view.asked) ? view.asked : (tree.methods[0] ?? "");
+
+for (const tree of data.trees) {
+  const messages = [...walk(tree.groups)];
+  const groups = [...tree.groups, ...messages.flatMap((m) => m.below ?? [])];
+  tree.small = messages.length <= SMALL;
+  tree.methods = [...new Set(messages.flatMap((m) => Object.keys(m.credit ?? {})))];
+  tree.pivotal = groups.some(isPivotal);
+  tree.cut = messages.some((m) => m.cut);
+  tree.disagree = messages.some(disagree);
+  tree.words = [said(tree.title), tree.section, ...tree.about].join(" ").toLowerCase();
+}
+
 // Elements and figures.
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+function make(kind, attributes = {}, ...children) {
+  const element = document.createElement(kind);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== false) element.setAttribute(name, value);
+    if (value !== undefined) element.setAttribute(name, value);
   }
   element.append(...children);
   return element;
 }
 
-const span = (name, text, title) => make("span", { class: name, title }, text);
+const tag = (text) => make("span", { class: "tag" }, text);
 
 function signed(x) {
   const size = Math.abs(x).toFixed(2);
@@ -86,179 +88,174 @@ function chance({ logp, tokens }) {
 }
 
 function earned(rewards) {
-  const alone = rewards.length === 1 && rewards[0][1] === 1;
   const each = rewards.map(([x, n]) => `${+x.toFixed(3)}${n > 1 ? ` \u00d7${n}` : ""}`);
-  return `${alone ? "reward" : "rewards"} ${each.join(", ")}`;
+  const isOne = rewards.length === 1 && rewards[0][1] === 1;
+  return `${isOne ? "reward" : "rewards"} ${each.join(", ")}`;
 }
 
-function bar(value) {
-  const filled = Math.min(1, Math.max(0, value)) * 100;
-  const inner = make("span");
-  inner.style.width = `${filled}%`;
-  return make("span", { class: "bar", "aria-hidden": "true" }, inner);
+function worth({ value }) {
+  const filled = make("span");
+  filled.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
+  const bar = make("span", { class: "bar", "aria-hidden": "true" }, filled);
+  return make("span", { class: "value", title: "value: mean reward below" }, bar, value.toFixed(2));
 }
 
-function credited(message, method, reach) {
-  const credit = message.credit?.[method];
-  if (credit === undefined) return span("credit", "");
-  const chip = span("credit", signed(credit), `credit by ${method}`);
-  if (Math.abs(credit) >= ZERO) chip.classList.add(credit > 0 ? "above" : "below");
-  chip.style.setProperty("--share", `${10 + 40 * Math.abs(credit / reach)}%`);
+function credited(message) {
+  const credit = message.credit?.[view.method];
+  if (credit === undefined) return make("span", { class: "credit" });
+  const side = Math.abs(credit) < ZERO ? "" : credit > 0 ? " above" : " below";
+  const title = `credit by ${view.method}`;
+  const chip = make("span", { class: `credit${side}`, title }, signed(credit));
+  chip.style.setProperty("--share", `${10 + 40 * Math.abs(credit / view.reach)}%`);
   return chip;
 }
 
 function facts(message) {
   const found = [];
-  if (message.answer !== undefined) found.push(span("", `came to ${said(message.answer)}`));
-  if (message.rewards) found.push(span("", earned(message.rewards)));
-  if (message.logp !== undefined && message.tokens !== 0) found.push(span("", chance(message)));
-  if (message.cut) found.push(span("tag", "cut at its limit"));
+  if (message.count) found.push(tag(`\u00d7${message.count}`));
+  if (message.answer !== undefined) found.push(`came to ${said(message.answer)}`);
+  if (message.rewards) found.push(earned(message.rewards));
+  if (message.logp !== undefined && message.tokens !== 0) found.push(chance(message));
+  if (message.cut) found.push(tag("cut at its limit"));
   if (disagree(message)) {
-    const each = Object.entries(message.credit).map(([name, x]) => `${name} ${signed(x)}`);
-    found.push(span("tag", `methods disagree: ${each.join(", ")}`));
+    const each = credits(message).map(([name, x]) => `${name} ${signed(x)}`);
+    found.push(tag(`methods disagree: ${each.join(", ")}`));
   }
-  return found;
+  return found.map((fact) => make("span", {}, fact));
 }
 
 // The picked tree.
 
-function draw() {
-  const { tree } = view;
-  const look = { method: methodOf(tree), reach: largest(tree) || 1, open: tree.size <= SMALL };
+function pick(tree) {
+  const method = methodOf(tree);
+  Object.assign(view, { tree, method, reach: largest(tree, method) || 1 });
+  page("list").value = tree.id;
   page("title").textContent = said(tree.title);
-  page("about").textContent = [...tree.about, `mean reward ${tree.value.toFixed(2)}`].join(" \u00b7 ");
+  const about = [...tree.about, `mean reward ${tree.value.toFixed(2)}`];
+  page("about").textContent = about.join(" \u00b7 ");
   page("method").parentElement.hidden = tree.methods.length < 2;
   page("method").replaceChildren(...tree.methods.map((value) => make("option", { value }, value)));
-  page("method").value = look.method;
-  page("tree").replaceChildren(...drawGroups(tree.groups, "", 1, look));
-  move(page("tree").querySelector("[role=treeitem]"), false);
+  page("method").value = method;
+  page("tree").replaceChildren(...drawGroups(tree.groups, "", 1));
+  select(page("tree").querySelector("[role=treeitem]"));
 }
 
-function drawGroups(groups, above, level, look) {
+function drawGroups(groups, above, level) {
   return groups.map((group, n) => {
-    const at = `${above}${n}`;
-    const several = group.messages.length > 1;
     const name = group.role + (group.beside ? `, beside ${group.beside.join(", ")}` : "");
     const heading = make("li", { role: "none", class: "role" }, name);
-    if (isPivotal(group)) heading.append(span("tag", "pivotal"));
-    if (several) {
+    if (isPivotal(group)) heading.append(tag("pivotal"));
+    if (group.messages.length > 1) {
       const label = `Compare ${group.messages.length} of ${group.role}`;
-      heading.append(make("button", { tabindex: -1, "data-group": at, "aria-label": label }, "compare"));
+      const button = { tabindex: -1, "data-group": `${above}${n}`, "aria-label": label };
+      heading.append(make("button", button, "compare"));
     }
-    const rows = group.messages.map((message, k) =>
-      drawMessage(message, { at: `${at}.${k}`, k, level, of: group, look }),
-    );
+    const rows = group.messages.map((_, k) => drawMessage(group, k, `${above}${n}.${k}`, level));
     return make("ul", { role: "group", "aria-label": name }, heading, ...rows);
   });
 }
 
-function drawMessage(message, { at, k, level, of, look }) {
-  const { method, reach, open } = look;
-  const below = message.below ?? [];
-  const credit = credited(message, method, reach);
-  const count = message.count ? [span("tag", `\u00d7${message.count}`)] : [];
-  const more = facts(message);
+function drawMessage(group, k, node, level) {
+  const message = group.messages[k];
+  const [credit, more, below] = [credited(message), facts(message), message.below ?? []];
   const spoken = [
-    `${of.role} ${k + 1}: ${said(message.text).slice(0, 200)}`,
+    `${group.role} ${k + 1}: ${said(message.text).slice(0, 200)}`,
     `value ${message.value.toFixed(2)}`,
     ...(credit.textContent ? [`credit ${credit.textContent}`] : []),
     ...more.map((fact) => fact.textContent),
   ];
-  return make(
-    "li",
-    {
-      role: "treeitem",
-      tabindex: -1,
-      "aria-level": level,
-      "aria-posinset": k + 1,
-      "aria-setsize": of.messages.length,
-      "aria-expanded": below.length ? String(open) : undefined,
-      "aria-label": spoken.join(", "),
-      "data-node": at,
-    },
-    make(
-      "div",
-      { class: "line" },
-      make("span", { class: "twist", "aria-hidden": "true" }, String(k + 1)),
-      make("span", { class: "value", title: "value: mean reward below" }, bar(message.value), message.value.toFixed(2)),
-      credit,
-      make(
-        "div",
-        { class: "said" },
-        make("div", { class: "text folded" }, said(message.text)),
-        make("div", { class: "facts" }, ...count, ...more, make("a", { href: address(at), tabindex: -1 }, "link")),
-      ),
-    ),
-    ...(below.length
-      ? [make("div", { role: "none", class: "under" }, ...drawGroups(below, `${at}.`, level + 1, look))]
-      : []),
+  const attributes = {
+    role: "treeitem",
+    tabindex: -1,
+    "aria-level": level,
+    "aria-posinset": k + 1,
+    "aria-setsize": group.messages.length,
+    "aria-expanded": below.length ? view.tree.small : undefined,
+    "aria-label": spoken.join(", "),
+    "data-node": node,
+  };
+  const link = make("a", { href: address(node), tabindex: -1 }, "link");
+  const text = make("div", { class: "text folded" }, said(message.text));
+  const line = make(
+    "div",
+    { class: "line" },
+    make("span", { class: "twist", "aria-hidden": "true" }, k + 1),
+    worth(message),
+    credit,
+    make("div", { class: "said" }, text, make("div", { class: "facts" }, ...more, link)),
   );
+  if (!below.length) return make("li", attributes, line);
+  const groups = drawGroups(below, `${node}.`, level + 1);
+  return make("li", attributes, line, make("div", { role: "none", class: "under" }, ...groups));
 }
 
 // Moving among its messages, by mouse and by key.
 
 const over = (item) => item.parentElement.closest("[role=treeitem]");
+const isOpen = (item) => item.getAttribute("aria-expanded") === "true";
+const open = (item, how) => item.setAttribute("aria-expanded", how);
+const unfold = (item) => item.querySelector(".text").classList.toggle("folded");
 
-const items = () =>
-  [...page("tree").querySelectorAll("[role=treeitem]")].filter(
-    (item) => !item.parentElement.closest("[aria-expanded=false]"),
-  );
-
-function move(item, focus = true) {
+function select(item) {
   page("tree").querySelector("[tabindex='0']")?.setAttribute("tabindex", -1);
   item.setAttribute("tabindex", 0);
   view.node = item.dataset.node;
-  if (!focus) return;
+}
+
+function move(item, block = "nearest") {
+  select(item);
   item.focus({ preventScroll: true });
-  item.querySelector(".line").scrollIntoView({ block: "nearest" });
+  item.querySelector(".line").scrollIntoView({ block });
   history.replaceState(null, "", address(view.node));
 }
-
-function turn(item, open) {
-  item.setAttribute("aria-expanded", String(open));
-}
-
-const unfold = (item) => item.querySelector(".text").classList.toggle("folded");
 
 function press(event) {
   const item = event.target.closest("[role=treeitem]");
   if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
-  const [all, open] = [items(), item.getAttribute("aria-expanded")];
-  const at = all.indexOf(item);
+  const shown = [...page("tree").querySelectorAll("[role=treeitem]")].filter(
+    (each) => !each.parentElement.closest("[aria-expanded=false]"),
+  );
+  const at = shown.indexOf(item);
+  const follows = item.hasAttribute("aria-expanded");
   const keys = {
-    ArrowDown: () => move(all[at + 1] ?? item),
-    ArrowUp: () => move(all[at - 1] ?? item),
-    Home: () => move(all[0]),
-    End: () => move(all.at(-1)),
-    ArrowRight: () => (open === "false" ? turn(item, true) : open && move(all[at + 1])),
-    ArrowLeft: () => (open === "true" ? turn(item, false) : over(item) && move(over(item))),
+    ArrowDown: () => move(shown[at + 1] ?? item),
+    ArrowUp: () => move(shown[at - 1] ?? item),
+    Home: () => move(shown[0]),
+    End: () => move(shown.at(-1)),
+    ArrowRight: () => follows && (isOpen(item) ? move(shown[at + 1]) : open(item, true)),
+    ArrowLeft: () => (isOpen(item) ? open(item, false) : over(item) && move(over(item))),
     Enter: () => unfold(item),
     " ": () => unfold(item),
     c: () => compare(item.dataset.node.split(".").slice(0, -1).join(".")),
   };
-  if (!keys[event.key]) return;
+  if (!Object.hasOwn(keys, event.key)) return;
   event.preventDefault();
   keys[event.key]();
 }
 
 function click(event) {
   const group = event.target.closest("[data-group]")?.dataset.group;
-  const item = event.target.closest("[role=treeitem]");
-  if (group !== undefined) compare(group);
-  // Text that is being selected is not folded away.
-  else if (item && !event.target.closest("a, .role") && getSelection().isCollapsed) {
-    if (event.target.closest(".twist")) turn(item, item.getAttribute("aria-expanded") !== "true");
-    else if (event.target.closest(".line")) unfold(item);
-    move(item);
+  if (group !== undefined) {
+    // Where the keys go on once the messages have been compared.
+    move(page("tree").querySelector(`[data-node="${group}.0"]`));
+    compare(group);
+    return;
   }
+  const item = event.target.closest(".line")?.parentElement;
+  // Text that is being selected is not folded away.
+  if (!item || event.target.closest("a") || !getSelection().isCollapsed) return;
+  const twists = event.target.closest(".twist") && item.hasAttribute("aria-expanded");
+  if (twists) open(item, !isOpen(item));
+  else unfold(item);
+  move(item);
 }
 
 // Siblings side by side.
 
 const wordsOf = (text) => text.match(/\p{Script=Han}\s*|[^\s\p{Script=Han}]+\s*|^\s+/gu) ?? [];
 
-// The words of `other` as [word, whether it is new], and null where one of `base` is left
-// out, by a longest common subsequence.
+// The words of `other` as [word, whether it is new], and null where some of `base` are
+// left out, by a longest common subsequence.
 function difference(base, other) {
   const [one, two] = [base, other].map((words) => words.map((word) => word.trim()));
   const width = two.length + 1;
@@ -266,19 +263,19 @@ function difference(base, other) {
   for (let i = one.length - 1; i >= 0; i--) {
     for (let j = two.length - 1; j >= 0; j--) {
       const at = i * width + j;
-      common[at] =
-        one[i] === two[j]
-          ? common[at + width + 1] + 1
-          : Math.max(common[at + width], common[at + 1]);
+      const [both, left, added] = [common[at + width + 1] + 1, common[at + width], common[at + 1]];
+      common[at] = one[i] === two[j] ? both : Math.max(left, added);
     }
   }
   const found = [];
-  for (let i = 0, j = 0; i < one.length || j < two.length; ) {
+  let [i, j] = [0, 0];
+  while (i < one.length || j < two.length) {
     const at = i * width + j;
-    if (i < one.length && j < two.length && one[i] === two[j]) {
+    const both = i < one.length && j < two.length;
+    if (both && one[i] === two[j]) {
       found.push([other[j++], false]);
       i++;
-    } else if (j < two.length && (i === one.length || common[at + 1] >= common[at + width])) {
+    } else if (i === one.length || (both && common[at + 1] >= common[at + width])) {
       found.push([other[j++], true]);
     } else {
       if (found.at(-1) !== null) found.push(null);
@@ -296,29 +293,27 @@ function mark(part) {
 }
 
 function compare(path) {
-  const at = path.split(".").map(Number);
-  let group = view.tree.groups[at[0]];
-  for (let i = 1; i < at.length; i += 2) group = group.messages[at[i]].below[at[i + 1]];
-  const { messages } = group;
-  if (messages.length < 2) return;
+  const [first, ...rest] = path.split(".");
+  let group = view.tree.groups[first];
+  while (rest.length) group = group.messages[rest.shift()].below[rest.shift()];
+  const { messages, role } = group;
   const best = messages.reduce((a, b) => (b.value > a.value ? b : a));
-  const base = wordsOf(said(best.text));
-  const method = methodOf(view.tree);
+  const base = wordsOf(said(best.text)).slice(0, WORDS);
   const columns = [best, ...messages.filter((m) => m !== best)].map((message) => {
     const words = wordsOf(said(message.text));
-    const marked = difference(base.slice(0, WORDS), words.slice(0, WORDS)).flatMap(mark);
-    const head = make("div", { class: "value" }, `${messages.indexOf(message) + 1} `);
-    if (message === best) head.append(span("tag", "best"));
-    head.append(bar(message.value), message.value.toFixed(2));
-    head.append(credited(message, method, largest(view.tree) || 1));
-    const text = make("div", { class: "text" }, ...marked, words.slice(WORDS).join(""));
-    return make("div", { class: "column" }, head, text, make("div", { class: "facts" }, ...facts(message)));
+    const marked = difference(base, words.slice(0, WORDS)).flatMap(mark);
+    const name = [messages.indexOf(message) + 1, ...(message === best ? [tag("best")] : [])];
+    return make(
+      "div",
+      { class: "column" },
+      make("div", { class: "head" }, ...name, worth(message), credited(message)),
+      make("div", { class: "text" }, ...marked, words.slice(WORDS).join("")),
+      make("div", { class: "facts" }, ...facts(message)),
+    );
   });
-  const long = messages.some((m) => wordsOf(said(m.text)).length > WORDS);
   page("compared").textContent =
-    `${group.role}: ${messages.length} messages from one context. Words that the best one does ` +
-    `not have are underlined, a bar stands where words of it are left out.` +
-    (long ? ` Only the first ${WORDS} words are compared.` : "");
+    `${role}: ${messages.length} from one context. Words that the best one does not have are ` +
+    `underlined, a bar stands where words of it are left out; the first ${WORDS} are compared.`;
   page("columns").replaceChildren(...columns);
   page("compare").showModal();
 }
@@ -326,7 +321,7 @@ function compare(path) {
 // The list, and addresses.
 
 const address = (node) =>
-  `#${new URLSearchParams({ tree: view.tree.id, node, credit: methodOf(view.tree) ?? "" })}`;
+  `#${new URLSearchParams({ tree: view.tree.id, node, credit: view.method })}`;
 
 function list() {
   const words = page("search").value.toLowerCase().split(/\s+/);
@@ -334,8 +329,8 @@ function list() {
   const shown = data.trees.filter(
     (tree) => wanted.every((name) => tree[name]) && words.every((w) => tree.words.includes(w)),
   );
-  if (page("sort").value === "credit") {
-    const size = new Map(shown.map((tree) => [tree, largest(tree)]));
+  if (page("sort").value) {
+    const size = new Map(shown.map((tree) => [tree, largest(tree, methodOf(tree))]));
     shown.sort((a, b) => size.get(b) - size.get(a));
   }
   const option = (tree) => {
@@ -346,36 +341,27 @@ function list() {
     .map((label) => [label, shown.filter((tree) => tree.section === label)])
     .filter(([, members]) => members.length);
   page("list").replaceChildren(
-    ...sections.map(([label, members]) => make("optgroup", { label }, ...members.map(option))),
+    ...sections.map(([label, found]) => make("optgroup", { label }, ...found.map(option))),
   );
   page("count").textContent = `${shown.length} of ${data.trees.length}`;
+  if (shown.length && !shown.includes(view.tree)) pick(sections[0][1][0]);
   page("list").value = view.tree.id;
-  const first = sections[0]?.[1][0];
-  if (first && !shown.includes(view.tree)) pick(first);
-}
-
-function pick(tree) {
-  view.tree = tree;
-  page("list").value = tree.id;
-  draw();
 }
 
 function restore() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const tree = data.trees.find(({ id }) => id === asked.get("tree"));
   if (!tree) {
-    if (asked.has("tree")) page("count").textContent += "; what the address names is not among them";
+    if (asked.has("tree")) page("count").textContent += "; what the address names is not there";
     return;
   }
-  const method = asked.get("credit") ?? "";
-  const drawn = tree === view.tree && method === (methodOf(tree) ?? "");
-  view.method = method;
-  if (!drawn) pick(tree);
-  const item = page("tree").querySelector(`[data-node="${CSS.escape(asked.get("node") ?? "")}"]`);
+  const isShown = tree === view.tree && asked.get("credit") === view.method;
+  view.asked = asked.get("credit");
+  if (!isShown) pick(tree);
+  const item = page("tree").querySelector(`[data-node="${CSS.escape(asked.get("node"))}"]`);
   if (!item) return;
-  for (let up = over(item); up; up = over(up)) turn(up, true);
-  move(item);
-  item.querySelector(".line").scrollIntoView({ block: "center" });
+  for (let up = over(item); up; up = over(up)) open(up, true);
+  move(item, "center");
 }
 
 for (const name of [...FILTERS, "sort"]) page(name).addEventListener("change", list);
@@ -385,8 +371,8 @@ page("list").addEventListener("change", () => {
   history.replaceState(null, "", address(view.node));
 });
 page("method").addEventListener("change", () => {
-  view.method = page("method").value;
-  draw();
+  view.asked = page("method").value;
+  pick(view.tree);
   list();
 });
 page("tree").addEventListener("keydown", press);

@@ -12,7 +12,7 @@
       beside    what else the context holds, where a team is no chain
       messages  each with
         text, value
-        credit   by method, in reward units; of what was compared
+        credit   by method, in reward units; only of alternatives that are compared
         logp     of the whole message in nats; tokens: how many it has
         cut      whether it was cut at its limit
         answer   what it came to, where a reply came first
@@ -195,9 +195,8 @@ def _candidate(candidate: Candidate) -> dict:
     message = {
         "text": candidate.text,
         "value": _round(statistics.fmean(candidate.returns)),
+        "credit": {name: _round(x) for name, x in candidate.credit.items()},
     }
-    if candidate.credit:
-        message["credit"] = {x: _round(y) for x, y in candidate.credit.items()}
     if candidate.logp is not None:
         message["logp"] = _round(candidate.logp)
     if candidate.truncated:

@@ -40,8 +40,8 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
             messages=sum(role.messages for role in found.roles),
             roles=found.roles,
             wrong=wrong,
-            forest=explorer.of_buckets(some),
             figures_found=figures_page.section(found.roles, directory / PICTURES),
+            trees=explorer.of_buckets(some),
         )
         files.write(directory / PAGE, text)
     return found, wrong

@@ -47,7 +47,7 @@ def sampled(
     given: Given,
     alternatives: int,
     key: jax.Array,
-) -> Turn:
+) -> tuple[Team, tuple[Turn, ...]]:
     """Messages of one role, all from one context a question.
 
     Args:
@@ -60,20 +60,26 @@ def sampled(
         key: of this use.
 
     Returns:
-        [B, 1, K] messages.
+        The team as it spoke, and a `Turn` a role: [B, 1, K] messages of this one, and
+        those of the given; the others say nothing.
     """
     count = len(team.protocol.roles)
     others = (n for n in range(count) if n != level and n not in given)
     alone = _silent(_branched(team, {level: alternatives}), others)
-    return desks.grow(params, alone, questions, key, given)[0][level]
+    return alone, desks.grow(params, alone, questions, key, given)[0]
 
 
 def chain(
     params: dict, team: Team, questions: Questions, key: jax.Array
-) -> tuple[Turn, ...]:
-    """One episode a question, [B, 1, 1] a role; the last role says nothing."""
+) -> tuple[Team, tuple[Turn, ...]]:
+    """One episode a question, [B, 1, 1] a role; the last role says nothing.
+
+    Returns:
+        The team as it spoke, and a `Turn` a role.
+    """
     last = len(team.protocol.roles) - 1
-    return desks.grow(params, _silent(_branched(team, {}), [last]), questions, key)[0]
+    alone = _silent(_branched(team, {}), [last])
+    return alone, desks.grow(params, alone, questions, key)[0]
 
 
 def continued(team: Team, level: int, alternatives: int, times: int):

@@ -9,7 +9,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from c3jax.audit import buckets, explorer, report
 from c3jax.audit.buckets import Bucket, Candidate
@@ -102,6 +103,8 @@ def test_equal_continuations_of_a_candidate_are_counted():
         ("no", "12", [[0.0, 1]]),
     ]
     assert [m.get("count") for m in under["messages"]] == [2, None]
+    # What followed was not compared: it has no credit, not even none.
+    assert "credit" not in under["messages"][0]
     assert first["credit"] == {"ours": 0.25, "theirs": -0.25} and "cut" not in first
     assert second["cut"] and second["rewards"] == [[0.0, 3]] and "below" not in second
 
@@ -207,10 +210,17 @@ def opened(browser, path):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
         browser.get("about:blank")
         browser.get(path.as_uri() + place)
-        return browser
+        return drawn(browser)
 
     yield at
     assert browser.get_log("browser") == []
+
+
+def drawn(page):
+    """The page once its script has run, which is after it is there."""
+    ready = expected_conditions.presence_of_element_located
+    WebDriverWait(page, 30).until(ready((By.CSS_SELECTOR, "#explorer-tree [tabindex]")))
+    return page
 
 
 def part(page, name):
@@ -264,10 +274,8 @@ def test_questions_are_searched_filtered_sorted_and_picked(opened):
     Select(part(page, "list")).select_by_visible_text("0.95 q18")
     assert part(page, "title").text == "q18"
     assert "tree=bucket-1" in page.current_url
-    page.get(page.current_url.replace("bucket-1", "bucket-3"))
-    assert (
-        part(page, "count").text == "5 of 5; what the address names is not among them"
-    )
+    opened("#tree=bucket-3")
+    assert part(page, "count").text == "5 of 5; what the address names is not there"
 
 
 @pytest.mark.browser
@@ -279,6 +287,11 @@ def test_credit_is_shown_by_the_method_that_is_picked(opened):
     Select(part(page, "method")).select_by_visible_text("theirs")
     # Of the second candidate that method said nothing.
     assert chips() == ["\u22120.25", "", "", ""]
+    # A tree without the method has its own, and does not make it forgotten.
+    titles = ["0.95 q18", "0.33 7 pens, 3 each"]
+    for title, method in zip(titles, ("ours", "theirs"), strict=True):
+        Select(part(page, "list")).select_by_visible_text(title)
+        assert f"credit={method}" in page.current_url
 
 
 @pytest.mark.browser
@@ -335,6 +348,7 @@ def test_alternatives_are_compared_word_by_word(opened):
     assert part(page, "compare").is_displayed()
     page.find_element(By.CSS_SELECTOR, "#explorer-compare button").click()
     assert not part(page, "compare").is_displayed()
+    assert here(page)[0] == "0.0"
 
 
 @pytest.mark.browser
@@ -343,9 +357,8 @@ def test_an_address_brings_back_the_view(opened):
     assert here(page)[0] == "0.0.0.1"
     assert Select(part(page, "method")).first_selected_option.text == "theirs"
     press(page, Keys.ARROW_DOWN)
-    page.get(page.current_url)
     page.refresh()
-    assert here(page)[0] == "0.1"
+    assert here(drawn(page))[0] == "0.1"
     link = page.switch_to.active_element.find_element(By.LINK_TEXT, "link")
     assert link.get_attribute("href") == page.current_url
 
@@ -377,6 +390,7 @@ def test_two_hundred_big_buckets_fit_and_open(browser, tmp_path):
     path = report.write(tmp_path)
     size = path.stat().st_size
     browser.get(path.as_uri() + "#tree=bucket-100")
+    drawn(browser)
     seconds = browser.execute_script(
         "return performance.getEntriesByType('navigation')[0].loadEventEnd / 1000"
     )

@@ -181,7 +181,7 @@ def test_a_page_has_every_figure_and_trusts_no_name(tmp_path):
         messages=24,
         roles=roles,
         wrong=["logs:3: <i>"],
-        forest=[],
+        trees=[],
         figures_found=found,
     )
     assert "<b> $" not in page and "<i>" not in page and "\x1b" not in page

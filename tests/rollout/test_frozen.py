@@ -49,7 +49,7 @@ def written_as_read(team, questions, turns):
 def said(team):
     """An episode of a team, and what else one of its roles might have said."""
     questions = support.questions(BATCH, roles=len(team.protocol.roles))
-    return questions, frozen.chain(support.params(), team, questions, KEY)
+    return questions, frozen.chain(support.params(), team, questions, KEY)[1]
 
 
 def sampled(team, level, count):
@@ -57,7 +57,7 @@ def sampled(team, level, count):
     given = {n: base[n] for n in team.protocol.spans[level]}
     key = jax.random.fold_in(KEY, level)
     args = (level, questions, given, count, key)
-    return given, frozen.sampled(support.params(), team, *args)
+    return given, frozen.sampled(support.params(), team, *args)[1][level]
 
 
 def test_candidates_are_of_one_context():
