@@ -192,7 +192,8 @@ def _curve(name: str, arrays: Arrays, measured: Fidelity) -> tuple[Point, ...]:
         some = dataclasses.replace(arrays, returns=mixed[..., :number])
         return diagnostics.fidelity(some.credit[name], some.worth)
 
-    numbers = [2**n for n in range(1, 64) if 2**n < least] + [least]
+    powers = (2**n for n in range(1, least.bit_length()))
+    numbers = [*(number for number in powers if number < least), least]
     found = []
     for number in numbers if least > 2 else ():
         here = measured if number == most else _or_why(lambda n=number: fewer(n))
