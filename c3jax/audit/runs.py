@@ -40,7 +40,10 @@ class About(NamedTuple):
 
 
 def audit(
-    fields, directory: pathlib.Path, stop: Callable[[], bool] = lambda: False
+    fields,
+    directory: pathlib.Path,
+    stop: Callable[[], bool] = lambda: False,
+    devices: list | None = None,
 ) -> figures.Audit | None:
     """Makes `audit.json` and the files in `audit/` of a run, finished or not.
 
@@ -48,6 +51,7 @@ def audit(
         fields: `audit` of `c3jax.audit.config`.
         directory: of the run.
         stop: asked now and then; what was collected until then is kept.
+        devices: to run on; None for all there are.
 
     Returns:
         What was found; None if it was stopped.
@@ -57,7 +61,7 @@ def audit(
     """
     if jax.process_count() > 1:
         raise ValueError("an audit is one process; start it without --coordinator.")
-    setup = setups.resolve(workdir.config(directory))
+    setup = setups.resolve(workdir.config(directory), devices)
     with workdir.held(directory):
         with checkpoint.Store(directory / "checkpoints") as store:
             state, record = store.restore(loop.abstract_state(setup))

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 
 from c3jax.audit import buckets, certificate, config, figures, runs
@@ -45,7 +46,7 @@ def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
         asked.append(None)
         return len(asked) > 4  # after the last part
 
-    assert runs.audit(fields.audit, path, stop) is None
+    assert runs.audit(fields.audit, path, stop, jax.devices()[:1]) is None
     assert not (path / "audit.json").exists()
     [parts] = (path / "audit").glob("parts-*")
     kept = [
