@@ -7,6 +7,7 @@ from importlib import metadata
 
 import c3jax
 from c3jax.audit import buckets, explorer, figures, figures_page, pictures, words
+from c3jax.audit import config as audit_config
 from c3jax.audit.figures import Audit
 from c3jax.core import files
 from c3jax.train import workdir
@@ -28,6 +29,13 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
     Raises:
         ValueError: there is nothing to read, or the directory is another experiment's.
     """
+    default, given = audit_config.get_config().audit, config.audit
+    for name in default:
+        if name != "buckets" and name in given and given[name] != default[name]:
+            raise ValueError(
+                f"--config.audit.{name}={given[name]} is of the audit of a run; logs "
+                "are audited as they are, so leave it out."
+            )
     source = pathlib.Path(config.audit.buckets)
     some, wrong = _read(source)
     with files.locked(directory):

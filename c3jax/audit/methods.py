@@ -69,9 +69,8 @@ def plan(fields, setup: setups.Setup) -> Plan:
     names = [field.name for field in dataclasses.fields(Plan)]
     given = {name: fields[name] for name in names}
     listed = given.pop("methods").strip("[]() ").replace("'", "").replace('"', "")
-    methods = tuple(name.strip() for name in listed.split(",") if name.strip())
-    own = setup.config.credit.name
-    plan = Plan(**given, methods=methods or tuple(dict.fromkeys((own, "c3", "magrpo"))))
+    asked = tuple(name.strip() for name in listed.split(",") if name.strip())
+    plan = Plan(**given, methods=asked or _usual(setup))
     least = dict(questions=2, batch_size=1, candidates=2, continuations=1)
     for name, value in (least | dict(extra=0, fit=0)).items():
         found = getattr(plan, name)
@@ -90,6 +89,20 @@ def plan(fields, setup: setups.Setup) -> Plan:
             "ask for fewer."
         )
     return plan
+
+
+def _usual(run: setups.Setup) -> tuple[str, ...]:
+    """The run's own method, C3 and MAGRPO, those of them that can be asked."""
+    own = run.config.credit.name
+    found = [] if api.ESTIMATORS[own].plan == "comb" else [own]
+    for name in ("c3", "magrpo"):
+        try:
+            if name != own:
+                _resolved(run, name)
+                found.append(name)
+        except ValueError:  # Not of this team; who names it is told why.
+            continue
+    return tuple(found)
 
 
 def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
@@ -111,20 +124,10 @@ def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
             f"audit.methods: {name!r} compares siblings as 'c3' does, but grows them "
             "along one episode, which is no tree around a context; audit 'c3'."
         )
-    config = run.config
-    if name != config.credit.name:
-        config = config.copy_and_resolve_references()
-        with config.unlocked(), config.ignore_type():
-            config.credit.update({**dict.fromkeys(config.credit), "name": name})
-            config.protocol.branching = config.protocol.continuations = None
-        try:
-            found = setups.resolve(config, list(run.mesh.devices.flat))
-        except ValueError as error:
-            raise ValueError(
-                f"audit.methods: {name!r} is not possible here: {error}"
-            ) from None
-    else:
-        found = run
+    try:
+        found = run if name == run.config.credit.name else _resolved(run, name)
+    except ValueError as error:
+        raise ValueError(f"audit.methods: no {name!r} here: {error}") from None
     for level in range(len(found.spans)):
         size = found.team.protocol.branching[level]
         if candidates % size:
@@ -134,6 +137,15 @@ def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
                 f"{role} {size} at a time; take a multiple of that."
             )
     return found
+
+
+def _resolved(run: setups.Setup, name: str) -> setups.Setup:
+    """A run like another, with a method of all defaults."""
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked(), config.ignore_type():
+        config.credit.update({**dict.fromkeys(config.credit), "name": name})
+        config.protocol.branching = config.protocol.continuations = None
+    return setups.resolve(config, list(run.mesh.devices.flat))
 
 
 def learned(

@@ -147,7 +147,7 @@ def test_plans_that_cannot_be_carried_out(changes, message):
     [
         ("cc", "audit.methods.*'cc'"),
         ("c3_comb", "grows them along one episode, .*audit 'c3'"),
-        ("ccpo_vote", "audit.methods: 'ccpo_vote' is not possible here: "),
+        ("ccpo_vote", "audit.methods: no 'ccpo_vote' here: "),
         ("rloo", "'rloo' compares messages of reasoner 4 at a time"),
     ],
 )
@@ -159,6 +159,8 @@ def test_methods_that_cannot_be_asked(name, message):
 def test_without_a_list_it_is_the_run_s_own_method_and_two_more():
     assert plan(run("duo", "magrpo")[0]).methods == ("magrpo", "c3")
     assert plan(run()[0]).methods == ("c3", "magrpo")
+    # Episodes of voters, who read nothing, are not independent.
+    assert plan(run("vote", "ccpo_vote")[0]).methods == ("ccpo_vote", "c3")
 
 
 def test_the_run_s_own_method_goes_on_from_what_it_remembers():

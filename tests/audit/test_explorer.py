@@ -12,8 +12,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from c3jax.audit import buckets, explorer, report
+from c3jax.audit import buckets, config, explorer, logs, report
 from c3jax.audit.buckets import Bucket, Candidate
+from tests.audit.logs import contexts
 from tests.audit.made_up import message, said, saved_tree
 from tests.audit.test_report import write_run
 
@@ -397,4 +398,17 @@ def test_two_hundred_big_buckets_fit_and_open(browser, tmp_path):
     assert len(listed(browser)) == 202
     print(f"{size / 1e6:.1f} MB, open after {seconds:.2f} s")
     assert size < 5e6
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_the_page_of_an_audit_of_logs_opens(browser, tmp_path):
+    buckets.write(tmp_path / "logs.jsonl", contexts(3))
+    asked = config.get_config()
+    with asked.unlocked():
+        asked.audit.buckets = str(tmp_path / "logs.jsonl")
+    logs.audit(asked, tmp_path / "audit")
+    browser.get((tmp_path / "audit" / logs.PAGE).as_uri())
+    words = drawn(browser).find_element(By.TAG_NAME, "body").text
+    assert "How good is the credit?" in words and "message 0" in words
     assert browser.get_log("browser") == []

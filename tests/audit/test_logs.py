@@ -76,6 +76,14 @@ def test_a_file_without_a_context_is_refused(tmp_path, text, message):
     assert not (tmp_path / "audit").exists()
 
 
+def test_what_only_a_run_is_asked_is_refused(tmp_path, file):
+    asked = page(file)
+    asked.audit.unlock()
+    asked.audit.questions = 7
+    with pytest.raises(ValueError, match="audit.questions=7 is of the audit of a run"):
+        command.audit(asked, tmp_path / "audit")
+
+
 def test_a_directory_is_no_file_of_logs(tmp_path):
     with pytest.raises(ValueError, match="wanted one with a JSON object a line"):
         command.audit(page(tmp_path), tmp_path / "audit")
