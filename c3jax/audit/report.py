@@ -93,7 +93,7 @@ def _words(found: list[dict], audited: runs.About | None, replayed) -> list[str]
         said.append(f"With a message emptied it answers {', '.join(each)}.")
     if audited:
         names = ", ".join(audited.plan["methods"])
-        said.append(f"How good the credit of {names} is was measured, see below.")
+        said.append(f"The credit of {names} is audited below.")
     if replayed:
         verdict = "could not all" if replayed.failures else "could all"
         said.append(f"Messages {verdict} be sampled again from disk, one by one.")
