@@ -70,14 +70,14 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
     mean, there = parts.mean(-1), np.isfinite(advantage)
     if not np.isfinite(mean[there]).all():
         raise ValueError("target is missing for messages that have an advantage.")
+    for name, values in (("advantage", advantage), ("target", mean)):
+        if np.ptp(values[there]) == 0:
+            raise ValueError(f"{name} is the same for all messages: nothing to rank.")
     if np.allclose(advantage[there], mean[there], rtol=1e-9, atol=1e-12):
         raise ValueError(
             "target is the advantage itself, so they agree by construction; take "
             "returns of continuations that the advantage was not computed from."
         )
-    for name, values in (("advantage", advantage), ("target", mean)):
-        if np.ptp(values[there]) == 0:
-            raise ValueError(f"{name} is the same for all messages: nothing to rank.")
     # One row a message; a context is drawn with all of its messages.
     context, flat = np.nonzero(there)[0], lambda x: x[there]
     credit, wanted = flat(advantage), flat(mean)

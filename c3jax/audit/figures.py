@@ -209,7 +209,10 @@ def _level(name: str, arrays: Arrays) -> Level:
 
     def influence(correct: bool) -> Influence:
         if not seen.any():
-            raise ValueError(f"no `{name}` are logged; add them, one a return.")
+            raise ValueError(
+                f"no `{name}` are known: nothing follows these messages, or it is not "
+                "logged; add them, one a return."
+            )
         if kept.sum() < 2:
             raise ValueError(
                 f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "

@@ -70,7 +70,7 @@ def plan(fields, setup: setups.Setup) -> Plan:
     given = {name: fields[name] for name in names}
     listed = given.pop("methods").strip("[]() ").replace("'", "").replace('"', "")
     asked = tuple(name.strip() for name in listed.split(",") if name.strip())
-    plan = Plan(**given, methods=asked or _usual(setup))
+    plan = Plan(**given, methods=asked or _usual(setup, given["candidates"]))
     least = dict(questions=2, batch_size=1, candidates=2, continuations=1)
     for name, value in (least | dict(extra=0, fit=0)).items():
         found = getattr(plan, name)
@@ -91,16 +91,16 @@ def plan(fields, setup: setups.Setup) -> Plan:
     return plan
 
 
-def _usual(run: setups.Setup) -> tuple[str, ...]:
+def _usual(run: setups.Setup, candidates: int) -> tuple[str, ...]:
     """The run's own method, C3 and MAGRPO, those of them that can be asked."""
     own = run.config.credit.name
     found = [] if api.ESTIMATORS[own].plan == "comb" else [own]
     for name in ("c3", "magrpo"):
         try:
             if name != own:
-                _resolved(run, name)
+                method(run, name, candidates)
                 found.append(name)
-        except ValueError:  # Not of this team; who names it is told why.
+        except ValueError:  # Not of this team or tree; who names it is told why.
             continue
     return tuple(found)
 
