@@ -47,7 +47,7 @@ def test_what_cannot_be_measured_is_refused_for_its_role_and_method_alone(found)
     assert isinstance(good.variance, Interval)
     replies, answers = planner.influence
     assert "too few contexts (0) have 2 or more `replies`" in replies.plain
-    assert "no `answers` are logged" in answers.corrected
+    assert "no `answers` are known" in answers.corrected
     assert writer.methods[0].fidelity.spearman.mean > 0.5
 
 
