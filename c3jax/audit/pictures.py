@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib import figure
 
 from c3jax.audit import explorer
-from c3jax.core import metrics
+from c3jax.core import files, metrics
 
 # A page gives each of these colours another value where the reader prefers the dark.
 _VARIABLES = {
@@ -99,8 +99,14 @@ def axes(width: float, height: float):
     return page, page.add_subplot()
 
 
-def svg(page: figure.Figure, title: str) -> str:
-    """The picture as an element of the page, without the file's preamble."""
+def svg(page: figure.Figure, title: str, path: pathlib.Path | None = None) -> str:
+    """The picture as an element of the page, without the file's preamble.
+
+    Args:
+        page: the picture.
+        title: what somebody is told who does not see it.
+        path: of a file for it, with a preamble; None for none.
+    """
     out = io.StringIO()
     page.savefig(
         out,
@@ -111,6 +117,8 @@ def svg(page: figure.Figure, title: str) -> str:
         metadata={"Date": None},
     )
     text = out.getvalue()
+    if path is not None:
+        files.write(path, text)
     text = text[text.index("<svg") :]
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": var({variable})")
@@ -131,12 +139,11 @@ def saved(
     with style(name), warnings.catch_warnings():
         # A file has a box for a letter that its font lacks; a page has others' fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            for kind, facts in (("svg", {"Date": None}), ("png", None)):
-                path = place / f"{name}.{kind}"
-                page.savefig(path, bbox_inches="tight", dpi=200, metadata=facts)
-        return svg(page, title)
+        if place is None:
+            return svg(page, title)
+        place.mkdir(parents=True, exist_ok=True)
+        page.savefig(place / f"{name}.png", bbox_inches="tight", dpi=200)
+        return svg(page, title, place / f"{name}.svg")
 
 
 def flat(section: dict, prefix: str = "") -> list[tuple[str, object]]:

@@ -117,7 +117,7 @@ def test_only_the_first_process_tells_of_the_run(together):
     assert "step" not in second
     left = {path.name.split(".")[0] for path in (together / "run").iterdir()}
     names = ("checkpoints", "config", "metrics", "report", "summary", "trees", "")
-    assert left == {*names, "events"}
+    assert left == {*names, "events", "pictures"}
     config = json.loads((together / "run/config.json").read_text())
     [environment] = config["environments"]
     assert environment["devices"]["processes"] == 2
