@@ -130,7 +130,7 @@ class _Batch:
         self._extra = np.zeros((len(items), 0))
         if plan.extra:
             more = jax.tree.map(lambda x: x[:, :, cut:], said[level])
-            self._extra = self._continued(more, 1, self._keys[2])[0][..., 0]
+            self._extra = self._apart(more, self._keys[2])
 
     def _written(self, team, turns) -> Spent:
         bare = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
@@ -141,12 +141,9 @@ class _Batch:
         """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
         count = messages.length.shape[2]
         team, copies = frozen.continued(self._setup.team, self._level, count, times)
-        questions = self._rows(copies)
         given = frozen.tiled({**self._given, self._level: messages}, copies)
-        turns, _ = desks.grow(self._state.params, team, questions, key, given)
-        graded = self._submit(self._setup, team, questions, copies, turns, given)()
-        self.spent += graded.spent
-        reward = frozen.leaves(graded.reward, copies, count)
+        turns, found = self._grown(team, copies, given, key)
+        reward = frozen.leaves(found, copies, count)
         heard = {
             kind: frozen.leaves(texts, copies, count)
             for kind, texts in _texts(self._setup, team, self._level, turns).items()
@@ -155,6 +152,24 @@ class _Batch:
             reward = np.repeat(reward, times, -1)
             heard = {}
         return reward, heard
+
+    def _apart(self, messages: Turn, key) -> np.ndarray:
+        """[B, E] rewards of messages from which the team goes on one by one."""
+        count = messages.length.shape[2]
+        team, copies = frozen.continued(self._setup.team, self._level, 1, count)
+        if copies == 1:  # All who speak after them hear them, and share nothing.
+            return self._continued(messages, 1, key)[0][..., 0]
+        given = frozen.tiled(self._given, copies)
+        given[self._level] = frozen.groups(messages, 1)
+        return np.reshape(self._grown(team, copies, given, key)[1], (copies, -1)).T
+
+    def _grown(self, team, copies: int, given, key) -> tuple:
+        """The turns of some copies of the questions, and their rewards."""
+        questions = self._rows(copies)
+        turns, _ = desks.grow(self._state.params, team, questions, key, given)
+        graded = self._submit(self._setup, team, questions, copies, turns, given)()
+        self.spent += graded.spent
+        return turns, graded.reward
 
     def credit(self, method: Method) -> tuple[np.ndarray, Spent]:
         """[B, J] advantages of the candidates, and what they took."""
