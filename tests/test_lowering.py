@@ -128,8 +128,16 @@ _ALLOWED = [
 ]
 
 
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-@pytest.mark.parametrize("step", EXPORTED)
+@pytest.mark.parametrize(
+    ("step", "platform"),
+    [
+        pytest.param(
+            *(step, platform), marks=[] if step == "update" else pytest.mark.slow
+        )
+        for step in EXPORTED
+        for platform in ("tpu", "cuda")
+    ],
+)
 def test_a_step_is_exported_at_the_sizes_of_the_paper(step, platform):
     program, arrays = bound(*steps.STEPS[step](qwen3_4b()))
     export = jax.export.export(program, platforms=(platform,), disabled_checks=_ALLOWED)

@@ -113,6 +113,7 @@ def test_what_was_collected_is_read_and_a_rest_is_the_same(duo, place):
     assert collect.collect(*args, stop=lambda: True) is None
 
 
+@pytest.mark.slow
 def test_a_team_whose_members_do_not_hear_each_other(tmp_path):
     found, _ = collected(tmp_path, "vote", "c3", questions=2, continuations=2)
     assert [bucket.role for bucket in found] == ["voter_1"] * 2 + ["voter_2"] * 2 + [

@@ -1,6 +1,7 @@
 """The audit of a run: stopped, gone on with, and in its report; and its certificate."""
 
 import json
+import shutil
 
 import jax
 import pytest
@@ -23,8 +24,9 @@ FLAGS = [f"--config.audit.{name}={value}" for name, value in ASKED.items()]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A small run, and what it printed."""
-    path = tmp_path_factory.mktemp("run")
-    return path, program.small(path, "--certify")
+    made, output = program.finished()
+    path = tmp_path_factory.mktemp("runs") / "audited"
+    return shutil.copytree(made, path), output
 
 
 def test_a_finished_run_is_replayed_by_a_fresh_process(trained):

@@ -84,6 +84,7 @@ def test_every_answer_of_the_budget_is_scored_and_every_message_counted():
         assert grown.trained(setup.objective) == learned < tokens
 
 
+@pytest.mark.slow
 def test_a_role_in_the_middle_learns_between_given_and_new_messages():
     setup, found, _ = trio()
     assert setup.team.protocol.branching == (2, 2, 2)

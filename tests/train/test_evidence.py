@@ -168,6 +168,7 @@ def test_mappo_trains_with_a_critic_that_is_saved_and_goes_on_bit_equal(tmp_path
     np.testing.assert_allclose(plain()[0][:, 0], grown.graded.reward[..., 0] - value[0])
 
 
+@pytest.mark.slow
 def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     sizes = {**SMALL, "protocol__budget": 8, "protocol__name": "trio"}
     sizes["train__batch_size"] = 2

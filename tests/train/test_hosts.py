@@ -14,7 +14,11 @@ from c3jax.core import metrics
 from c3jax.rollout import replay
 from c3jax.train import trees
 from tests import support
+from tests.conftest import QUICK
 from tests.program import MATH
+
+# Five starts of the program.
+pytestmark = pytest.mark.slow
 
 # The smallest team that is right now and then, so that rewards differ.
 RUN = [
@@ -32,15 +36,13 @@ RUN = [
         )
     ),
 ]
-# Both runs are compiled alike, and quickly.
-ONE = "--xla_backend_optimization_level=0"
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The run of one process with two devices."""
     path = tmp_path_factory.mktemp("runs") / "alone"
-    two = f"{ONE} --xla_force_host_platform_device_count=2"
+    two = f"{QUICK} --xla_force_host_platform_device_count=2"
     subprocess.run(
         [sys.executable, "-m", "c3jax.main", *RUN, f"--workdir={path}"],
         cwd=support.ROOT,
@@ -61,7 +63,7 @@ def together(tmp_path_factory):
     with subprocess.Popen(
         ["launch/local_multiprocess.sh", *flags, "--", *RUN, f"--workdir={path}/run"],
         cwd=support.ROOT,
-        env=os.environ | {"XLA_FLAGS": ONE},
+        env=os.environ | {"XLA_FLAGS": QUICK},
         stderr=subprocess.PIPE,
         text=True,
     ) as launcher:

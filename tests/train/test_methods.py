@@ -64,6 +64,7 @@ def test_the_table_is_defined_on_what_its_methods_say():
     assert "ccpo_vote" in found["vote"] and "magrpo" not in found["vote"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("team", "name"), [*defined()])
 def test_two_steps(team, name):
     its = setup(team, name)

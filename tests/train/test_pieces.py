@@ -79,8 +79,10 @@ OTHER = OBJECTIVE.replace(
 @pytest.mark.parametrize(
     ("objective", "optimise"),
     # AdamW divides by the gradient's size, and so shows nothing of a wrong mean.
-    [(OBJECTIVE, OPTIMISE), (OTHER, optax.sgd(0.1))],
-    ids=["default", "other"],
+    [
+        pytest.param(OBJECTIVE, OPTIMISE, marks=pytest.mark.slow, id="default"),
+        pytest.param(OTHER, optax.sgd(0.1), id="other"),
+    ],
 )
 def test_pieces_of_several_sizes_take_the_step_of_the_whole(objective, optimise):
     team, batch = scored()

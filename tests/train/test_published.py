@@ -104,7 +104,13 @@ def made(directory: pathlib.Path, family: str, **changes) -> pathlib.Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "qwen3",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen2", "llama")),
+    ],
+)
 def model(request, tmp_path_factory):
     return made(tmp_path_factory.mktemp(request.param), request.param)
 

@@ -14,8 +14,11 @@ from benchmarks import resume
 from c3jax.core import files
 from tests.program import MATH, SMALL, c3jax, start
 
-# One role is all it takes, and starts sooner.
-RUN = (MATH, "--cache_dir=", *SMALL, "--config.protocol.name=solo")
+# One role of one layer is all it takes, and starts sooner.
+RUN = (
+    *(MATH, "--cache_dir=", "--nocertify", *SMALL),
+    *("--config.protocol.name=solo", "--config.policy.layers=1"),
+)
 
 
 def run(workdir, *flags, **options):
@@ -67,15 +70,19 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_bit_equal(workdir, tmp_pat
     assert resume.differences(workdir, tmp_path / "run") == []
 
 
-def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path):
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [("checkpoint", 3)],
+        pytest.param(
+            [("warm start", 0), ("training", 1), ("evaluation", 2), ("report", 4)],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path, moments):
     path = tmp_path / "run"
-    for moment, step in [
-        ("warm start", 0),
-        ("training", 1),
-        ("evaluation", 2),
-        ("checkpoint", 3),
-        ("report", 4),
-    ]:
+    for moment, step in moments:
         with start(*RUN, f"--workdir={path}") as process:
             while process.poll() is None and not resume.is_now(moment, path, step, 2):
                 time.sleep(0.001)

@@ -21,13 +21,15 @@ SMALL = {
     "train__epochs": 2,
     "train__minibatches": 1,
     "warm_start__batch_size": 8,
+    "policy__width": 32,
+    "policy__hidden": 48,
 }
 
 
-def one_step(setup, step=0):
+def one_step(setup, step=0, update_step=None):
     """Parameters, trees and statistics of one training step from random parameters."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    update_step = loop.compiled_update(setup)
+    update_step = update_step or loop.compiled_update(setup)
     source = setup.task.split("train")
     items = [source[i] for i in range(setup.config.train.batch_size)]
     watch = metrics.Stopwatch()
@@ -52,8 +54,14 @@ def one_step(setup, step=0):
 
 
 @functools.cache
+def program():
+    """The update of the small setup."""
+    return loop.compiled_update(support.math_setup(**SMALL))
+
+
+@functools.cache
 def on_one_device():
-    return one_step(support.math_setup(**SMALL))
+    return one_step(support.math_setup(**SMALL), update_step=program())
 
 
 def test_training_starts_from_the_log_probabilities_of_sampling():
@@ -75,7 +83,13 @@ def test_groups_that_are_scored_one_by_one_take_the_same_step():
     )
 
 
-@pytest.mark.parametrize("mesh", [{}, {"mesh__data": 2, "mesh__fsdp": 4}])
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        {"mesh__data": 2, "mesh__fsdp": 4},
+        pytest.param({"mesh__data": 8}, marks=pytest.mark.slow),
+    ],
+)
 def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
     state, grown, stats = on_one_device()
     other_state, other, other_stats = one_step(support.math_setup(8, **SMALL, **mesh))
@@ -121,12 +135,18 @@ def record(turn, at):
 
 def test_the_same_step_twice_is_bit_equal():
     state, _, stats = on_one_device()
-    again, _, again_stats = one_step(support.math_setup(**SMALL))
+    again, _, again_stats = one_step(support.math_setup(**SMALL), update_step=program())
     jax.tree.map(np.testing.assert_array_equal, state.params, again.params)
     jax.tree.map(np.testing.assert_array_equal, stats, again_stats)
 
 
-@pytest.mark.parametrize("change", [{"train__kl": 0.1}, {"train__minibatches": 4}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train__kl": 0.1},
+        pytest.param({"train__minibatches": 4}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_options_of_the_update_change_the_step(change):
     state, _, _ = on_one_device()
     other, _, stats = one_step(support.math_setup(**{**SMALL, **change}))
@@ -174,11 +194,8 @@ def assert_close(one, other):
         np.testing.assert_allclose(one[1][name], other[1][name], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])
-def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradient(
-    sampling,
-):
-    mesh = meshes.make(2, 2, 2)
+def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradient():
+    mesh, sampling = meshes.make(2, 2, 2), {"top_k": 5, "top_p": 0.9}
     team, questions, turns = solo(**sampling)
     params, team = support.spread(team, mesh)
     placed = jax.device_put(questions, meshes.batch(mesh))
