@@ -13,8 +13,8 @@ QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_parallel_codegen_split_count=1"
 )
-# Kernels of the emitters take twice as long to compile. XLA ends a process that is given
-# a flag it does not know, and does not know this one since 0.11.2.
+# Kernels of the emitters take twice as long to compile. XLA ends a process that is told
+# of a flag it does not know, and does not know this one since 0.11.2.
 if jaxlib.version.__version_info__ < (0, 11, 1):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 # Eight devices on few cores may wait for each other longer than XLA expects.
