@@ -47,14 +47,16 @@ def load(
     found = _files(directory)
     _check(directory, shape, found)
 
-    def empty(p: decoder.Param):
-        zeros = functools.partial(jnp.zeros, p.shape, dtype)
-        return jax.jit(zeros, out_shardings=place(p))()
-
-    params = decoder.over_params(empty, shape)
+    params = decoder.over_params(lambda p: _zeros(p.shape, dtype, place(p))(), shape)
     for tensor in families.tensors(shape):
         _set(params, tensor, functools.partial(_rows, found[tensor.name], tensor.name))
     return params
+
+
+@functools.cache
+def _zeros(shape: tuple[int, ...], dtype: str, place) -> Callable:
+    """The program that makes an empty parameter where it belongs, compiled once."""
+    return jax.jit(functools.partial(jnp.zeros, shape, dtype), out_shardings=place)
 
 
 def _rows(path: pathlib.Path, name: str, begin: int, end: int) -> np.ndarray:
@@ -220,13 +222,17 @@ def _counted(shape: decoder.Shape) -> Iterable[tuple[families.Tensor, int]]:
         yield tensor, math.prod(param.shape[tensor.layer is not None :])
 
 
+_layer = jax.jit(lambda stacked, index: stacked[index])
+
+
 def _write(path: pathlib.Path, params, tensors, dtype: str) -> None:
     from safetensors import numpy
 
     found = {}
     for tensor in tensors:
         value = functools.reduce(dict.__getitem__, tensor.path, params)
-        value = value if tensor.layer is None else value[tensor.layer]
+        if tensor.layer is not None:
+            value = _layer(value, np.int32(tensor.layer))
         order = [axis for joined in tensor.axes for axis in joined]
         sizes = tensor.shape(value.shape)
         value = np.asarray(jax.device_get(value)).transpose(order).reshape(sizes)
