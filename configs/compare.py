@@ -12,7 +12,7 @@ not yet measured.
 import ml_collections
 from ml_collections import config_dict
 
-from configs import math
+from c3jax.configs import math
 
 C3 = dict(credit=dict(name="c3"))
 SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))
