@@ -24,8 +24,9 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Each module is imported, credit is computed, and a run trains, saves and is replayed.
+# Output is not captured: XLA may end the process, and then pytest tells nothing of it.
 COMMAND = (
-    "python -m pytest -q -n 0 tests/test_architecture.py tests/credit/test_baselines.py"
+    "python -m pytest -s -n 0 tests/test_architecture.py tests/credit/test_baselines.py"
     " && python -m c3jax.main --config=math --workdir=$WORKDIR --cache_dir="
     " --config.train.steps=2 --config.train.batch_size=4"
     " --config.warm_start.steps=10 --config.warm_start.batch_size=8"
@@ -116,11 +117,15 @@ def main() -> None:
         if not shutil.which(python):
             parser.error(f"there is no {python}; name one: --oldest=, --newest=")
     wanted = requirements("requirements.txt")
-    found = {
-        "lowest": tried([*map(lowest, wanted.values())], args.oldest, args.command),
-        "newest": tried([*wanted.values()], args.newest, args.command),
+    sides = {
+        "lowest": (args.oldest, [*map(lowest, wanted.values())]),
+        "newest": (args.newest, [*wanted.values()]),
     }
-    print(f"| | {' | '.join(found)} |\n|{' --- |' * (1 + len(found))}")
+    found = {}
+    for side, (python, lines) in sides.items():
+        print(f"{side}: {python}", flush=True)
+        found[side] = tried(lines, python, args.command)
+    print(f"\n| | {' | '.join(found)} |\n|{' --- |' * (1 + len(found))}")
     for field in ("passed", "python", "install_s", "command_s"):
         _row(field, [each[field] for each in found.values()])
     for name, line in wanted.items():
