@@ -1,8 +1,11 @@
-"""python -m c3jax.main --config=configs/math.py [--workdir=DIR] [--config.KEY=VALUE]
+"""python -m c3jax.main --config=math [--workdir=DIR] [--config.KEY=VALUE]
 
 Trains the team that a config describes; any field of the config is a flag. The same
 command goes on with a run that was stopped or killed. A config with `methods`, such as
-configs/compare.py, is a comparison: many runs, each in a process of its own.
+`compare`, is a comparison: many runs, each in a process of its own.
+
+--config=NAME[:ARG], without / and .py, is always a page that comes with c3jax, such as
+math, code or compare. --config=FILE.py[:ARG] is a file of one's own.
 
 --mode=evaluate measures the newest checkpoint of a run on the test questions.
 --mode=report makes the page of a run, finished or not.
@@ -12,13 +15,11 @@ again, alone, from its context rebuilt from disk.
 with --config.audit.buckets=FILE. It needs no --config.
 """
 
-import json
 import logging
 import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
 
 import ml_collections
@@ -26,11 +27,36 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from c3jax.core import files, hosts, memory
+from c3jax import configs, modes
+from c3jax.core import config as checks
+from c3jax.core import hosts, memory
+
+
+class _Pages(flags.ArgumentParser):
+    """Reads a page that comes with c3jax, by its name, or a file."""
+
+    def __init__(self, files: flags.ArgumentParser):
+        self._files = files
+
+    def parse(self, argument: str):
+        name, *arg = argument.split(":", 1)
+        if "/" not in name and not name.endswith(".py"):
+            places = pathlib.Path(configs.__file__).parent.glob("[!_]*.py")
+            pages = {place.stem: str(place) for place in places}
+            if name not in pages:
+                near = checks.suggest(name, pages).removesuffix(".")
+                raise ValueError(f"no such page; {near}, or give a file, FILE.py.")
+            argument = ":".join([pages[name], *arg])
+        return self._files.parse(argument)
+
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment: a file with get_config().", lock_config=True
+    "config",
+    None,
+    "The experiment: a page that comes with c3jax, by its name, or a file.",
+    lock_config=True,
 )
+flags.FLAGS["config"].parser = _Pages(flags.FLAGS["config"].parser)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
@@ -58,12 +84,9 @@ _CERTIFY = flags.DEFINE_bool(
 )
 _CACHE = flags.DEFINE_string(
     "cache_dir",
-    str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax"),
+    modes.CACHE,
     "Where compiled programs and warm starts are kept for other runs; empty for none.",
 )
-
-# The page of --mode=audit where no other is given.
-_AUDIT = "audit/config.py"
 
 
 def main(argv: list[str]) -> None:
@@ -76,19 +99,11 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:
-        modes = {
-            "train": _train,
-            "evaluate": _evaluate,
-            "report": _report,
-            "replay": _replay,
-            "export": _export,
-            "audit": _audit,
-        }
         config, directory = _experiment()
         if "methods" in config:
             sys.exit(_compare(config, directory))
         hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-        sys.exit(modes[_MODE.value](config, directory))
+        sys.exit(_act(config, directory))
     except ValueError as error:
         sys.exit(f"c3jax: {error}")
     except OSError as error:
@@ -98,199 +113,54 @@ def main(argv: list[str]) -> None:
         )
 
 
-# What a mode needs is imported inside it: the flags are checked first, and some of
-# these take seconds.
+def _act(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
+    """Does what the mode says; returns the exit code."""
+    cache, asked, code = _CACHE.value, _CONFIG.value, 0
+    match _MODE.value:
+        case "train":
+            found = modes.train(
+                config, directory, cache, certify=_CERTIFY.value, release=True
+            )
+            code = _stopped(found.stopped)
+        case "evaluate":
+            modes.evaluate(config, directory, cache)
+        case "report":
+            modes.report(directory)
+        case "replay":
+            code = int(not modes.replay(config, directory, cache))
+        case "export":
+            modes.export(config, directory, cache)
+        case "audit" if _logs(asked):
+            code = int(bool(modes.audit_logs(asked, directory)))
+        case "audit":
+            code = _stopped(modes.audit_run(asked, directory, cache))
+    return code
 
 
-def _train(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Trains, or goes on; returns the exit code."""
-    from c3jax.audit import report
-    from c3jax.core import environment, signals
-    from c3jax.train import loop, memory, setup, summary, workdir
-
-    cache = _cache()
-    resolved = setup.resolve(config)
-    if any(player.model for player in resolved.players.values()):
-        needed = memory.estimate(resolved)
-        print(needed, flush=True)
-        memory.check(needed, resolved.mesh.local_devices[0])
-    with workdir.held(directory), signals.Stop(hosts.largest) as stop:
-        described = environment.describe(resolved.mesh)
-        changes = hosts.by_first(workdir.claim, directory, config, described)
-        if hosts.by_first(workdir.summary, directory) is None:
-            for change in changes:
-                print(f"{change}: not bit-equal to an unbroken run", flush=True)
-            loop.run(resolved, directory, cache=cache, stop=stop)
-        found = hosts.by_first(workdir.summary, directory)
-        if found is None:
-            print(f"{stop.signal.name}: the same command goes on from there")
-            return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
-        page = directory / report.PAGE
-        if not hosts.by_first(page.exists):
-            if _CERTIFY.value and config.evaluate.trees:
-                _certify(directory)
-            hosts.by_first(report.write, directory)
-    print(f"{summary.told(found)}\n  {page}")
-    return 0
-
-
-def _certify(directory: pathlib.Path) -> None:
-    """Has a fresh process replay a finished run, which is over on these devices."""
-    import jax
-    from jax.extend import backend
-
-    command = ["--mode=replay", f"--workdir={directory}"]
-    if hosts.many():
-        print(f"not replayed, as many processes made it; to: {' '.join(command)}")
-        return
-    if jax.default_backend() != "cpu":
-        backend.clear_backends()  # Their memory is needed there.
-    command += [f"--cache_dir={_CACHE.value}"]
-    subprocess.run([sys.executable, "-m", "c3jax.main", *command], check=False)
+def _stopped(by: signal.Signals | None) -> int:
+    """The exit code of what was stopped, or was not."""
+    return 128 + by if by == signal.SIGINT else 0
 
 
 def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Makes the runs of a comparison, or those that are left; returns the exit code."""
-    from c3jax.core import signals
-    from c3jax.train import comparison, grid, workdir
-
-    cells, kept = comparison.cells(config), comparison.path(config, directory)
-    done, told = comparison.finished(comparison.kept(kept), cells.values())
-    for line in told:
-        print(f"{kept}: {line}", flush=True)
+    """Makes a comparison, or its page; returns the exit code."""
     if _MODE.value == "report":
-        if not done:
-            raise ValueError(f"{kept} holds no finished run of this comparison yet.")
-        _tell(config, directory, done)
+        modes.compared(config, directory)
         return 0
     if _MODE.value != "train":
         raise ValueError(
             f"{directory} holds a comparison; give --workdir of one of its runs, "
-            f"{directory / comparison.CELLS}/METHOD-SEED."
+            f"{directory}/cells/METHOD-SEED."
         )
     if _COORDINATOR.value:
         raise ValueError(
             "--coordinator: a comparison is one process, which starts the others. To "
             "spread a run over many, give --cell=METHOD-SEED to each of them."
         )
-    grid.check([cell for name, cell in cells.items() if name not in done])
-    # Without a cache every run would make the policy that they all start from.
-    cache = _CACHE.value or directory / "cache"
-    command = [sys.executable, "-m", "c3jax.main", *sys.argv[1:]]
-    command += [f"--workdir={directory}", f"--cache_dir={cache}", "--nocertify"]
-    with files.locked(directory), signals.Stop() as stop:
-        workdir.describe(directory, config)
-        done, failed = grid.run(
-            cells,
-            done,
-            directory,
-            kept,
-            command,
-            processes=config.processes,
-            keep=config.keep,
-            stop=stop,
-        )
-        if done:
-            _tell(config, directory, done)
-    if stop.signal:
-        print(f"{stop.signal.name}: the same command goes on from there")
-        return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
-    if failed:
-        print(f"failed: {', '.join(failed)}; the same command tries them again")
-    return 1 if failed else 0
-
-
-def _tell(config, directory: pathlib.Path, done: dict[str, dict]) -> None:
-    from rich import console
-
-    from c3jax.audit import comparison_page
-
-    tables = comparison_page.write(directory, config.to_dict(), done)
-    # A file is no narrower than a table.
-    screen = console.Console(width=None if sys.stdout.isatty() else 140)
-    for table in tables:
-        screen.print(comparison_page.shown(table))
-    print(f"{comparison_page.told(tables, done)}\n  {directory / comparison_page.PAGE}")
-
-
-def _evaluate(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Measures the newest checkpoint and writes what it found; returns 0."""
-    from c3jax.train import checkpoint, evaluate, loop, scoring, setup
-
-    _cache()
-    resolved = setup.resolve(config)
-    with checkpoint.Store(directory / "checkpoints") as store:
-        state, _ = store.restore(loop.abstract_state(resolved))
-    with scoring.started(resolved) as scorer:
-        found = evaluate.measure(state.params, resolved, scorer)
-    step = int(state.step)
-    path = directory / f"evaluation-{step}.json"
-    page = json.dumps({"step": step, **found.fields()}, indent=2) + "\n"
-    hosts.by_first(files.write, path, page)
-    print(f"step {step}  {found}\n{path}")
-    return 0
-
-
-def _export(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Writes the newest checkpoint as `transformers` loads it; returns 0."""
-    from c3jax.train import checkpoint, export, loop, setup
-
-    _cache()
-    resolved = setup.resolve(config)
-    with checkpoint.Store(directory / "checkpoints") as store:
-        state, _ = store.restore(loop.abstract_state(resolved))
-    print(export.write(resolved, state.params, int(state.step), directory))
-    return 0
-
-
-def _report(_: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Makes the page of a run; returns 0."""
-    from c3jax.audit import report
-
-    print(hosts.by_first(report.write, directory))
-    return 0
-
-
-def _replay(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Certifies a run; returns 1 if a message could not be replayed."""
-    from c3jax.audit import certificate
-    from c3jax.train import setup
-
-    _cache()
-    found = certificate.certify(setup.resolve(config), directory)
-    print(found)
-    return 1 if found.failures else 0
-
-
-def _audit(_: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
-    """Audits a run, or logs; returns 1 if some of their lines are malformed."""
-    from rich import console
-
-    from c3jax.audit import figures_page, logs, report, runs, words
-    from c3jax.core import signals
-
-    wrong, config = [], _CONFIG.value
-    if _logs(config):
-        found, wrong = logs.audit(config, directory)
-        page = directory / logs.PAGE
-    else:
-        _cache()
-        with signals.Stop() as stop:
-            found = runs.audit(config.audit, directory, stop)
-        if found is None:
-            print(f"{stop.signal.name}: the same command goes on from there")
-            return 128 + signal.SIGINT if stop.signal == signal.SIGINT else 0
-        page = report.write(directory)
-    # A file is no narrower than a table.
-    screen = console.Console(width=None if sys.stdout.isatty() else 160)
-    for table in figures_page.tables(found.roles):
-        screen.print(*figures_page.shown(table), sep="\n")
-    for role in found.roles:
-        print(words.reading(role))
-    print(f"  {page}", flush=True)
-    for line in wrong:
-        print(line, file=sys.stderr)
-    return 1 if wrong else 0
+    found = modes.compare(config, directory, _CACHE.value)
+    if found.stopped:
+        return _stopped(found.stopped)
+    return 1 if found.failed else 0
 
 
 def _logs(config: ml_collections.ConfigDict | None) -> str:
@@ -308,8 +178,9 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     except OSError:  # ml_collections keeps a failure to load until it is asked.
         path = config_flags.get_config_filename(flags.FLAGS["config"])
         raise ValueError(f"--config={path}: there is no such file.") from None
-    if not (name or (_WORKDIR.value and _MODE.value != "train")):
-        raise ValueError("say which experiment: --config=configs/math.py")
+    there = _MODE.value != "train" or (_CELL.value and config is None)
+    if not (name or (_WORKDIR.value and there)):
+        raise ValueError("say which experiment: --config=math")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
     if _MODE.value == "audit":
         if "audit" not in config:
@@ -324,7 +195,7 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
                 "say what to audit: --workdir=DIR of a run, or "
                 "--config.audit.buckets=FILE with a context a line."
             )
-    if _MODE.value != "train":
+    if there:
         config = workdir.config(directory)
     if _CELL.value:
         from c3jax.train import comparison
@@ -338,32 +209,20 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     return config, directory
 
 
-def _cache() -> pathlib.Path | None:
-    """Sets up the cache of compiled programs; where warm starts are kept."""
-    import jax
-
-    if not _CACHE.value:
-        return None
-    directory = pathlib.Path(_CACHE.value).expanduser()
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(directory / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    return directory
-
-
 def _parse(argv: list[str]) -> list[str]:
     """Reads the flags; what cannot be read is refused in a few words."""
     try:
         if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
-            flags.set_default(_CONFIG, str(pathlib.Path(__file__).parent / _AUDIT))
+            flags.set_default(_CONFIG, "audit")
         return flags.FLAGS(argv)
     except flags.Error as error:
         # An error inside a config file arrives as a traceback; its end says it all.
         sys.exit(f"c3jax: {str(error).strip().splitlines()[-1]}")
     except (AttributeError, KeyError) as error:
         # What ml_collections raises for a field that a config does not have.
-        words = re.sub(r"\\n|\\'|'|\n", " ", str(error.args[0])).split()
-        sys.exit(f"c3jax: the config has no field {words[0]!r}. {' '.join(words[1:])}")
+        words = re.sub(r"\\n|\\'|['\"\n]", " ", str(error.args[0])).split()
+        said = f"c3jax: the config has no field {words[0]!r}. {' '.join(words[1:])}"
+        sys.exit(said.rstrip())
     except (TypeError, ValueError) as error:
         sys.exit(f"c3jax: {error}")
 

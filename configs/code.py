@@ -1,8 +1,8 @@
 """Trains a Reasoner -> Actor team to write one-line programs, which a sandbox runs.
 
-    python -m c3jax.main --config=configs/code.py
-    python -m c3jax.main --config=configs/code.py --config.seed=1 --workdir=runs/code1
-    python -m c3jax.main --config=configs/code.py:qwen2_5_coder_3b
+    python -m c3jax.main --config=code
+    python -m c3jax.main --config=code --config.seed=1 --workdir=runs/code1
+    python -m c3jax.main --config=code:qwen2_5_coder_3b
 
 Needs no accelerator, no network and no download; it needs Linux, for the sandbox.
 Measured on 2 CPU cores, seed 0: 4 minutes; sampled accuracy on the test questions 53%

@@ -1,8 +1,8 @@
 """Compares methods from one starting policy at equal cost; the embedded team.
 
-    python -m c3jax.main --config=configs/compare.py --workdir=runs/compare
-    python -m c3jax.main --config=configs/compare.py:trio
-    python -m c3jax.main --config=configs/compare.py --config.seeds="(0,1,2)"
+    python -m c3jax.main --config=compare --workdir=runs/compare
+    python -m c3jax.main --config=compare:trio
+    python -m c3jax.main --config=compare --config.seeds="(0,1,2)"
 
 Every run goes on until its ledger holds the last of the budgets, and is read where it
 crossed each. Needs what configs/math.py needs, and about as long for every run. Scores:
@@ -12,7 +12,7 @@ not yet measured.
 import ml_collections
 from ml_collections import config_dict
 
-from configs import math
+from c3jax.configs import math
 
 C3 = dict(credit=dict(name="c3"))
 SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))

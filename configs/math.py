@@ -1,7 +1,7 @@
 """Trains a Reasoner -> Actor team with C3 credit; the embedded team on generated sums.
 
-    python -m c3jax.main --config=configs/math.py
-    python -m c3jax.main --config=configs/math.py --config.seed=1 --workdir=runs/math1
+    python -m c3jax.main --config=math
+    python -m c3jax.main --config=math --config.seed=1 --workdir=runs/math1
 
 Needs no accelerator, no network and no download. Measured on 2 CPU cores: 4 minutes;
 sampled accuracy on the test questions 43.2-43.8% after the warm start and 91.5-96.7%

@@ -7,8 +7,8 @@ from importlib import metadata
 
 import c3jax
 from c3jax.audit import buckets, explorer, figures, figures_page, pictures, words
-from c3jax.audit import config as audit_config
 from c3jax.audit.figures import Audit
+from c3jax.configs import audit as audit_page
 from c3jax.core import files
 from c3jax.train import workdir
 
@@ -20,7 +20,7 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
     """Makes `audit.json`, `audit.html` and `audit/` of the file in `audit.buckets`.
 
     Args:
-        config: `c3jax.audit.config`.
+        config: `c3jax.configs.audit`.
         directory: of this audit; made if it is not there.
 
     Returns:
@@ -29,7 +29,7 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
     Raises:
         ValueError: there is nothing to read, or the directory is another experiment's.
     """
-    default, given = audit_config.get_config().audit, config.audit
+    default, given = audit_page.get_config().audit, config.audit
     for name in default:
         if name != "buckets" and name in given and given[name] != default[name]:
             raise ValueError(

@@ -48,7 +48,7 @@ def audit(
     """Makes `audit.json` and the files in `audit/` of a run, finished or not.
 
     Args:
-        fields: `audit` of `c3jax.audit.config`.
+        fields: `audit` of `c3jax.configs.audit`.
         directory: of the run.
         stop: asked now and then; what was collected until then is kept.
         devices: to run on; None for all there are.

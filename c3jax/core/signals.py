@@ -2,13 +2,15 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 
 
 class Stop:
     """While entered, remembers the first SIGTERM or Ctrl-C; the second one kills.
 
-    Calling it says whether a stop was asked for, as far as was agreed on.
+    Calling it says whether a stop was asked for, as far as was agreed on. Only the main
+    thread can be told: entered in another one, it hears nothing.
 
     Attributes:
         signal: which signal it was; None while there was none.
@@ -31,6 +33,8 @@ class Stop:
         return bool(number)
 
     def __enter__(self) -> "Stop":
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._note)
         return self

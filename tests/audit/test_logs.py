@@ -5,8 +5,9 @@ import json
 import ml_collections
 import pytest
 
-from c3jax.audit import buckets, config, figures
+from c3jax.audit import buckets, figures
 from c3jax.audit import logs as command
+from c3jax.configs import audit as audit_page
 from tests import program
 from tests.audit import logs
 from tests.audit.pages import Page
@@ -20,7 +21,7 @@ def file(tmp_path_factory):
 
 
 def page(path) -> ml_collections.ConfigDict:
-    found = config.get_config()
+    found = audit_page.get_config()
     with found.unlocked():
         found.audit.buckets = str(path)
     return found

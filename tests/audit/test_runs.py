@@ -6,7 +6,8 @@ import shutil
 import jax
 import pytest
 
-from c3jax.audit import buckets, certificate, config, figures, runs
+from c3jax.audit import buckets, certificate, figures, runs
+from c3jax.configs import audit as audit_page
 from tests import program, support
 
 ASKED = dict(
@@ -40,7 +41,7 @@ def test_a_finished_run_is_replayed_by_a_fresh_process(trained):
 def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
     path, _ = trained
     fields = support.changed(
-        config.get_config(), **{f"audit__{k}": v for k, v in ASKED.items()}
+        audit_page.get_config(), **{f"audit__{k}": v for k, v in ASKED.items()}
     )
     asked = []
 

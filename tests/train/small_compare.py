@@ -1,6 +1,6 @@
 """A comparison that takes seconds: two methods, two seeds, a team of one."""
 
-from configs import compare
+from c3jax.configs import compare
 
 
 def get_config(arg=None):

@@ -5,9 +5,9 @@ import json
 import ml_collections
 import pytest
 
-from c3jax.train import comparison
+from c3jax.configs import compare
+from c3jax.train import comparison, workdir
 from c3jax.train import setup as setups
-from configs import compare
 from tests import support
 from tests.train import small_compare
 
@@ -117,3 +117,15 @@ def test_a_critic_that_a_method_does_not_have_makes_no_other_run_of_it():
     found, [told] = comparison.finished(kept, cells.values())
     assert list(found) == ["c3-0"]
     assert told.startswith("mappo-0 was of another config: critic.epochs was 99")
+
+
+@pytest.mark.parametrize("team", compare.GRIDS)
+def test_a_run_has_the_config_that_the_page_gives_it_also_from_the_workdir(
+    team, tmp_path
+):
+    page = compare.get_config(team)
+    workdir.describe(tmp_path, page)
+    found = comparison.cells(workdir.config(tmp_path))
+    for name, cell in comparison.cells(page).items():
+        given = json.loads(json.dumps(cell.config.to_dict()))
+        assert json.loads(json.dumps(found[name].config.to_dict())) == given
