@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from c3jax.core.types import EXACT, Rules
+from c3jax.data import stories
 from c3jax.data.problems import Carelessness, Demonstration
-from c3jax.data.stories import Step, counted, told
+from c3jax.data.stories import Step
 
 SPLITS = {"train": 16384, "validation": 512, "test": 512}
 _SHARES = {"test": (0, 1), "validation": (2,), "train": (3, 4, 5, 6, 7)}
@@ -133,7 +134,7 @@ class Arithmetic:
         rng = random.Random(name)
         steps = _drawn(LEVELS[level], self.split, rng)
         aside = rng.randint(2, 12) if LEVELS[level].aside else None
-        story = told(steps, aside, place, rng)
+        story = stories.told(steps, aside, place, rng)
         return Problem(
             uid=self._first + index,
             id=name,
@@ -187,7 +188,7 @@ def demonstrate(
     else:
         worked = [(step, step.result) for step in problem.steps]
     total = worked[-1][1]
-    answer = f"{problem.ending} {counted(total, problem.thing)}"
+    answer = f"{problem.ending} {stories.counted(total, problem.thing)}"
     if rng.random() < careless.unboxed:
         answer += f", not {total + 1}"
     plan = (f"{s.left} {s.op} {s.right} = {result}" for s, result in worked)

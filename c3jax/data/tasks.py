@@ -226,13 +226,16 @@ def _generated(task, kind, train, weights, test, near) -> Task:
     for name in train:
         split, part = opened(name, "data.train", first)
         if split == held and near["action"] != "keep":
-            raise ValueError(f"data.train={name!r}: its sums are those of data.test.")
+            raise ValueError(
+                f"data.train={name!r}: its sums are those of data.test; name another "
+                "split, or say data.overlap.action='keep'."
+            )
         first += len(part)
         parts.append(part)
         told.append(f"{name} {len(part):,} questions")
     report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
-    return Task(splits, kind.reward, kind.generator, kind.reading, report)
+    return Task(splits, kind.reward, kind.generator, kind.reading, report=report)
 
 
 def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> Task:
