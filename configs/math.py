@@ -172,6 +172,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
+        demonstrations="",  # a file of your own; "": the task's own, careless ones
         steps=1500,
         batch_size=32,
         lr=5e-3,

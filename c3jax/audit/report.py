@@ -51,6 +51,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         settings=pictures.flat(about["config"]),
         first=found[0],
         last=found[-1],
+        readings=summary.readings(found[-1]),
         emptied=summary.emptied(found[-1]),
         done=lines[-1]["step"],
         summary=workdir.summary(directory),

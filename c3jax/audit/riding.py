@@ -86,21 +86,22 @@ def measure(
     samples = setup.config.evaluate.samples
     checks.require(samples > 1, "evaluate.samples", samples, "2 or more")
     found, refused = [], {}
-    solved, spent = evaluate.sampled(params, setup, scorer)
+    together = evaluate.sampled(params, setup, scorer)
+    solved, spent = together.solved, together.spent
     for level, role in enumerate(setup.team.protocol.roles):
         if role.answers:
             continue
-        empty, took = evaluate.sampled(params, setup, scorer, (level,))
-        spent += took
-        found.append(riding(role.name, "empty", solved, empty))
+        empty = evaluate.sampled(params, setup, scorer, (level,))
+        spent += empty.spent
+        found.append(riding(role.name, "empty", solved, empty.solved))
         try:
             others = without(setup, role.name)
         except ValueError as error:
             refused[role.name] = str(error)
             continue
-        removed, took = evaluate.sampled(params, others, scorer)
-        spent += took
-        found.append(riding(role.name, "removed", solved, removed))
+        removed = evaluate.sampled(params, others, scorer)
+        spent += removed.spent
+        found.append(riding(role.name, "removed", solved, removed.solved))
     return found, refused, spent
 
 
@@ -130,4 +131,5 @@ def without(setup: setups.Setup, name: str) -> setups.Setup:
         config.policies = {n: p for n, p in config.policies.items() if n in left}
         config.train.frozen = [n for n in config.train.frozen if n in left]
         config.train.flat, config.train.whiten = "keep", False
+        config.warm_start.update(steps=0, demonstrations="")
     return setups.resolve(config, list(setup.mesh.devices.flat))

@@ -104,7 +104,13 @@ class Row:
         return ValueError(f"{self.path}, {kind} {self.number}: field {name!r} {what}.")
 
 
-_KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list"}
+_KINDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def read(path: pathlib.Path) -> Iterator[Row]:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from c3jax.core import config as checks
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import overlap, pipeline, problems, programs, rows
+from c3jax.data import (
+    arithmetic,
+    demonstrations,
+    overlap,
+    pipeline,
+    problems,
+    programs,
+    rows,
+)
 from c3jax.data.builders import origins, prepared
 
 
@@ -15,14 +23,18 @@ class Generator:
     """Questions that are made, and somebody who shows how to answer them.
 
     Attributes:
-        split: name -> a random-access sequence of items.
+        split: name -> a random-access sequence of items; where there are levels,
+            (name, some of the levels, uid of the first item) -> the same.
         demonstrate: (item, rng, carelessness) -> a `problems.Demonstration`.
         careless: how often demonstrations go wrong.
+        levels: names of how hard questions may be, for `data.train` and `data.test` to
+            choose from; () for one kind of question, in words that all fit.
     """
 
-    split: Callable[[str], Sequence]
+    split: Callable[..., Sequence]
     demonstrate: Callable
     careless: type
+    levels: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Kind:
         reward: who grades an answer, "math" or "code".
         rules: what is allowed in an answer to a question of the user's own.
         generator: of the questions; None where they are read.
+        reading: how evaluation reads an answer once more, of `reward.math.READINGS`, to
+            tell what is said from its form; "" for not at all.
     """
 
     train: str
@@ -42,6 +56,7 @@ class Kind:
     reward: str = "math"
     rules: Rules = EXACT
     generator: Generator | None = None
+    reading: str = ""
 
 
 def _kind(train: str, test: str) -> Kind:
@@ -66,12 +81,25 @@ TASKS = {
             programs.Programs, programs.demonstrate, programs.Carelessness
         ),
     ),
+    "arithmetic": Kind(
+        "arithmetic/train",
+        "arithmetic/test",
+        generator=Generator(
+            arithmetic.Arithmetic,
+            arithmetic.demonstrate,
+            problems.Carelessness,
+            tuple(arithmetic.LEVELS),
+        ),
+        reading="any_number",
+    ),
     "math": _kind("math/train", "math500/test"),
     "gsm8k": _kind("gsm8k/train", "gsm8k/test"),
     "cmath": _kind("cmath/validation", "cmath/test"),
     "logiqa": _kind("logiqa/train", "logiqa/test"),
     "mbpp": _kind("mbpp/train", "mbpp/test"),
 }
+# Of questions that are generated.
+SPLITS = ("train", "validation", "test")
 # What becomes of training questions that are in the test split.
 ACTIONS = ("drop", "keep", "refuse")
 # What becomes of questions that are longer than a role can read.
@@ -90,15 +118,19 @@ class Task:
             `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
         reward: who grades an answer, "math" or "code".
         generator: of the questions, who demonstrates answers; None where they are read.
+        reading: as of `Kind`.
         report: what is in the splits and what was left out, in words.
         dropped: per split, questions that were too long.
+        demonstrations: of the user's own, instead of the generator's.
     """
 
     splits: Mapping[str, Sequence]
     reward: str
     generator: Generator | None = None
+    reading: str = ""
     report: str = ""
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    demonstrations: Sequence = ()
 
     def split(self, name: str) -> Sequence:
         """The questions of "train" or of "test"."""
@@ -118,7 +150,9 @@ def load(
 ) -> Task:
     """The questions that the section `data` of a config asks for.
 
-    A split is "dataset/split" of `origins.DATASETS`, or a file of the user's own.
+    A split is "dataset/split" of `origins.DATASETS`, or a file of the user's own. Of a
+    task with levels it is "task/split", or "task.level/split", or of several levels
+    that take turns "task.level+level/split".
 
     Args:
         task: of `TASKS`.
@@ -135,9 +169,11 @@ def load(
     """
     kind = checks.pick(TASKS, task, "data.task")
     _check(task, train, weights, test, source, near)
-    if kind.generator is not None:
+    if kind.generator is not None and not kind.generator.levels:
         splits = {name: kind.generator.split(name) for name in ("train", "test")}
-        return Task(splits, kind.reward, kind.generator)
+        return Task(splits, kind.reward, kind.generator, kind.reading)
+    if kind.generator is not None:
+        return _generated(task, kind, train or (kind.train,), weights, test, near)
     place = pathlib.Path(directory) if directory else prepared.default_directory()
     given = pathlib.Path(source) if source else None
 
@@ -164,13 +200,71 @@ def load(
         told.append(f"{name} {len(part):,} questions{_told(found, near['action'])}")
     report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
-    return Task(splits, kind.reward, report=report)
+    return Task(splits, kind.reward, reading=kind.reading, report=report)
+
+
+def _generated(task, kind, train, weights, test, near) -> Task:
+    """The questions of a task with levels."""
+
+    def opened(name: str, field: str, first: int) -> tuple[str, Sequence]:
+        place, _, split = name.partition("/")
+        own, _, given = place.partition(".")
+        if own != task:
+            raise ValueError(
+                f"{field}={name!r}: data.task={task!r} generates its questions; name "
+                f"a split of them, say {kind.test!r}."
+            )
+        levels = given.split("+") if given else kind.generator.levels
+        for level in levels:
+            known = dict.fromkeys(kind.generator.levels)
+            checks.pick(known, level, f"{field}={name!r}: level")
+        checks.pick(dict.fromkeys(SPLITS), split, f"{field}={name!r}: split")
+        return split, kind.generator.split(split, levels, first)
+
+    held, tested = opened(test or kind.test, "data.test", 0)
+    parts, told, first = [], [], 0
+    for name in train:
+        split, part = opened(name, "data.train", first)
+        if split == held and near["action"] != "keep":
+            raise ValueError(
+                f"data.train={name!r}: its sums are those of data.test; name another "
+                "split, or say data.overlap.action='keep'."
+            )
+        first += len(part)
+        parts.append(part)
+        told.append(f"{name} {len(part):,} questions")
+    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
+    splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
+    return Task(splits, kind.reward, kind.generator, kind.reading, report=report)
+
+
+def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> Task:
+    """A task with demonstrations of the user's own.
+
+    Args:
+        task: any.
+        path: of their file; see `demonstrations.read`.
+        roles: that write something.
+        near: as of `load`; what becomes of demonstrations on questions of the test.
+
+    Raises:
+        ValueError: the file is malformed, or all of it is in the test split.
+    """
+    found = demonstrations.read(pathlib.Path(path), roles)
+    kept, shared = _kept(found, task.split("test"), near)
+    if not len(kept):
+        raise ValueError(f"warm_start.demonstrations={path!r}: all are in data.test.")
+    told = f"{path} {len(found):,} demonstrations{_told(shared, near['action'])}"
+    report = f"{task.report}. {told}" if task.report else told
+    return dataclasses.replace(task, demonstrations=kept, report=report)
 
 
 def fitting(
     task: Task, fits: Callable[[list[str]], Sequence[bool]], overlong: str
 ) -> Task:
-    """A task without the questions that are too long; generated ones all fit.
+    """A task without the questions that are too long.
+
+    Those that an embedded tokenizer has a word for each word of all fit.
 
     Args:
         task: any.
@@ -183,7 +277,7 @@ def fitting(
     checks.require(
         overlong in OVERLONG, "data.overlong", overlong, f"one of {OVERLONG}"
     )
-    if task.generator is not None:
+    if task.generator is not None and not task.generator.levels:
         return task
     dropped = {}
 
@@ -258,11 +352,14 @@ def _told(found: overlap.Overlap, action: str) -> str:
 
 def _check(task, train, weights, test, source, near) -> None:
     """Refuses values that no question has to be read for."""
-    if TASKS[task].generator is not None and (train or weights or test or source):
+    generator, given = TASKS[task].generator, {"data.source": source}
+    if generator is not None and not generator.levels:
+        given |= {"data.train": train, "data.weights": weights, "data.test": test}
+    if generator is not None and any(given.values()):
         raise ValueError(
-            f"data.task={task!r} generates its questions: data.train, data.weights, "
-            f"data.test and data.source must be empty. Pick one of {sorted(TASKS)} for "
-            "questions of others, or your own."
+            f"data.task={task!r} generates its questions: {', '.join(sorted(given))} "
+            f"must be empty. Pick one of {sorted(TASKS)} for questions of others, or "
+            "your own."
         )
     if isinstance(train, str):
         raise ValueError(f"data.train={train!r}: it must be a tuple, ({train!r},).")

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 
 from c3jax.core import config, types
-from c3jax.reward import matching, pool, process
+from c3jax.reward import matching, pool, process, reading
 
 # Characters at the end of a text that are looked at.
 _CONSIDERED = 4000
@@ -78,6 +78,39 @@ def _last(pattern: re.Pattern, text: str) -> str:
     return found[-1].strip() if found else ""
 
 
+# Numbers that are told as what something comes to: none that a sum goes on from. Up to
+# five words may stand before one.
+_BEHIND = r"(?:[^\w.\n=]+[a-z]+){0,5}[^\w.\n=]*?"
+_VALUE = r"(-?\d(?:[\d,]*\d)?+(?:\.\d+)?+)(?!\s*[-+*/×÷x]\s*\d)"
+_RESULTS = (
+    re.compile(r"=[\s*$]*" + _VALUE),
+    re.compile(r"\b(?:is|are|so|now)\b" + _BEHIND + _VALUE, re.I),
+    re.compile(
+        rf"\b(?:has|have)\b{_BEHIND}{_VALUE}(?=[^.\n]*\b(?:now|left|in total)\b)", re.I
+    ),
+)
+
+
+def any_number(text: str, answer: str) -> bool:
+    """Whether a text says a number somewhere as what something comes to.
+
+    That is after an equals sign, after "is", "are", "so" or "now", after "has" or
+    "have" with "now", "left" or "in total" behind it, or last of all: more than any
+    place where an answer is asked for, so it tells arithmetic from form. A number of
+    the question that is told again so counts, too.
+
+    Args:
+        text: of which the last 4,000 characters count.
+        answer: the gold answer; if it is no number nothing says it.
+    """
+    text, gold = text[-_CONSIDERED:], reading.number(reading.tidy(answer))
+    said = [number for each in _RESULTS for number in each.findall(text)]
+    found = (reading.number(reading.tidy(n)) for n in (*said, _last_number(text)))
+    return gold is not None and any(n and n.value == gold.value for n in found)
+
+
+# How an answer may be read once more, apart from what it earns.
+READINGS = {"any_number": any_number}
 FALLBACKS = {
     "boxed": _boxed,
     "hash": _hash,

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from c3jax.core import hosts, keys, stats
+from c3jax.reward import math as maths
 from c3jax.rollout import contexts, desks
 from c3jax.train import answers, scoring, votes
 from c3jax.train.ledger import Spent
@@ -24,11 +25,14 @@ class Graded:
         reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role.
         spent: on growing and scoring them.
         evidence: other fields of `Evidence`, by name.
+        said: like `reward`, bool, whether the second reading of the answers, too, found
+            the gold one; None where nobody asked, or votes are counted.
     """
 
     reward: np.ndarray
     spent: Spent
     evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    said: np.ndarray | None = None
 
 
 def submit(
@@ -40,6 +44,7 @@ def submit(
     scorer: scoring.Scorer,
     count: int | None = None,
     given: tuple[int, ...] = (),
+    says: Callable[[str, str], bool] | None = None,
 ) -> Callable[[], Graded]:
     """Hands over every answer of a batch of trees to be scored.
 
@@ -59,6 +64,7 @@ def submit(
         count: how many questions are asked for, where others fill up the batch; None
             for all.
         given: levels whose messages were there before, and cost nothing more.
+        says: a second reading, (text, gold answer) -> whether it finds that one.
 
     Returns:
         What to call for the rewards; it waits for them.
@@ -88,12 +94,18 @@ def submit(
         evaluator_calls=int(scored[:count].sum()),
     )
 
+    read = [
+        says is not None and says(text, item.answer)
+        for text, item in zip(texts, asked, strict=True)
+    ]
+
     def graded():
-        mine = np.zeros((len(share) * each, 5), np.float32)
-        for row, grade, ballot in zip(rows, grades(), compared(), strict=True):
-            mine[row] = *dataclasses.astuple(grade), ballot
-        found = setup.gather(mine.reshape(len(share), each, 5), size)[:count]
-        reward, malformed, timed_out, failed, ballot = np.ascontiguousarray(
+        mine = np.zeros((len(share) * each, 6), np.float32)
+        told = zip(rows, grades(), compared(), read, strict=True)
+        for row, grade, ballot, again in told:
+            mine[row] = *dataclasses.astuple(grade), ballot, again
+        found = setup.gather(mine.reshape(len(share), each, 6), size)[:count]
+        reward, malformed, timed_out, failed, ballot, said = np.ascontiguousarray(
             found.transpose(2, 0, 1)
         )
         extra = {}
@@ -108,9 +120,14 @@ def submit(
                 }
         if answer is not None:
             at = answer.reshape(len(reward), -1)
-            reward = np.where(at < 0, 0, np.take_along_axis(reward, at, 1))
+            reward, said = (
+                np.where(at < 0, 0, np.take_along_axis(values, at, 1))
+                for values in (reward, said)
+            )
+        branching, asks = team.protocol.branching, says is not None and not counts
         return Graded(
-            reward=reward.reshape(-1, *team.protocol.branching),
+            reward=reward.reshape(-1, *branching),
+            said=said.reshape(-1, *branching) == 1 if asks else None,
             evidence=extra,
             spent=dataclasses.replace(
                 spent,
@@ -171,7 +188,9 @@ class Evaluation(NamedTuple):
         figures: "greedy"; "pass_at_1" and other k, of `evaluate.samples` episodes a
             question; and for each role that does not answer, "without <role>", sampled
             while its message is empty: what is left when the others are on their own.
-            Intervals are over questions. A vote that ends in a tie solves nothing.
+            Where the task has a second reading, its name: the answers of "pass_at_1"
+            that are right in either reading. Intervals are over questions. A vote that
+            ends in a tie solves nothing.
         spent: on measuring them.
     """
 
@@ -224,17 +243,34 @@ def measure(
             measures[f"without {role.name}"] = functools.partial(
                 sampled, params, setup, scorer, (level,), stop
             )
-    solved, spent = {}, Spent()
+    solved, said, spent = {}, None, Spent()
     for name, measured in measures.items():
         if (found := measured()) is None:
             return None
-        solved[name], took = found
-        spent += took
+        solved[name], spent = found.solved, spent + found.spent
+        if name == "sampled" and found.said is not None:
+            said = found.solved | found.said
     correct = solved.pop("sampled").sum(1)
     for k in sorted({1, *c.k}):
         solved[f"pass_at_{k}"] = stats.pass_at_k(correct, c.samples, k)[:, None]
+    if said is not None:
+        solved[setup.task.reading] = said
     order = sorted(solved, key=lambda name: name.startswith("without"))
     return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
+
+
+class Played(NamedTuple):
+    """What became of some episodes on the test questions.
+
+    Attributes:
+        solved: [questions, episodes] bool.
+        said: the same of the task's second reading; None where there is none.
+        spent: on playing and scoring them.
+    """
+
+    solved: np.ndarray
+    said: np.ndarray | None
+    spent: Spent
 
 
 def sampled(
@@ -243,7 +279,7 @@ def sampled(
     scorer: scoring.Scorer,
     silenced: tuple[int, ...] = (),
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[np.ndarray, Spent] | None:
+) -> Played | None:
     """Whether sampled episodes on the test questions solve them.
 
     Args:
@@ -254,7 +290,7 @@ def sampled(
         stop: asked between batches.
 
     Returns:
-        [questions, samples] bool, and what it took; None if it was stopped.
+        `evaluate.samples` episodes a question; None if it was stopped.
     """
     chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
     episodes, each = setup.config.evaluate.samples, [key]
@@ -267,7 +303,7 @@ def sampled(
 
 
 def _solved(params, setup, team, scorer, each, stop):
-    """[questions, episodes] of one team, played once with each key."""
+    """One team, played once with each key; None if it was stopped."""
     waiting = []
     for key in each:
         waiting.append([])
@@ -277,15 +313,21 @@ def _solved(params, setup, team, scorer, each, stop):
                 return None
     runs = [[pending() for pending in batches] for batches in waiting]
     spent = sum((graded.spent for run in runs for graded in run), Spent())
-    rewards = (np.concatenate([graded.reward for graded in run]) for run in runs)
-    rewards = [reward.reshape(len(reward), -1) for reward in rewards]
-    return np.concatenate(rewards, 1) == 1, spent
+
+    def flat(field):
+        found = [[getattr(graded, field) for graded in run] for run in runs]
+        if found[0][0] is None:
+            return None
+        rows = (np.concatenate(batches) for batches in found)
+        return np.concatenate([row.reshape(len(row), -1) for row in rows], 1)
+
+    return Played(flat("reward") == 1, flat("said"), spent)
 
 
 def _graded(params, setup, team, scorer, key):
     """The test questions as trees that are being scored, a batch at a time."""
     c, test = setup.config.evaluate, setup.task.split("test")
-    share = setup.share(c.batch_size)
+    share, says = setup.share(c.batch_size), maths.READINGS.get(setup.task.reading)
     for begin in range(0, c.questions, c.batch_size):
         count = min(c.batch_size, c.questions - begin)
         # The last batch is filled up, so that one shape is compiled, and cut again.
@@ -293,4 +335,4 @@ def _graded(params, setup, team, scorer, key):
         questions = setup.questions(filled)
         turns, _ = desks.grow(params, team, questions, key)
         items = filled[: (share < count).sum()]
-        yield submit(setup, team, questions, items, turns, scorer, count)
+        yield submit(setup, team, questions, items, turns, scorer, count, says=says)

@@ -227,9 +227,14 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         for name, role in zip(names, told, strict=True)
     )
     fits = functools.partial(prompts.fits, compiled)
-    task = _questions(config, lambda text: fits(text, config.data.prompt_tokens))
+    task = _questions(
+        config,
+        lambda text: fits(text, config.data.prompt_tokens),
+        [role.name for role in roles if not role.counts],
+    )
     validate.answers(config, counts, task)
     validate.careless(config, task)
+    validate.demonstrations(config, task, roles, compiled[: len(roles)])
     spread = mesh if mesh.size > 1 else None
     drawn = config.sampling.to_dict()
     at_once = drawn.pop("at_once")
@@ -308,7 +313,7 @@ def _check_positions(setup: Setup) -> None:
             )
 
 
-def _questions(config, fits: Callable) -> tasks.Task:
+def _questions(config, fits: Callable, writers: list[str]) -> tasks.Task:
     """The questions, prepared where they were not, and what is in them told."""
     c = config.data
     checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
@@ -324,6 +329,8 @@ def _questions(config, fits: Callable) -> tasks.Task:
         near=c.overlap,
     )
     task = tasks.fitting(task, fits, c.overlong)
+    if own := config.warm_start.demonstrations:
+        task = tasks.demonstrated(task, own, writers, c.overlap)
     if task.report:
         print(task.report, flush=True)
     test, asked = len(task.split("test")), config.evaluate.questions

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import ml_collections
 
 from c3jax.core import metrics
+from c3jax.reward import math as maths
 from c3jax.train import budgets
 from c3jax.train.evaluate import shown
 from c3jax.train.ledger import Ledger
@@ -43,6 +44,9 @@ def summarise(
         "greedy_before": (found[0], "greedy"),
         "greedy_after": (found[-1], "greedy"),
     }
+    for reading in readings(found[-1]):
+        named[f"{reading}_before"] = (found[0], reading)
+        named[f"{reading}_after"] = (found[-1], reading)
     return {
         "name": config.name,
         "method": config.credit.name,
@@ -71,6 +75,11 @@ def emptied(line: Mapping) -> list[str]:
     return [name.removeprefix(start) for name in names]
 
 
+def readings(line: Mapping) -> list[str]:
+    """Second readings of the same answers in an evaluation."""
+    return [name for name in maths.READINGS if f"evaluate/{name}" in line]
+
+
 def _interval(line: Mapping, field: str) -> list[float]:
     return [line[f"evaluate/{field}_low"], line[f"evaluate/{field}_high"]]
 
@@ -87,6 +96,9 @@ def _by_k(line: Mapping) -> dict[str, float]:
 def told(summary: Mapping) -> str:
     """A summary for a person, in a few lines."""
     rows = [("greedy", "greedy"), ("accuracy", "sampled")]
+    rows += [
+        (n, n.replace("_", " ")) for n in maths.READINGS if f"{n}_after" in summary
+    ]
     text = f"{summary['name']}: {summary['method']}, seed {summary['seed']}, "
     text += f"{summary['steps']} steps"
     for field, name in rows:

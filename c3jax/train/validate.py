@@ -5,12 +5,15 @@ refuses itself.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 
 from c3jax.core import config as checks
 from c3jax.core import mesh as meshes
+from c3jax.core.types import Role
 from c3jax.data import tasks
+from c3jax.protocol import prompts
 from c3jax.train import budgets
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
@@ -32,7 +35,7 @@ SECTIONS = {
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
         *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
-        "seed",
+        *("seed", "demonstrations"),
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
@@ -114,13 +117,20 @@ def answers(config, counts: bool, task: tasks.Task) -> None:
 
 
 def careless(config, task: tasks.Task) -> None:
-    """Refuses demonstrations that a task does not have."""
-    if not config.warm_start.steps:
+    """Refuses demonstrations that a task does not have, or that nobody reads."""
+    own = config.warm_start.demonstrations
+    if own and not config.warm_start.steps:
+        raise ValueError(
+            f"warm_start.demonstrations={own!r} is read by nobody while "
+            "warm_start.steps=0; set that above 0."
+        )
+    if own or not config.warm_start.steps:
         return
     if task.generator is None:
         raise ValueError(
             f"warm_start.steps={config.warm_start.steps}: data.task="
-            f"{config.data.task!r} has no demonstrations; set it to 0."
+            f"{config.data.task!r} has no demonstrations; set it to 0, or name a file "
+            "of your own in warm_start.demonstrations."
         )
     known = [field.name for field in dataclasses.fields(task.generator.careless)]
     given = config.warm_start.careless
@@ -128,6 +138,47 @@ def careless(config, task: tasks.Task) -> None:
     for name, value in given.items():
         field = f"warm_start.careless.{name}"
         checks.require(0 <= value <= 1, field, value, "a probability")
+
+
+def demonstrations(
+    config,
+    task: tasks.Task,
+    roles: Sequence[Role],
+    compiled: tuple[prompts.Prompt, ...],
+) -> None:
+    """Refuses demonstrations of the user's own that cannot be read or written whole.
+
+    Args:
+        config: of the run.
+        task: the questions.
+        roles: of the team.
+        compiled: per role, what it reads.
+    """
+    if not task.demonstrations:
+        return
+    shown, size = [*task.demonstrations], config.data.prompt_tokens
+    fit = prompts.fits(compiled, [each.text for each in shown], size)
+    for each, whole in zip(shown, fit, strict=True):
+        if not whole:
+            raise ValueError(
+                f"{each.id}: with its instruction the question takes more than "
+                f"data.prompt_tokens={size}; raise it, or leave the question out."
+            )
+    for role, prompt in zip(roles, compiled, strict=True):
+        if role.counts:
+            continue
+        texts = [each.messages[role.name] for each in shown]
+        encoded = prompt.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for each, ids in zip(shown, encoded, strict=True):
+            said = f"{each.id}: the message of {role.name!r}"
+            if prompt.tokenizer.unk_token_id in ids:
+                raise ValueError(f"{said} has a word that the tokenizer does not know.")
+            if len(ids) >= role.max_tokens:
+                raise ValueError(
+                    f"{said} takes {len(ids) + 1} tokens with its end; shorten it, or "
+                    f"raise teams.{config.protocol.name}.{role.name}.max_tokens="
+                    f"{role.max_tokens}."
+                )
 
 
 def shares(mesh: jax.sharding.Mesh) -> None:

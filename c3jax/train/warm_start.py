@@ -147,7 +147,7 @@ def run(
     cache: pathlib.Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Warmed | None:
-    """Imitates demonstrations for `warm_start.steps`; see `problems.demonstrate`.
+    """Imitates demonstrations for `warm_start.steps`: the task's, or the user's own.
 
     Args:
         setup: of the run.
@@ -220,22 +220,15 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     else:
         state = update.placed_state(optimise, (), initial_params(setup), abstract)
         record, begin = {"nll": 0.0, "trained_tokens": 0, "seconds": 0.0}, 0
-    ordered = pipeline.order(setup.task.split("train"), setup.warm_seed)
+    source = setup.task.demonstrations or setup.task.split("train")
+    ordered = pipeline.order(source, setup.warm_seed)
     batches = pipeline.Batches(ordered, c.batch_size)
     share = setup.share(c.batch_size)
-    careless = setup.task.generator.careless(**c.careless)
     progress = metrics.Progress("warm start", c.steps)
     since = time.monotonic()
     for step in range(begin, c.steps):
         items = batches[step * c.batch_size]
-        rngs = [
-            random.Random(f"{setup.warm_seed}/{step}/{i}") for i in range(len(items))
-        ]
-        shown = [
-            _shown(setup, item, rng, careless)
-            for item, rng in zip(items, rngs, strict=True)
-        ]
-        turns = demonstrated(setup, shown)
+        turns = _turns(setup, items, step)
         record["trained_tokens"] += sum(int(turn.length.sum()) for turn in turns)
         # Demonstrations cost so little that every process makes all of them.
         questions = setup.questions([items[row] for row in share])
@@ -255,6 +248,19 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     return _warmed(state, record)
 
 
+def _turns(setup: Setup, items: list, step: int) -> tuple[Turn, ...]:
+    """What every role is shown, on all questions of a step."""
+    if setup.task.demonstrations:
+        return own(setup, items)
+    careless = setup.task.generator.careless(**setup.config.warm_start.careless)
+    rngs = [random.Random(f"{setup.warm_seed}/{step}/{i}") for i in range(len(items))]
+    shown = [
+        _shown(setup, item, rng, careless)
+        for item, rng in zip(items, rngs, strict=True)
+    ]
+    return demonstrated(setup, shown)
+
+
 def _warmed(state: update.TrainState, record: dict) -> Warmed:
     spent = Spent(trained_tokens=record["trained_tokens"])
     return Warmed(state.params, spent, record["seconds"], record["nll"])
@@ -264,9 +270,11 @@ def _identity(setup: Setup) -> str:
     """A name for all that decides the bits of a warm start on one machine."""
     c = setup.config
     roles = [dataclasses.astuple(role) for role in setup.team.protocol.roles]
+    own = c.warm_start.demonstrations
     decides = {
         "config": {part: c[part].to_dict() for part in _DECIDING},
         "seed": setup.warm_seed,
+        "demonstrations": own and files.sha256(pathlib.Path(own)),
         "roles": [roles, [repr(script) for script in setup.team.scripts]],
         "cast": [part.name for part in setup.team.cast],
         "environment": environment.describe(setup.mesh),
@@ -334,6 +342,18 @@ def demonstrated(
         tokenizer = setup.prompts[level].tokenizer
         turns.append(message(tokenizer, texts, role.max_tokens))
     return tuple(turns)
+
+
+def own(setup: Setup, items: Sequence) -> tuple[Turn, ...]:
+    """Demonstrations of the user's own as turns; see `data.demonstrations`."""
+    return tuple(
+        message(
+            setup.prompts[level].tokenizer,
+            [item.messages.get(role.name) for item in items],
+            role.max_tokens,
+        )
+        for level, role in enumerate(setup.team.protocol.roles)
+    )
 
 
 def _rounds(protocol: Protocol) -> list[int]:

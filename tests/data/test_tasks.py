@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import problems, tasks
+from c3jax.data import arithmetic, demonstrations, problems, tasks
 from c3jax.data.builders import origins
 from tests.data import layout
 from tests.data.test_overlap import LONG
@@ -40,10 +40,34 @@ def test_the_embedded_task_has_demonstrations():
 
 def test_a_task_says_who_grades_it():
     assert {name: kind.reward for name, kind in tasks.TASKS.items()} == {
-        **dict.fromkeys(("problems", "math", "gsm8k", "cmath", "logiqa"), "math"),
+        **dict.fromkeys(("problems", "arithmetic", "math", "gsm8k"), "math"),
+        **dict.fromkeys(("cmath", "logiqa"), "math"),
         **dict.fromkeys(("programs", "mbpp"), "code"),
     }
     assert tasks.TASKS["cmath"].rules == Rules(chinese=True)
+
+
+def test_a_task_with_levels_trains_on_some_and_is_measured_on_others():
+    names = ("arithmetic.one_step+two_steps/train", "arithmetic.two_digits/train")
+    test = "arithmetic.two_steps/test"
+    task = load("arithmetic", train=names, weights=(2, 1), test=test)
+    train = task.split("train")
+    assert [train[i].level for i in (0, 1, 2, 16384, 32767)] == [
+        *("one_step", "two_steps", "one_step", "two_digits", "two_digits")
+    ]
+    assert [train[i].uid for i in (0, 16384, 32767)] == [0, 16384, 32767]
+    assert train.weights == (2, 1)
+    assert task.split("test")[7] == arithmetic.Arithmetic("test", ("two_steps",))[7]
+    assert (task.reading, load("problems").reading) == ("any_number", "")
+    own = load("arithmetic")
+    assert {own.split("test")[i].level for i in range(4)} == {*arithmetic.LEVELS}
+
+
+def test_questions_of_levels_that_are_too_long_are_left_out():
+    task = load("arithmetic", train=("arithmetic.one_step/validation",))
+    fitted = tasks.fitting(task, lambda texts: [len(t) < 100 for t in texts], "drop")
+    assert 0 < len(fitted.split("train")) < 512
+    assert fitted.dropped["train"] == 512 - len(fitted.split("train"))
 
 
 def test_training_questions_of_the_test_split_are_dropped_and_told(mine):
@@ -115,6 +139,12 @@ def test_a_task_in_other_words_is_found_by_its_name(tmp_path, monkeypatch):
     [
         ("maths", {}, "data.task='maths' is not known; did you mean 'math'"),
         ("problems", {"test": "math500/test"}, "data.task='problems' generates"),
+        ("arithmetic", {"source": "a"}, "questions: data.source must be empty"),
+        ("arithmetic", {"train": "x"}, "must be a tuple"),
+        ("arithmetic", {"test": "gsm8k/test"}, "of them, say 'arithmetic/test'"),
+        ("arithmetic", {"test": "arithmetic/dev"}, "'arithmetic/dev': split='dev'"),
+        ("arithmetic", {"test": "arithmetic.a+b/test"}, "level='a' is not known"),
+        ("arithmetic", {"train": ("arithmetic/test",)}, "sums are those of data.test"),
         ("math", {"train": "math/train"}, r"must be a tuple, \('math/train',\)"),
         ("math", {"weights": (1,)}, "data.weights=.1,.: it must be one number"),
         ("math", {"train": ("a", "b"), "weights": (1, 0)}, "data.weights=.1, 0."),
@@ -133,6 +163,18 @@ def test_what_cannot_be_is_refused_before_anything_is_read(task, options, messag
 def test_a_training_split_that_is_the_test_split_is_refused(mine):
     with pytest.raises(ValueError, match="all of it is in data.test"):
         load(train=(mine["test"],), test=mine["test"])
+
+
+def test_demonstrations_on_questions_of_the_test_are_left_out(mine, tmp_path):
+    rows = [
+        {"question": text, "answer": "1", "messages": {"actor": "one"}}
+        for text in ("What is 3 + 3?", "What is 9+9?")
+    ]
+    path = str(layout.jsonl(tmp_path / "shown.jsonl", rows))
+    task = tasks.demonstrated(load(**mine), path, ["actor"], NEAR)
+    (shown,) = task.demonstrations
+    assert shown == demonstrations.read(tmp_path / "shown.jsonl", ["actor"])[1]
+    assert "2 demonstrations, 1 of them in the test split" in task.report
 
 
 def test_every_item_is_frozen(mine):

@@ -159,3 +159,26 @@ def test_plain_numbers_need_no_worker(monkeypatch):
 def test_as_many_answers_as_texts_are_asked_for():
     with pytest.raises(ValueError, match="2 texts and 1 answers"):
         math.grade(["", ""], [""])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("3 + 4 = 7. She has 3.", True),
+        ("he buys 5 more, so he now has 3 + 4 = 7 coins for 2 days", True),
+        ("The total number of eggs is **7**. There were 3.", True),
+        ("There are now $7, not 8", True),
+        ("He has 7 books left of 9", True),
+        ("So Tom has 7 books, and 2 pens.", True),
+        ("3 and 4 make 7", True),
+        ("Tom has 7 books and 2 pens", False),  # as in a question
+        ("It is 7 + 2, so 9", False),  # a sum that is not done
+        ("There are 7 x 2 eggs: 14", False),
+        ("= 7.5 or 2", False),
+        ("It is 17, or 72", False),
+        ("seven", False),
+        ("", False),
+    ],
+)
+def test_any_number_that_stands_as_a_result_is_found_and_no_other(text, found):
+    assert math.any_number(text, "7") == found

@@ -1,3 +1,7 @@
+import dataclasses
+
+from c3jax.data import problems
+from c3jax.reward import math
 from c3jax.train import evaluate, scoring, warm_start
 from tests import support
 
@@ -11,19 +15,41 @@ SMALL = {
 }
 
 
-def measured(batch_size, **options):
+def measured(batch_size, reading="", **options):
     setup = support.math_setup(evaluate__batch_size=batch_size, **SMALL)
+    task = dataclasses.replace(setup.task, reading=reading)
+    setup = dataclasses.replace(setup, task=task)
     params = warm_start.initial_params(setup)
     with scoring.started(setup) as scorer:
         return evaluate.measure(params, setup, scorer, **options)
 
 
 def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
-    whole, pieces = measured(6), measured(4)
+    whole, pieces = measured(6), measured(4, "any_number")
     assert list(whole.figures) == ["greedy", "pass_at_1", "pass_at_2", "pass_at_3"]
+    # A second reading is a figure more, and costs nothing.
+    assert "evaluate/any_number_low" in pieces.fields()
+    again = pieces.figures.pop("any_number")
+    assert again.mean >= pieces.figures["pass_at_1"].mean
     assert whole == pieces
     # One greedy answer a question, and three sampled.
     assert whole.spent.evaluator_calls == whole.spent.messages == 6 * 4
+
+
+def test_a_second_reading_tells_arithmetic_from_form():
+    setup = support.math_setup(protocol__name="solo")
+    items = [setup.task.split("test")[index] for index in range(3)]
+    said = [rf"\boxed{{ {items[0].answer} }}", items[1].answer, "stamps"]
+    team = setup.team.replace(protocol=setup.team.protocol.chain())
+    shown = [[problems.Demonstration("", text)] for text in said]
+    turns = warm_start.demonstrated(setup, shown)
+    with scoring.started(setup) as scorer:
+        graded = evaluate.submit(
+            *(setup, team, setup.questions(items), items, turns, scorer),
+            says=math.any_number,
+        )()
+    assert graded.reward.tolist() == [[1], [0], [0]]
+    assert graded.said.tolist() == [[True], [True], [False]]
 
 
 def test_an_evaluation_that_is_stopped_has_no_result():

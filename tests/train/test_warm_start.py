@@ -1,5 +1,7 @@
 """What each role of a team is shown."""
 
+import json
+
 import pytest
 
 from c3jax.data import problems
@@ -28,3 +30,45 @@ def test_roles_that_solve_are_shown_answers_and_the_others_plans(name, budget, s
     assert [bool(turn.ended[0, 0, 0]) for turn in turns] == [
         bool(each) for each in said
     ]
+
+
+OWN = {"reasoner": "3 +4", "actor": r"3 +4 7 \boxed{ 7 }"}
+
+
+def with_own(tmp_path, messages, question="ana has 3 pens . buys 4 .", **changes):
+    row = {"question": question, "answer": "7", "messages": messages}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n")
+    path = str(tmp_path / "own.jsonl")
+    return support.math_setup(warm_start__demonstrations=path, **changes)
+
+
+def test_demonstrations_of_ones_own_give_every_role_its_message(tmp_path):
+    setup = with_own(tmp_path, OWN)
+    turns = warm_start.own(setup, setup.task.demonstrations)
+    assert [setup.texts(turn, level) for level, turn in enumerate(turns)] == [
+        [OWN["reasoner"]],
+        [OWN["actor"]],
+    ]
+    assert all(turn.ended.all() for turn in turns)
+
+
+@pytest.mark.parametrize(
+    ("messages", "changes", "told"),
+    [
+        ({**OWN, "reasoner": "3 +4 " * 3}, {}, "line 1: .*'reasoner' takes 7 tokens"),
+        ({**OWN, "actor": "seven"}, {}, "line 1: .*'actor' has a word that the"),
+        (OWN, {"question": "ana has 3 pens . " * 9}, "line 1: .*data.prompt_tokens=32"),
+        (OWN, {"warm_start__steps": 0}, "read by nobody while warm_start.steps=0"),
+        (OWN, {"protocol__name": "solo"}, "line 1: .*has a role 'reasoner'"),
+    ],
+)
+def test_those_that_cannot_be_learnt_are_refused(tmp_path, messages, changes, told):
+    with pytest.raises(ValueError, match=told):
+        with_own(tmp_path, messages, **changes)
+
+
+def test_a_starting_policy_is_known_by_what_its_demonstrations_say(tmp_path):
+    before = warm_start._identity(with_own(tmp_path, OWN))
+    assert before == warm_start._identity(with_own(tmp_path, OWN))
+    other = {**OWN, "reasoner": "4 +3"}
+    assert before != warm_start._identity(with_own(tmp_path, other))

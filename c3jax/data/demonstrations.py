@@ -1,0 +1,74 @@
+"""Demonstrations of one's own: what each role of a team writes on a question.
+
+    {"question": "Tom has 2 pens and buys 3 more. How many has he now?", "answer": "5",
+     "messages": {"reasoner": "2 + 3 = 5", "actor": "So Tom has 5 pens."}}
+
+is one line of the file.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from c3jax.data import rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrated:
+    """A question, and what is to be written on it.
+
+    Attributes:
+        uid: its place in the file, from 0.
+        id: the file and the line.
+        text: the question.
+        answer: the gold answer.
+        messages: role -> its message.
+    """
+
+    uid: int
+    id: str
+    text: str
+    answer: str
+    messages: Mapping[str, str]
+
+
+def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
+    """The demonstrations of a file; see `rows.read` for what that may be.
+
+    Args:
+        path: of the file.
+        roles: that write something; each has a message in every row, and nobody else.
+
+    Raises:
+        ValueError: a row is malformed, or there is none.
+    """
+    found = []
+    for row in rows.read(path):
+        messages = row.value("messages", dict)
+        for role in messages:
+            if role not in roles:
+                raise row.wrong("messages", f"has a role {role!r}; {_wanted(roles)}")
+        for role in roles:
+            if role not in messages:
+                raise row.wrong("messages", f"lacks {role!r}; {_wanted(roles)}")
+            said = messages[role]
+            if not isinstance(said, str) or not said.strip():
+                raise row.wrong(
+                    "messages", f"has {said!r:.60} for {role!r}; it must be some text"
+                )
+        found.append(
+            Demonstrated(
+                uid=len(found),
+                id=f"{path}, line {row.number}",
+                text=row.text("question").strip(),
+                answer=row.text("answer").strip(),
+                messages=messages,
+            )
+        )
+    if not found:
+        raise ValueError(f"{path}: there is no demonstration in it.")
+    return found
+
+
+def _wanted(roles: Sequence[str]) -> str:
+    return f"it must hold a message of each of {list(roles)}"
