@@ -128,7 +128,9 @@ def test_a_shared_prefix_gives_the_log_probabilities_of_a_repeated_one(name):
     np.testing.assert_allclose(shared, flat, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["truncated", "diamond"])
+@pytest.mark.parametrize(
+    "name", ["truncated", pytest.param("diamond", marks=pytest.mark.slow)]
+)
 def test_the_gradient_of_a_shared_prefix_is_that_of_a_repeated_one(name):
     team = TEAMS[name]
     params, questions, turns = grown(team)
