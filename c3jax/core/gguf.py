@@ -26,11 +26,7 @@ KINDS = (
 )
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 # The format's types of values that are one number.
-_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?"} | {
-    10: "Q",
-    11: "q",
-    12: "d",
-}
+_NUMBERS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _FLOAT32, _STRING, _ARRAY = 6, 8, 9
 _ALIGN = "general.alignment"
 
