@@ -114,10 +114,12 @@ def read(path: pathlib.Path) -> File:
     """The header of a file.
 
     Raises:
-        ValueError: it is no GGUF, of a version, byte order or packing that is not
-            read, or cut; says which.
+        ValueError: it is not there, no GGUF, of a version, byte order or packing that
+            is not read, or cut; says which.
     """
     _package()
+    if not path.is_file():
+        raise ValueError(f"{path} is no file.")
     with path.open("rb") as file:
         if file.read(4) != _MAGIC:
             raise ValueError(f"{path} is no GGUF; its first bytes are not 'GGUF'.")

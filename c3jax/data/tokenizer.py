@@ -46,7 +46,7 @@ def load(name: str):
     elif not (path / "tokenizer_config.json").exists():
         raise ValueError(
             f"data.tokenizer={name!r}: there is no {path / 'tokenizer_config.json'}; "
-            f"give one of {sorted(EMBEDDED)} or a directory with a tokenizer."
+            f"give one of {sorted(EMBEDDED)}, or a directory or GGUF with a tokenizer."
         )
     elif (path / "config.json").exists():
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)

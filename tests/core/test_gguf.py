@@ -85,6 +85,11 @@ def test_what_is_no_such_file_is_refused(small, tmp_path, change, message):
         files.read(path)
 
 
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="none.gguf is no file"):
+        files.read(tmp_path / "none.gguf")
+
+
 def test_a_file_of_the_other_byte_order_is_refused(tmp_path):
     big = dict(endianess=gguf.GGUFEndian.BIG)
     path = ggufs.write(tmp_path / "big.gguf", "llama", {}, {}, **big)
