@@ -7,6 +7,7 @@ arithmetic over digit tokens takes a small model far longer to learn.
 import pathlib
 from collections.abc import Iterable
 
+from c3jax.core import gguf, gguf_tokenizer
 from c3jax.data import problems, programs
 
 _HERE = pathlib.Path(__file__).parent
@@ -29,7 +30,7 @@ EMBEDDED = {
 
 
 def load(name: str):
-    """The tokenizer called `name`: one of `EMBEDDED`, or a directory holding one.
+    """The tokenizer called `name`: one of `EMBEDDED`, or a directory or GGUF with one.
 
     One of the embedded is read as it is written; of a published one, `transformers`
     knows the class.
@@ -40,19 +41,21 @@ def load(name: str):
     import transformers  # Slow to import, and only runs need it.
 
     path = _HERE / name if name in EMBEDDED else pathlib.Path(name)
-    if not (path / "tokenizer_config.json").exists():
+    if path.suffix == gguf.SUFFIX:
+        tokenizer = gguf_tokenizer.load(path)
+    elif not (path / "tokenizer_config.json").exists():
         raise ValueError(
             f"data.tokenizer={name!r}: there is no {path / 'tokenizer_config.json'}; "
-            f"give one of {sorted(EMBEDDED)} or a directory with a tokenizer."
+            f"give one of {sorted(EMBEDDED)}, or a directory or GGUF with a tokenizer."
         )
-    if (path / "config.json").exists():
+    elif (path / "config.json").exists():
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     else:
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
     if tokenizer.eos_token_id is None or not tokenizer.chat_template:
         raise ValueError(
             f"data.tokenizer={name!r} needs an end-of-sequence token and a chat "
-            "template; its tokenizer_config.json lacks one of them."
+            "template; one of them is not there."
         )
     return tokenizer
 

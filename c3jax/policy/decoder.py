@@ -365,20 +365,32 @@ def rotary(
         position: [T] int.
         dim: D, of one head.
         theta: base of the wavelengths.
-        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
+        stretch: of the long ones; None for none.
 
     Returns:
         [2, T, D / 2] float32.
     """
-    half = dim // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    if stretch is not None:
-        fits = stretch.window * frequency / (2 * jnp.pi)
-        kept = (fits - stretch.low) / (stretch.high - stretch.low)
-        kept = jnp.clip(kept, 0, 1)
-        frequency = frequency * (kept + (1 - kept) / stretch.factor)
-    angle = position[:, None].astype(jnp.float32) * frequency
+    turn = frequencies(dim, theta, stretch)
+    angle = position[:, None].astype(jnp.float32) * turn
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.Array:
+    """[D / 2] float32 radians that a position turns each pair of a head's numbers by.
+
+    Args:
+        dim: D, of one head.
+        theta: base of the wavelengths.
+        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
+    """
+    half = dim // 2
+    turn = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if stretch is None:
+        return turn
+    fits = stretch.window * turn / (2 * jnp.pi)
+    kept = (fits - stretch.low) / (stretch.high - stretch.low)
+    kept = jnp.clip(kept, 0, 1)
+    return turn * (kept + (1 - kept) / stretch.factor)
 
 
 def rotate(x: jax.Array, waves: jax.Array) -> jax.Array:

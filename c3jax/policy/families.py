@@ -12,7 +12,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from c3jax.policy import decoder
+from c3jax.core import gguf, gguf_tokenizer
+from c3jax.policy import decoder, gguf_model
 
 # What each kind of model is beside the sizes in its config.
 FAMILIES = {
@@ -191,17 +192,25 @@ _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.mode
 
 
 def find(name: str) -> pathlib.Path:
-    """The directory of a model: itself, or a copy of what the hub has by that name.
+    """The directory or GGUF of a model: itself, what an installed Python package
+    carries, or a copy of what the hub has by that name.
 
     Raises:
-        ValueError: neither is there; says how to get it.
+        ValueError: none is there; says how to get it.
     """
     import huggingface_hub
     from huggingface_hub import errors
 
-    directory = pathlib.Path(name).expanduser()
-    if directory.is_dir():
-        return directory
+    given = pathlib.Path(name).expanduser()
+    if given.is_dir() or (given.suffix == gguf.SUFFIX and given.is_file()):
+        return given
+    if given.suffix == gguf.SUFFIX:
+        raise ValueError(f"policy.path={name!r} is no file here; correct it.")
+    is_package = given.name == name
+    if is_package and (found := gguf.packaged(name)):
+        return found
+    if hint := gguf_model.hint(name):
+        raise ValueError(f"policy.path={name!r} is a package to install: {hint}.")
     fetch = functools.partial(
         huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS
     )
@@ -217,23 +226,26 @@ def find(name: str) -> pathlib.Path:
         reason = str(error).strip().splitlines()[0]
     except Exception as error:  # of whichever library connects for the hub's
         reason = f"{type(error).__name__}: {error}"
+    what = "directory or installed package" if is_package else "directory"
     raise ValueError(
-        f"policy.path={name!r} is no directory here, and the Hugging Face hub does not "
+        f"policy.path={name!r} is no {what} here, and the Hugging Face hub does not "
         f"give it ({reason[:200]}). Where there is a network, run `hf download {name} "
         "--local-dir DIR`, copy DIR here and say --config.policy.path=DIR."
     )
 
 
-def ends(directory: pathlib.Path) -> tuple[int, ...]:
+def ends(model: pathlib.Path) -> tuple[int, ...]:
     """Token ids that end a message, by the generation config; () if it has none."""
-    path = directory / "generation_config.json"
+    if model.suffix == gguf.SUFFIX:
+        return gguf_tokenizer.ends(gguf.read(model))
+    path = model / "generation_config.json"
     found = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
     if found is None:
         return ()
     return tuple(found) if isinstance(found, list) else (found,)
 
 
-def read_config(directory: pathlib.Path):
+def read_config(model: pathlib.Path):
     """The `transformers` config of a model.
 
     Raises:
@@ -241,9 +253,12 @@ def read_config(directory: pathlib.Path):
     """
     import transformers  # slow to import, and only real models need it
 
-    if not (directory / "config.json").exists():
+    if model.suffix == gguf.SUFFIX:
+        return gguf_model.config(gguf.read(model), FAMILIES)
+    if not (model / "config.json").exists():
         raise ValueError(
-            f"{directory} has no config.json; give a directory with a model as "
-            "`transformers` saves it, or a name on the Hugging Face hub."
+            f"{model} has no config.json; give a directory with a model as "
+            f"`transformers` saves it, a {gguf.SUFFIX} file, or a name on the Hugging "
+            "Face hub."
         )
-    return transformers.AutoConfig.from_pretrained(directory)
+    return transformers.AutoConfig.from_pretrained(model)

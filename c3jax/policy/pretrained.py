@@ -8,6 +8,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 
+from c3jax.core import gguf, gguf_tokenizer
 from c3jax.core import mesh as meshes
 from c3jax.policy import decoder, families, weights
 
@@ -28,14 +29,14 @@ class Policy:
         params: of the decoder, float32 unless loaded otherwise.
         shape: sizes of the decoder, and how it is computed.
         config: of `transformers`.
-        directory: it was read from, with the tokenizer that is saved beside it; None
-            for one that was made here.
+        source: directory or GGUF it was read from, with the tokenizer that is saved
+            beside it; None for one that was made here.
     """
 
     params: dict
     shape: decoder.Shape
     config: object
-    directory: pathlib.Path | None
+    source: pathlib.Path | None
 
     def logits(self, tokens: jax.Array) -> jax.Array:
         """Scores of the next token at every position.
@@ -67,10 +68,12 @@ class Policy:
             {**self.config.to_dict(), "dtype": dtype}
         )
         config.save_pretrained(directory)
-        beside = (*_TOKENIZER, _GENERATION) if self.directory else ()
-        for name in beside:
-            if (self.directory / name).exists() and directory != self.directory:
-                shutil.copyfile(self.directory / name, directory / name)
+        if self.source and self.source.suffix == gguf.SUFFIX:
+            gguf_tokenizer.load(self.source).save_pretrained(directory)
+        elif self.source and directory != self.source:
+            for name in (*_TOKENIZER, _GENERATION):
+                if (self.source / name).exists():
+                    shutil.copyfile(self.source / name, directory / name)
         if not (directory / _GENERATION).exists():
             generation = transformers.GenerationConfig.from_model_config(config)
             generation.save_pretrained(directory)
@@ -78,7 +81,7 @@ class Policy:
 
 
 def load(
-    directory: str | pathlib.Path,
+    name: str | pathlib.Path,
     mesh: jax.sharding.Mesh | None = None,
     dtype: str = "float32",
     activations: str = "float32",
@@ -87,7 +90,8 @@ def load(
     """Reads a model of a family that the decoder knows; see `families`.
 
     Args:
-        directory: as `transformers` saves it: config.json, safetensors.
+        name: a directory as `transformers` saves it (config.json, safetensors), a GGUF,
+            an installed Python package that carries one, or a name on the hub.
         mesh: devices to spread it over; None for the first one.
         dtype: of the parameters.
         activations: dtype of everything between them and the logits.
@@ -97,16 +101,16 @@ def load(
     Raises:
         ValueError: there is no model, or one that the decoder is not.
     """
-    directory = pathlib.Path(directory)
-    config = families.read_config(directory)
+    source = families.find(str(name))
+    config = families.read_config(source)
     shape = families.shape(config, dtype=activations, mesh=mesh, **computed)
     mesh = mesh or meshes.make(1, 1, 1, devices=jax.devices()[:1])
 
     def place(p: decoder.Param):
         return meshes.parameter(mesh, p.shape, p.axes)
 
-    params = weights.load(directory, shape, place, dtype)
-    return Policy(params, shape, config, directory)
+    params = weights.load(source, shape, place, dtype)
+    return Policy(params, shape, config, source)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -1,4 +1,4 @@
-"""Parameters from and to published checkpoints: safetensors, one file or many.
+"""Parameters from and to published checkpoints: safetensors, or from a GGUF.
 
 Tensors are read block by block straight into the parameters on the mesh, so that beside
 these there is never more than a block in memory; they are written shard by shard.
@@ -9,14 +9,15 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from c3jax.core import files
-from c3jax.policy import decoder, families
+from c3jax.core import files, gguf
+from c3jax.policy import decoder, families, gguf_model
 
 _ONE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # Of a tensor that is read at a time, and of a file that is written.
@@ -24,10 +25,25 @@ BLOCK_BYTES, SHARD_BYTES = 64 << 20, 4 << 30
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 # Constants that old checkpoints hold, too.
 _COMPUTED = "rotary_emb.inv_freq"
+_HEAD, _TABLE = "lm_head.weight", "model.embed_tokens.weight"
+
+
+class Stored(NamedTuple):
+    """A tensor of a checkpoint.
+
+    Attributes:
+        shape: its sizes.
+        kind: how its numbers are kept.
+        rows: (begin, end) to some of its rows.
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+    rows: Callable[[int, int], np.ndarray]
 
 
 def load(
-    directory: pathlib.Path,
+    model: pathlib.Path,
     shape: decoder.Shape,
     place: Callable[[decoder.Param], jax.sharding.Sharding],
     dtype: str = "float32",
@@ -35,7 +51,8 @@ def load(
     """The parameters of a checkpoint on the mesh.
 
     Args:
-        directory: with `model.safetensors`, or its shards and their index.
+        model: a directory with `model.safetensors`, or its shards and their index; or a
+            GGUF.
         shape: sizes of the decoder.
         place: where a parameter lives.
         dtype: of the parameters.
@@ -44,12 +61,19 @@ def load(
         ValueError: a tensor is missing, not expected, of another shape or type; it
             names them.
     """
-    found = _files(directory)
-    _check(directory, shape, found)
+    spell, kinds = str, tuple(_DTYPES)
+    if model.suffix == gguf.SUFFIX:
+        file = gguf.read(model)
+        spell, kinds = gguf_model.spelling(file), gguf.KINDS
+        pairs = gguf_model.stored(file, shape.head_dim).items()
+        found = {name: Stored(*tensor) for name, tensor in pairs}
+    else:
+        found = _stored(model)
+    _check(model, shape, found, spell, kinds)
 
     params = decoder.over_params(lambda p: _zeros(p.shape, dtype, place(p))(), shape)
     for tensor in families.tensors(shape):
-        _set(params, tensor, functools.partial(_rows, found[tensor.name], tensor.name))
+        _set(params, tensor, found[spell(tensor.name)].rows)
     return params
 
 
@@ -57,12 +81,6 @@ def load(
 def _zeros(shape: tuple[int, ...], dtype: str, place) -> Callable:
     """The program that makes an empty parameter where it belongs, compiled once."""
     return jax.jit(functools.partial(jnp.zeros, shape, dtype), out_shardings=place)
-
-
-def _rows(path: pathlib.Path, name: str, begin: int, end: int) -> np.ndarray:
-    """Some rows of a tensor; what of the file was mapped for them is let go."""
-    with _opened(path) as file:
-        return file.get_slice(name)[begin:end]
 
 
 def _set(params: dict, tensor: families.Tensor, rows: Callable) -> None:
@@ -103,8 +121,8 @@ def _written(whole, block, axes, count, start):
     return jax.lax.bitcast_convert_type(filled, whole.dtype)
 
 
-def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Tensor to file."""
+def _stored(directory: pathlib.Path) -> dict[str, Stored]:
+    """The tensors of a directory's files."""
     if (directory / _INDEX).exists():
         listed = json.loads((directory / _INDEX).read_text())["weight_map"]
         names = sorted({*listed.values()})
@@ -116,10 +134,19 @@ def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
             f"{_INDEX} lists."
         )
     found = {}
-    for name in names:
-        with _opened(directory / name) as file:
-            found |= dict.fromkeys(file.keys(), directory / name)
+    for path in (directory / name for name in names):
+        with _opened(path) as file:
+            for name in sorted(file.keys()):
+                tensor = file.get_slice(name)
+                shape, kind = tuple(tensor.get_shape()), tensor.get_dtype()
+                found[name] = Stored(shape, kind, functools.partial(_rows, path, name))
     return found
+
+
+def _rows(path: pathlib.Path, name: str, begin: int, end: int) -> np.ndarray:
+    """Some rows of a tensor; what of the file was mapped for them is let go."""
+    with _opened(path) as file:
+        return file.get_slice(name)[begin:end]
 
 
 def _opened(path: pathlib.Path):
@@ -128,51 +155,50 @@ def _opened(path: pathlib.Path):
     return safetensors.safe_open(path, "np")
 
 
-def _check(directory, shape: decoder.Shape, found: dict[str, pathlib.Path]) -> None:
+def _check(
+    model: pathlib.Path,
+    shape: decoder.Shape,
+    found: dict[str, Stored],
+    spell: Callable[[str], str],
+    kinds: tuple[str, ...],
+) -> None:
     """Accounts for every tensor."""
     declared = decoder.declare(shape)
     wanted = {}
     for tensor in families.tensors(shape):
         param = functools.reduce(dict.__getitem__, tensor.path, declared)
-        wanted[tensor.name] = tensor.shape(param.shape[tensor.layer is not None :])
+        sizes = tensor.shape(param.shape[tensor.layer is not None :])
+        wanted[spell(tensor.name)] = sizes
     extra = [
         name for name in found if name not in wanted and not name.endswith(_COMPUTED)
     ]
-    if shape.tied and "lm_head.weight" in extra:
-        extra.remove("lm_head.weight")  # the embedding table once more
-        _check_tied(found)
+    if shape.tied and _HEAD in extra:
+        extra.remove(_HEAD)  # the embedding table once more
+        _check_tied(found[_HEAD], found[_TABLE])
     if missing := [name for name in wanted if name not in found]:
-        raise ValueError(f"{directory} lacks {_some(missing)} of its config's model.")
+        raise ValueError(f"{model} lacks {_some(missing)} of its config's model.")
     if extra:
-        raise ValueError(f"{directory} has {_some(extra)}, which its config lacks.")
-    wrong = []
-    for name, sizes in wanted.items():
-        with _opened(found[name]) as file:
-            rows = file.get_slice(name)
-            came, kind = tuple(rows.get_shape()), rows.get_dtype()
-        if came != sizes or kind not in _DTYPES:
-            wrong.append(f"{name} is {kind} {came} instead of {sizes}")
+        raise ValueError(f"{model} has {_some(extra)}, which its config lacks.")
+    wrong = [
+        f"{name} is {found[name].kind} {found[name].shape} instead of {sizes}"
+        for name, sizes in wanted.items()
+        if found[name].shape != sizes or found[name].kind not in kinds
+    ]
     if wrong:
-        raise ValueError(
-            f"{directory}: {_some(wrong)}; types may be {sorted(_DTYPES)}."
-        )
+        raise ValueError(f"{model}: {_some(wrong)}; types may be {sorted(kinds)}.")
 
 
-def _check_tied(found) -> None:
-    names = ("lm_head.weight", "model.embed_tokens.weight")
-    with _opened(found[names[0]]) as file, _opened(found[names[1]]) as other_file:
-        one, other = file.get_slice(names[0]), other_file.get_slice(names[1])
-        sizes = one.get_shape()
-        is_same = sizes == other.get_shape()
-        step = max(1, BLOCK_BYTES // (4 * math.prod(sizes[1:])))
-        for begin in range(0, sizes[0] if is_same else 0, step):
-            end = min(begin + step, sizes[0])
-            blocks = (rows[begin:end] for rows in (one, other))
-            is_same = is_same and np.array_equal(*blocks)
+def _check_tied(one: Stored, other: Stored) -> None:
+    is_same = one.shape == other.shape
+    step = max(1, BLOCK_BYTES // (4 * math.prod(one.shape[1:])))
+    for begin in range(0, one.shape[0] if is_same else 0, step):
+        end = min(begin + step, one.shape[0])
+        blocks = (tensor.rows(begin, end) for tensor in (one, other))
+        is_same = is_same and np.array_equal(*blocks)
     if not is_same:
         raise ValueError(
-            "the config says tie_word_embeddings, but lm_head.weight is another table "
-            "than model.embed_tokens.weight; correct one of them."
+            f"the config says tie_word_embeddings, but {_HEAD} is another table than "
+            f"{_TABLE}; correct one of them."
         )
 
 

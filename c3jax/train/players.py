@@ -25,7 +25,7 @@ class Player:
 
     Attributes:
         shape: its sizes, and how it is computed.
-        model: directory of the published model it starts from; None for one of ours.
+        model: directory or GGUF of the published model it starts from; None for ours.
         tokenizer: of `transformers`; its chat template spells what its roles read.
         ends: ids that end a message.
     """

@@ -15,8 +15,8 @@ from c3jax import policy
 from c3jax.core.types import Role
 from c3jax.data import tokenizer as tokenizers_of_ours
 from c3jax.protocol import prompts
-from c3jax.train import loop, warm_start
-from tests import support
+from c3jax.train import export, loop, warm_start
+from tests import ggufs, support
 from tests.program import c3jax
 
 SIZES = dict(
@@ -190,8 +190,6 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
 
 
 def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
-    from c3jax.train import export
-
     setup = support.math_setup()
     params = warm_start.initial_params(setup)
     written = export.write(setup, params, 0, tmp_path)
@@ -207,7 +205,7 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again, params["shared"])
 
 
-def coder(tmp_path: pathlib.Path, positions: int):
+def coder(tmp_path: pathlib.Path, positions: int, model: pathlib.Path | None = None):
     """The page of the paper's coder, with a small random model and tasks of our own."""
     rows = [
         {"question": f"Add {n} to a number.", "answer": f"assert add(1) == {n + 1}"}
@@ -215,7 +213,8 @@ def coder(tmp_path: pathlib.Path, positions: int):
     ]
     questions = tmp_path / "own.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    model = made(tmp_path / "model", "qwen2", max_position_embeddings=positions)
+    sizes = dict(max_position_embeddings=positions)
+    model = model or made(tmp_path / "model", "qwen2", **sizes)
     config = support.page_config(
         "code:qwen2_5_coder_3b",
         policy__path=str(model),
@@ -241,6 +240,31 @@ def test_more_tokens_than_a_model_has_positions_are_refused(tmp_path):
         ValueError, match=r"data.prompt_tokens=2560 .* max_position_embeddings .* 2048"
     ):
         coder(tmp_path, positions=2048)
+
+
+def test_a_run_that_began_with_a_gguf_is_exported_for_transformers(tmp_path):
+
+    known = dict(vocab_size=len(ggufs.tokens()), max_position_embeddings=4096)
+    model = transformers.Qwen2ForCausalLM(
+        transformers.Qwen2Config(**{**SIZES, **known, "tie_word_embeddings": False})
+    )
+    ends = dict(eot_token_id=ggufs.tokens().index("<|endoftext|>"))
+    fields = ggufs.described(model.config) | ggufs.fields("qwen2", **ends)
+    tensors = ggufs.tensors(model)
+    path = ggufs.write(tmp_path / "model.gguf", "qwen2", fields, tensors)
+    setup = coder(tmp_path, 4096, path)
+    params = warm_start.initial_params(setup)
+    written = export.write(setup, params, 0, tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(written)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    player = setup.players["shared"]
+    assert tuple(again.generation_config.eos_token_id) == player.ends
+    words = tokenizers_of_ours.load(str(written))
+    text = "def add(x):\n    return x +  12\n"
+    assert words.encode(text) == player.tokenizer.encode(text)
+    assert words.chat_template == player.tokenizer.chat_template
+    assert policy.load(written).shape == policy.load(path).shape
 
 
 @pytest.mark.parametrize(
