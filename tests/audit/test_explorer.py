@@ -12,8 +12,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from c3jax.audit import buckets, config, explorer, logs, report
+from c3jax.audit import buckets, explorer, logs, report
 from c3jax.audit.buckets import Bucket, Candidate
+from c3jax.configs import audit as audit_page
 from tests.audit.logs import contexts
 from tests.audit.made_up import message, said, saved_tree
 from tests.audit.test_report import write_run
@@ -404,7 +405,7 @@ def test_two_hundred_big_buckets_fit_and_open(browser, tmp_path):
 @pytest.mark.browser
 def test_the_page_of_an_audit_of_logs_opens(browser, tmp_path):
     buckets.write(tmp_path / "logs.jsonl", contexts(3))
-    asked = config.get_config()
+    asked = audit_page.get_config()
     with asked.unlocked():
         asked.audit.buckets = str(tmp_path / "logs.jsonl")
     logs.audit(asked, tmp_path / "audit")
