@@ -17,8 +17,10 @@ QUICK = (
 # of a flag it does not know, and does not know this one since 0.11.2.
 if jaxlib.version.__version_info__ < (0, 11, 1):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
-# Eight devices on few cores may wait for each other longer than XLA expects.
-PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+# Eight devices on few cores may wait for each other longer than XLA expects, and need
+# more threads than those that wait, or they wait forever.
+PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=200"
+os.environ["PJRT_NPROC"] = "32"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {PATIENT} {QUICK}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
