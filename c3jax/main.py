@@ -15,6 +15,7 @@ again, alone, from its context rebuilt from disk.
 with --config.audit.buckets=FILE. It needs no --config.
 """
 
+import gc
 import logging
 import os
 import pathlib
@@ -96,6 +97,9 @@ def main(argv: list[str]) -> None:
     # transformers warns of a missing PyTorch, which c3jax does not use.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     memory.keep()
+    # Imports and traces make millions of objects that stay. To search them for garbage
+    # again and again is a fifth of a start.
+    gc.set_threshold(50_000, 20, 100)
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:

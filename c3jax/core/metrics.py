@@ -1,16 +1,13 @@
 """What a run tells: a JSON line a step, TensorBoard events, progress for a person."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
-
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
 
 from c3jax.core import hosts
 
@@ -21,6 +18,26 @@ _EVENTS = "events.out.tfevents."
 def is_wall_clock(field: str) -> bool:
     """Whether a field of a line tells time, and so differs between equal runs."""
     return field == "time" or "seconds" in field
+
+
+@functools.cache
+def tensorboard():
+    """What writes events, an event, and a summary in it, of `tensorboardX`.
+
+    It imports PyTorch wherever that is installed, which takes seconds and is of no use
+    here; so it is not shown it.
+    """
+    is_hidden = "torch" not in sys.modules
+    if is_hidden:
+        sys.modules["torch"] = None
+    try:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+    finally:
+        if is_hidden:
+            del sys.modules["torch"]
+    return EventsWriter, Event, Summary
 
 
 class Log:
@@ -58,7 +75,8 @@ class Log:
         self._file = self._path.open("a", encoding="utf-8")
         # Its name holds the second; the count tells apart two within one.
         count = len(list(directory.glob(f"{_EVENTS}*")))
-        self._events = EventsWriter(str(directory / "events"), f".{count}")
+        writer, self._event, self._summary = tensorboard()
+        self._events = writer(str(directory / "events"), f".{count}")
         self._flushed = time.monotonic()
 
     def write(self, *, step: int, **fields: float) -> None:
@@ -71,8 +89,12 @@ class Log:
         with _naming(self._path):
             self._file.write(json.dumps({"step": step, **fields, "time": now}) + "\n")
             self._file.flush()
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in fields.items()]
-        event = Event(wall_time=now, step=step, summary=Summary(value=values))
+        summary = self._summary(
+            value=[
+                self._summary.Value(tag=k, simple_value=v) for k, v in fields.items()
+            ]
+        )
+        event = self._event(wall_time=now, step=step, summary=summary)
         with _naming(self._directory):
             self._events.write_event(event)
             if time.monotonic() - self._flushed > 5:
