@@ -64,7 +64,15 @@ EXPORTED = (
 )
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [
+        step
+        if step in ("grow", "update")
+        else pytest.param(step, marks=pytest.mark.slow)
+        for step in STEPS
+    ],
+)
 def test_a_step_is_lowered_for_both_platforms(step):
     program, args = steps.STEPS[step](plain())
     assert program.trace(*args).lower(lowering_platforms=tuple(KERNELS))

@@ -113,7 +113,13 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize(("mesh", "step", "roles"), PROGRAMS)
+@pytest.mark.parametrize(
+    ("mesh", "step", "roles"),
+    [
+        pytest.param(*each, marks=pytest.mark.slow if each[0] == ALL else [])
+        for each in PROGRAMS
+    ],
+)
 def test_no_device_receives_what_belongs_to_the_questions_of_others(mesh, step, roles):
     here = case(mesh, roles)
     assert too_large(compiled(here, step), here) == []

@@ -58,7 +58,9 @@ def test_messages_written_at_desks_are_those_written_at_once():
     assert together.rows == sum(t.length.size * t.length.max() for t in at_once())
 
 
-@pytest.mark.parametrize("mesh", [(8, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "mesh", [pytest.param((8, 1, 1), marks=pytest.mark.slow), (2, 2, 2)], ids=str
+)
 def test_desks_spread_over_devices_write_the_same_messages(mesh):
     mesh = meshes.make(*mesh)
     params, team = support.spread(teams().replace(at_once=64), mesh)

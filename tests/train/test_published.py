@@ -104,13 +104,7 @@ def made(directory: pathlib.Path, family: str, **changes) -> pathlib.Path:
     return directory
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "qwen3",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen2", "llama")),
-    ],
-)
+@pytest.fixture(scope="module", params=FAMILIES)
 def model(request, tmp_path_factory):
     return made(tmp_path_factory.mktemp(request.param), request.param)
 
@@ -139,6 +133,7 @@ def test_a_context_in_pieces_is_the_template_as_a_whole(template):
     assert words.decode(ids) == whole
 
 
+@pytest.mark.slow
 def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
     questions = tmp_path / "own.jsonl"
     rows = [{"question": f"how many is {n} ?", "answer": str(n)} for n in range(40)]

@@ -91,6 +91,7 @@ def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path, momen
     assert resume.differences(workdir, path) == []
 
 
+@pytest.mark.slow
 def test_runs_that_start_alike_share_a_warm_start(workdir, cache, tmp_path):
     flag = f"--cache_dir={cache}"
     assert "warm start from" in run(tmp_path / "second", flag)

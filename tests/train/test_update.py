@@ -87,9 +87,10 @@ def test_groups_that_are_scored_one_by_one_take_the_same_step():
     "mesh",
     [
         {"mesh__data": 2, "mesh__fsdp": 4},
-        pytest.param({"mesh__data": 8}, marks=pytest.mark.slow),
+        {"mesh__data": 8},
     ],
 )
+@pytest.mark.slow
 def test_eight_devices_draw_the_same_tree_and_take_the_same_step(mesh):
     state, grown, stats = on_one_device()
     other_state, other, other_stats = one_step(support.math_setup(8, **SMALL, **mesh))
