@@ -78,7 +78,16 @@ def test_a_step_is_lowered_for_both_platforms(step):
     assert program.trace(*args).lower(lowering_platforms=tuple(KERNELS))
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in EXPORTED])
+@pytest.mark.parametrize(
+    "step",
+    [
+        step
+        if step in ("grow", "guess")
+        else pytest.param(step, marks=pytest.mark.slow)
+        for step in STEPS
+        if step not in EXPORTED
+    ],
+)
 def test_a_step_is_lowered_with_the_kernels_of_the_platform(step):
     case, kernels = fused()
     program, args = steps.STEPS[step](case)

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 
 from c3jax.core import mesh as meshes
 from c3jax.credit import critic as credit
@@ -66,6 +67,7 @@ def test_a_critic_learns_what_messages_are_worth():
     assert int(state.step) == 40
 
 
+@pytest.mark.slow
 def test_groups_on_eight_devices_teach_a_critic_what_one_batch_on_one_does():
     questions, turns, target = trees(0)
     state = begun()

@@ -209,9 +209,12 @@ def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradien
 @pytest.mark.parametrize(
     "options",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         dict(mean="sequence", ratio="turn", truncated="mask", kl_in="reward"),
-        dict(mean="turn", ratio="none", truncated="zero", entropy=0.1),
+        pytest.param(
+            dict(mean="turn", ratio="none", truncated="zero", entropy=0.1),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_gradient_summed_over_pieces_is_that_of_the_whole(options):
@@ -222,7 +225,9 @@ def test_a_gradient_summed_over_pieces_is_that_of_the_whole(options):
     assert ("messages_out" in one[1]) == ("truncated" in options)
 
 
-@pytest.mark.parametrize("sampling", [{}, {"top_k": 5, "top_p": 0.9}])
+@pytest.mark.parametrize(
+    "sampling", [pytest.param({}, marks=pytest.mark.slow), {"top_k": 5, "top_p": 0.9}]
+)
 def test_logits_in_chunks_have_the_same_gradient(sampling):
     chunked = dataclasses.replace(support.SHAPE, logits_chunk=4, remat="layer")
     assert_close(slope(**sampling), slope(chunked, **sampling))
