@@ -178,7 +178,7 @@ def _run(setup, directory, cache, stop) -> Warmed | None:
         meshes.whole(setup.mesh),
         tuple(setup.players),
     )
-    kept = cache and cache / "warm_start" / hosts.by_first(_identity, setup)
+    kept = cache and cache / "warm_start" / hosts.by_first(identity, setup)
     # A cache that only some processes see is none.
     if kept and not hosts.largest(not kept.exists()):
         found = _read(kept, abstract)
@@ -266,7 +266,7 @@ def _warmed(state: update.TrainState, record: dict) -> Warmed:
     return Warmed(state.params, spent, record["seconds"], record["nll"])
 
 
-def _identity(setup: Setup) -> str:
+def identity(setup: Setup) -> str:
     """A name for all that decides the bits of a warm start on one machine."""
     c = setup.config
     roles = [dataclasses.astuple(role) for role in setup.team.protocol.roles]

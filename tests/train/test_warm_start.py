@@ -68,7 +68,23 @@ def test_those_that_cannot_be_learnt_are_refused(tmp_path, messages, changes, to
 
 
 def test_a_starting_policy_is_known_by_what_its_demonstrations_say(tmp_path):
-    before = warm_start._identity(with_own(tmp_path, OWN))
-    assert before == warm_start._identity(with_own(tmp_path, OWN))
+    before = warm_start.identity(with_own(tmp_path, OWN))
+    assert before == warm_start.identity(with_own(tmp_path, OWN))
     other = {**OWN, "reasoner": "4 +3"}
-    assert before != warm_start._identity(with_own(tmp_path, other))
+    assert before != warm_start.identity(with_own(tmp_path, other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        (dict(seed=1), False),
+        (dict(warm_start__seed=0), True),
+        (dict(seed=1, warm_start__seed=0), True),
+        (dict(warm_start__steps=9), False),
+        (dict(train__steps=9), True),
+        (dict(policy__width=32), False),
+    ],
+)
+def test_a_starting_policy_is_shared_by_runs_that_make_the_same_one(changes, is_same):
+    before = warm_start.identity(support.math_setup())
+    assert (warm_start.identity(support.math_setup(**changes)) == before) == is_same
