@@ -293,6 +293,7 @@ def square(x): Stay()
     "not a program": "The square of three is 9.",
 }
 
+# Each would do no harm to the machine of whoever breaks the sandbox while working on it.
 ESCAPES = {
     "a file of the system": """
 def f():
@@ -330,8 +331,13 @@ import os
 def f(): return open(os.__file__, 'a') and 'escaped'
 """,
     "memory with a name": "import os\ndef f(): return os.memfd_create('x') and 'escaped'",
-    "removes a file": "import os\ndef f(): return os.remove('/etc/passwd') or 'escaped'",
-    "changes a mode": "import os\ndef f(): return os.chmod('/tmp', 0) or 'escaped'",
+    "removes a file": """
+import os
+def f():
+    try: os.remove('/tmp')
+    except IsADirectoryError: return 'escaped'  # so far only who may remove it comes
+""",
+    "changes a mode": "import os\ndef f(): return os.chmod('/tmp', 0o1777) or 'escaped'",
     "changes its directory": "import os\ndef f(): return os.chdir('/tmp') or 'escaped'",
     "a socket": "import socket\ndef f(): return socket.socket() and 'escaped'",
     "a datagram": """
@@ -387,8 +393,11 @@ import ctypes
 def f(): return ctypes.CDLL(None).unshare(0x10000000) == 0 and 'escaped'
 """,
     "a mount": """
-import ctypes
-def f(): return ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, 0) == 0 and 'escaped'
+import ctypes, errno
+def f():
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mount(b'x', b'/tmp', b'no such kind', 0, 0)
+    return ctypes.get_errno() == errno.ENODEV and 'escaped'  # asked after the right to
 """,
     "a higher limit": """
 import resource

@@ -141,6 +141,20 @@ def test_an_ordinary_user_is_confined_as_well():
 
 
 @pytest.mark.root
+def test_root_without_its_rights_must_be_able_to_read_the_packages(
+    tmp_path, monkeypatch
+):
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    os.chown(package, 12345, 12345)
+    package.chmod(0o700)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="cannot read all of .*theirs.* let others"):
+        code.Scorer(host.Settings(preload=("theirs",)), workers=1)
+
+
+@pytest.mark.root
 def test_bubblewrap_goes_around_it_all():
     with code.Scorer(host.Settings(bubblewrap=True), workers=1) as scorer:
         assert "seccomp" in scorer.layers

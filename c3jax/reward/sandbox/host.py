@@ -76,7 +76,8 @@ class Server:
         layers: what its programs are confined by.
 
     Raises:
-        ValueError: bubblewrap is asked for and missing, or a package to preload is.
+        ValueError: bubblewrap is asked for and missing, or a package to preload is, or
+            a confined program could not read what it imports.
         OSError: the server does not start.
     """
 
@@ -113,7 +114,11 @@ class Server:
         if not found:
             self.close()
             raise OSError("the sandbox's server did not start; its error is above")
-        self.layers = tuple(json.loads(found))
+        said = json.loads(found)
+        if "problem" in said:
+            self.close()
+            raise ValueError(f"programs cannot be confined here: {said['problem']}")
+        self.layers = tuple(said["layers"])
 
     def ask(self, item: Item, limit_s: float) -> dict:
         """Runs one item.
@@ -147,11 +152,15 @@ class Server:
                 os.close(each)
         with open(reading, "rb", buffering=0) as file:  # noqa: PTH123
             said = _read(file, end)
-        status = json.loads(self._ended(end))["candidate"]
-        found = {"verdicts": [], "problem": "the tests were stopped at the time limit"}
+        statuses = json.loads(self._ended(end))
+        stopped = statuses["grader"] == -signal.SIGKILL
+        problem = (
+            f"the tests {'were stopped at the time limit' if stopped else 'broke'}"
+        )
+        found = {"verdicts": [], "problem": problem}
         with contextlib.suppress(ValueError):
             found = json.loads(said)
-        return {**found, "status": status}
+        return {**found, "status": statuses["candidate"]}
 
     def _ended(self, end):
         self._control.settimeout(max(0.001, end - time.monotonic()))

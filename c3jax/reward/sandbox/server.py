@@ -61,8 +61,12 @@ def main(control: int = 0) -> None:
     channel = socket.socket(fileno=os.dup(control))
     _silence()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    found = offer(options["paths"])
-    channel.send(json.dumps(found.layers).encode())
+    try:
+        found = offer(options["paths"])
+    except OSError as error:
+        channel.send(json.dumps({"problem": str(error)}).encode())
+        return
+    channel.send(json.dumps({"layers": found.layers}).encode())
     # What is alive now stays: the collector need not touch it in every child.
     gc.collect()
     gc.freeze()
@@ -81,6 +85,9 @@ def offer(packages: list[str]) -> Offer:
 
     Args:
         packages: directories that programs may read beside the standard library.
+
+    Raises:
+        PermissionError: a confined process cannot read them, or not be confined.
     """
     there = [*_standard_library(), *packages]
     readable = [path for path in there if os.path.isdir(path)]  # noqa: PTH112
@@ -98,6 +105,16 @@ def offer(packages: list[str]) -> Offer:
         for layer in layers
         if _works(lambda: confine.shut_in((layer,), readable, 1 << 40, 60))  # noqa: B023
     ]
+    # One layer can take from root what another needs: the right to others' directories.
+    if not _works(
+        lambda: confine.shut_in(tuple(works), readable, 1 << 40, 60),
+        lambda: [os.scandir(path) for path in readable],
+    ):
+        raise PermissionError(
+            f"a process confined by {works} cannot read all of {readable}. Run as the "
+            "user whose directories they are, or let others read them and enter every "
+            "directory above them."
+        )
     return Offer(tuple(works), tuple(readable))
 
 
