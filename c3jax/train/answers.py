@@ -50,6 +50,25 @@ def of_leaves(team: Team, turns: Sequence[Turn]) -> np.ndarray:
     return found
 
 
+def cut(team: Team, turns: Sequence[Turn]) -> np.ndarray:
+    """How many messages on the way to each leaf were cut at their limit.
+
+    Args:
+        team: static description.
+        turns: one a role, in NumPy arrays.
+
+    Returns:
+        [B, k_1, .., k_R] int.
+    """
+    protocol = team.protocol
+    sizes = (len(turns[0].length), *protocol.branching)
+    found = np.zeros(sizes, int)
+    for level, turn in enumerate(turns):
+        here = ~turn.ended & (turn.length > 0)
+        found += arrays.on_tree(here, protocol.spans[level], level, sizes)
+    return found
+
+
 def used(answer: np.ndarray, count: int) -> np.ndarray:
     """Which messages are the answer of a leaf, each to be scored once.
 

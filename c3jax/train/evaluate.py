@@ -22,9 +22,12 @@ class Graded:
     """Rewards of a grown batch of trees.
 
     Attributes:
-        reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role.
+        reward: [B, k_1, .., k_R] float32 in [0, 1], one axis per role; that of the
+            answer, times `reward.cut` for each message on its way that did not end.
         spent: on growing and scoring them.
         evidence: other fields of `Evidence`, by name.
+        solved: like `reward`, bool, whether the answer is right, cut or not; None of
+            groups that were joined.
         said: like `reward`, bool, whether the second reading of the answers, too, found
             the gold one; None where nobody asked, or votes are counted.
     """
@@ -32,6 +35,7 @@ class Graded:
     reward: np.ndarray
     spent: Spent
     evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    solved: np.ndarray | None = None
     said: np.ndarray | None = None
 
 
@@ -125,8 +129,11 @@ def submit(
                 for values in (reward, said)
             )
         branching, asks = team.protocol.branching, says is not None and not counts
+        reward = reward.reshape(-1, *branching)
+        kept = setup.config.reward.cut ** answers.cut(team, turns)
         return Graded(
-            reward=reward.reshape(-1, *branching),
+            reward=(reward * kept).astype(np.float32),
+            solved=reward == 1,
             said=said.reshape(-1, *branching) == 1 if asks else None,
             evidence=extra,
             spent=dataclasses.replace(
@@ -321,7 +328,7 @@ def _solved(params, setup, team, scorer, each, stop):
         rows = (np.concatenate(batches) for batches in found)
         return np.concatenate([row.reshape(len(row), -1) for row in rows], 1)
 
-    return Played(flat("reward") == 1, flat("said"), spent)
+    return Played(flat("solved"), flat("said"), spent)
 
 
 def _graded(params, setup, team, scorer, key):

@@ -28,7 +28,8 @@ SECTIONS = {
         *("name", "policies", "budget", "branching", "continuations", "auto"),
     ),
     "reward": (
-        *("workers", "timeout_s", "fallback", "memory_mb", "bubblewrap", "accept"),
+        *("workers", "timeout_s", "cut", "fallback", "memory_mb", "bubblewrap"),
+        "accept",
     ),
     "rating": ("instruction", "max_tokens"),
     "critic": ("policy", "lr", "clip", "epochs", "minibatches"),
@@ -94,7 +95,8 @@ def numbers(config) -> None:
             f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
             "whole vocabulary for every token; set sampling.top_k, say to 20."
         )
-    final_lr = config.train.final_lr
+    cut, final_lr = config.reward.cut, config.train.final_lr
+    checks.require(0 <= cut <= 1, "reward.cut", cut, "between 0 and 1")
     checks.require(0 <= final_lr <= 1, "train.final_lr", final_lr, "between 0 and 1")
     budgets.check(config.train.until, "train.until")
     k, n = tuple(config.evaluate.k), config.evaluate.samples
@@ -107,7 +109,10 @@ def numbers(config) -> None:
 
 
 def answers(config, counts: bool, task: tasks.Task) -> None:
-    """Refuses to count answers that are not compared."""
+    """Refuses to count answers that are not compared, or are worth less if cut."""
+    cut = config.reward.cut
+    if counts:
+        checks.require(cut == 1, "reward.cut", cut, "1 where votes are counted")
     if counts and task.reward != "math":
         raise ValueError(
             f"protocol.name={config.protocol.name!r} counts equal answers, but of "

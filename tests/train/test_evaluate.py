@@ -1,5 +1,7 @@
 import dataclasses
 
+import jax
+
 from c3jax.data import problems
 from c3jax.reward import math
 from c3jax.train import evaluate, scoring, warm_start
@@ -50,6 +52,33 @@ def test_a_second_reading_tells_arithmetic_from_form():
         )()
     assert graded.reward.tolist() == [[1], [0], [0]]
     assert graded.said.tolist() == [[True], [True], [False]]
+
+
+def test_a_message_that_does_not_end_leaves_less_of_the_reward():
+    setup = support.math_setup(reward__cut=0.5, protocol__budget=4)
+    items = [setup.task.split("test")[0]]
+    answer = rf"\boxed{{ {items[0].answer} }}"
+    role = setup.team.protocol.roles
+    limits = role[0].max_tokens, role[1].max_tokens
+    tokenizer = setup.prompts[0].tokenizer
+    said = (["so", "so " * limits[0]], [answer, f"{answer} {'so ' * limits[1]}"] * 2)
+
+    def turn(texts, limit, contexts):
+        made = warm_start.message(tokenizer, texts, limit)
+        shape = (1, contexts, 2)
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[3:]), made)
+
+    turns = [turn(*each) for each in zip(said, limits, (1, 2), strict=True)]
+    assert [each.ended.tolist() for each in turns] == [
+        [[[True, False]]],
+        [[[True, False], [True, False]]],
+    ]
+    with scoring.started(setup) as scorer:
+        graded = evaluate.submit(
+            setup, setup.team, setup.questions(items), items, turns, scorer
+        )()
+    assert graded.reward.tolist() == [[[1, 0.5], [0.5, 0.25]]]
+    assert graded.solved.all()
 
 
 def test_an_evaluation_that_is_stopped_has_no_result():
