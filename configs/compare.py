@@ -1,12 +1,13 @@
-"""Compares methods from one starting policy at equal cost; the embedded team.
+"""Compares methods from one starting policy at equal cost.
 
     python -m c3jax.main --config=compare --workdir=runs/compare
     python -m c3jax.main --config=compare:trio
+    python -m c3jax.main --config=compare:smollm2
     python -m c3jax.main --config=compare --config.seeds="(0,1,2)"
 
 Every run goes on until its ledger holds the last of the budgets, and is read where it
-crossed each. Needs what configs/math.py needs, and about as long for every run. Scores:
-not yet measured.
+crossed each. Needs what configs/math.py needs, and about as long for every run. Scores
+are in the README.
 """
 
 import ml_collections
@@ -17,7 +18,9 @@ from c3jax.configs import math
 C3 = dict(credit=dict(name="c3"))
 SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))
 MAGRPO = dict(credit=dict(name="magrpo"))
-# Team: what is compared on it, and over which seeds.
+SOLO = dict(protocol=dict(name="solo"), credit=dict(name="rloo"))
+# Of a page of configs/math.py: the team, what is compared on it, over which seeds, and
+# what each run may spend.
 GRIDS = {
     "duo": dict(
         methods=dict(
@@ -29,41 +32,54 @@ GRIDS = {
         ),
         seeds=(0, 1, 2, 3, 4),
     ),
-    "trio": dict(methods=dict(c3=C3, c3_shrunk=SHRUNK, magrpo=MAGRPO), seeds=(0, 1, 2)),
+    "trio": dict(
+        team="trio",
+        methods=dict(c3=C3, c3_shrunk=SHRUNK, magrpo=MAGRPO),
+        seeds=(0, 1, 2),
+    ),
+    # A published model; solo is its Actor alone.
+    "smollm2": dict(
+        model="smollm2",
+        methods=dict(c3=C3, magrpo=MAGRPO, solo=SOLO),
+        seeds=(0, 1, 2),
+        budgets=dict(generated_tokens=25_000),
+    ),
 }
+# 240 steps of C3 on the embedded duo, and what it writes in them.
+EMBEDDED = dict(evaluator_calls=46_080, generated_tokens=560_000)
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The comparison; `arg`, after the file's name and a colon, picks the team."""
-    team = arg or "duo"
-    if team not in GRIDS:
+    """The comparison; `arg`, after the file's name and a colon, picks the grid."""
+    name = arg or "duo"
+    if name not in GRIDS:
         raise ValueError(
-            f"configs/compare.py:{team} is not known; pick one of {sorted(GRIDS)}."
+            f"configs/compare.py:{name} is not known; pick one of {sorted(GRIDS)}."
         )
+    grid = GRIDS[name]
     c = ml_collections.ConfigDict()
-    c.name = "compare" if team == "duo" else f"compare_{team}"
+    c.name = "compare" if name == "duo" else f"compare_{name}"
 
     # What all runs have in common; any field of it is a flag, --config.base.KEY=VALUE.
-    c.base = math.get_config()
+    c.base = math.get_config(grid.get("model"))
     with c.base.unlocked():
-        c.base.protocol.name = team
+        c.base.protocol.name = grid.get("team", "duo")
         c.base.warm_start.seed = 0  # one policy, whatever the run's seed
         # More than any method needs to cross its budgets.
         c.base.train.steps = 600
         # A schedule that ends elsewhere for each method would favour some of them.
         c.base.train.final_lr = 1.0
 
-    c.methods = GRIDS[team]["methods"]  # label: what differs from the base
+    c.methods = grid["methods"]  # label: what differs from the base
     c.reference = "magrpo"  # whom the others are held against
-    c.seeds = GRIDS[team]["seeds"]
+    c.seeds = grid["seeds"]
     # What each run may spend on training; it is read where it crossed each of these.
     c.budgets = dict(
         evaluator_calls=config_dict.placeholder(int),
         generated_tokens=config_dict.placeholder(int),
         seconds=config_dict.placeholder(float),
     )
-    c.budgets.evaluator_calls = 46_080  # 240 steps of C3
-    c.budgets.generated_tokens = 560_000
+    c.budgets.update(grid.get("budgets", EMBEDDED))
     c.processes = 1  # runs at a time
     c.cells = ""  # where finished runs are kept; "": cells.jsonl in the workdir
     c.keep = False  # checkpoints of finished runs

@@ -328,4 +328,4 @@ def _small(c: ml_collections.ConfigDict) -> None:
         warmup=2,
         checkpoint_every=10,
     )
-    c.evaluate.update(every=30, questions=256, samples=2, k=(1, 2), batch_size=64)
+    c.evaluate.update(every=100, questions=256, samples=2, k=(1, 2), batch_size=64)
