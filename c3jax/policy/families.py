@@ -239,6 +239,13 @@ def find(name: str) -> pathlib.Path:
     )
 
 
+def files(model: pathlib.Path) -> list[pathlib.Path]:
+    """What a run reads of a model, in order: its GGUF, or files of its directory."""
+    if model.is_file():
+        return [model]
+    return sorted(path for pattern in _PATTERNS for path in model.glob(pattern))
+
+
 def ends(model: pathlib.Path) -> tuple[int, ...]:
     """Token ids that end a message, by the generation config; () if it has none."""
     if model.suffix == gguf.SUFFIX:

@@ -2,11 +2,8 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import pathlib
-import platform
 import random
 import shutil
 import time
@@ -16,14 +13,14 @@ import jax
 import numpy as np
 import optax
 
-from c3jax.core import environment, files, hosts, keys, metrics
+from c3jax.core import files, hosts, keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Role, Turn
 from c3jax.data import pipeline, problems
 from c3jax.policy import decoder, weights
 from c3jax.protocol.graph import Protocol
 from c3jax.rollout import sample
-from c3jax.train import checkpoint, update
+from c3jax.train import checkpoint, identity, update
 from c3jax.train.ledger import Spent
 from c3jax.train.players import Player
 from c3jax.train.setup import Setup
@@ -178,7 +175,7 @@ def _run(setup, directory, cache, stop) -> Warmed | None:
         meshes.whole(setup.mesh),
         tuple(setup.players),
     )
-    kept = cache and cache / "warm_start" / hosts.by_first(identity, setup)
+    kept = cache and cache / "warm_start" / hosts.by_first(identity.warm_start, setup)
     # A cache that only some processes see is none.
     if kept and not hosts.largest(not kept.exists()):
         found = _read(kept, abstract)
@@ -264,28 +261,6 @@ def _turns(setup: Setup, items: list, step: int) -> tuple[Turn, ...]:
 def _warmed(state: update.TrainState, record: dict) -> Warmed:
     spent = Spent(trained_tokens=record["trained_tokens"])
     return Warmed(state.params, spent, record["seconds"], record["nll"])
-
-
-def identity(setup: Setup) -> str:
-    """A name for all that decides the bits of a warm start on one machine."""
-    c = setup.config
-    roles = [dataclasses.astuple(role) for role in setup.team.protocol.roles]
-    own = c.warm_start.demonstrations
-    decides = {
-        "config": {part: c[part].to_dict() for part in _DECIDING},
-        "seed": setup.warm_seed,
-        "demonstrations": own and files.sha256(pathlib.Path(own)),
-        "roles": [roles, [repr(script) for script in setup.team.scripts]],
-        "cast": [part.name for part in setup.team.cast],
-        "environment": environment.describe(setup.mesh),
-        "machine": platform.node(),
-    }
-    del decides["config"]["warm_start"]["seed"]  # Said above, given or not.
-    text = json.dumps(decides, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_DECIDING = ("mesh", "policy", "policies", "data", "warm_start")
 
 
 def _read(kept: pathlib.Path, abstract) -> Warmed | None:

@@ -1,11 +1,12 @@
 """What each role of a team is shown."""
 
+import dataclasses
 import json
 
 import pytest
 
 from c3jax.data import problems
-from c3jax.train import warm_start
+from c3jax.train import identity, warm_start
 from tests import support
 
 SHOWN = problems.Demonstration(plan="3 +4", answer=r"3 +4 7 \boxed{ 7 }")
@@ -68,10 +69,28 @@ def test_those_that_cannot_be_learnt_are_refused(tmp_path, messages, changes, to
 
 
 def test_a_starting_policy_is_known_by_what_its_demonstrations_say(tmp_path):
-    before = warm_start.identity(with_own(tmp_path, OWN))
-    assert before == warm_start.identity(with_own(tmp_path, OWN))
+    before = identity.warm_start(with_own(tmp_path, OWN))
+    assert before == identity.warm_start(with_own(tmp_path, OWN))
     other = {**OWN, "reasoner": "4 +3"}
-    assert before != warm_start.identity(with_own(tmp_path, other))
+    assert before != identity.warm_start(with_own(tmp_path, other))
+
+
+def test_it_is_known_by_what_is_in_a_model_and_in_data_of_ones_own(tmp_path):
+    model, rows = tmp_path / "model.gguf", tmp_path / "own.jsonl"
+    setup = support.math_setup()
+    players = {n: dataclasses.replace(p, model=model) for n, p in setup.players.items()}
+    config = setup.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.train = (str(rows),)
+    setup = dataclasses.replace(setup, players=players, config=config)
+    for path in (model, rows):
+        path.write_text("one")
+    first = identity.warm_start(setup)
+    assert identity.warm_start(setup) == first
+    for path in (model, rows):
+        path.write_text("another")
+        assert identity.warm_start(setup) != first
+        path.write_text("one")
 
 
 @pytest.mark.parametrize(
@@ -86,5 +105,5 @@ def test_a_starting_policy_is_known_by_what_its_demonstrations_say(tmp_path):
     ],
 )
 def test_a_starting_policy_is_shared_by_runs_that_make_the_same_one(changes, is_same):
-    before = warm_start.identity(support.math_setup())
-    assert (warm_start.identity(support.math_setup(**changes)) == before) == is_same
+    before = identity.warm_start(support.math_setup())
+    assert (identity.warm_start(support.math_setup(**changes)) == before) == is_same
