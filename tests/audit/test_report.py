@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -110,23 +108,3 @@ def test_a_run_without_an_evaluation_has_no_page(tmp_path):
 def test_equal_files_make_an_equal_page(tmp_path):
     write_run(tmp_path)
     assert report.write(tmp_path).read_text() == report.write(tmp_path).read_text()
-
-
-@pytest.mark.browser
-def test_a_browser_shows_the_page_without_errors_and_without_network(tmp_path):
-    write_run(tmp_path)
-    path = report.write(tmp_path)
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    flags = [
-        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update"),
-        *("--disable-sync", "--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND"),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        *("--enable-logging=stderr", "--dump-dom"),
-    ]
-    done = subprocess.run(
-        [browser, *flags, path.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    # What could not be loaded would be an error on the console, too.
-    assert "CONSOLE" not in done.stderr, done.stderr
-    assert "Learning curves" in done.stdout

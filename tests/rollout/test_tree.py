@@ -14,8 +14,7 @@ from tests import support
 KEY = keys.stream(0, "rollout")
 TEAMS = {
     "duo": support.team(),
-    "truncated": support.team(temperature=0.7, top_k=8, top_p=0.9),
-    "patient": support.team(min_tokens=4),
+    "truncated": support.team(temperature=0.7, top_k=8, top_p=0.9, min_tokens=4),
     "diamond": support.team(support.DIAMOND, support.DIAMOND_SCRIPTS, (2, 3, 2, 2)),
 }
 
@@ -211,7 +210,7 @@ def test_a_question_draws_the_same_whatever_else_is_in_the_batch():
 
 
 def test_fewer_siblings_draw_a_prefix_of_what_more_siblings_draw():
-    params, questions, turns = grown(support.team(branching=(4, 1)))
+    params, questions, turns = grown(TEAMS["duo"])
     fewer = tree.grow(params, support.team(branching=(2, 1)), questions, KEY)
     np.testing.assert_array_equal(turns[0].tokens[:, :, :2], fewer[0].tokens)
 
