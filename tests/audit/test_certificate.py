@@ -1,0 +1,101 @@
+"""Certificates of policies whose activations have few bits."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from c3jax.audit import certificate
+from c3jax.train import checkpoint, loop, trees, warm_start
+from tests import support
+from tests.train.test_update import SMALL, one_step
+
+
+@functools.cache
+def setup():
+    return support.math_setup(
+        **{**SMALL, "policy__dtype": "bfloat16", "evaluate__trees": 2},
+        warm_start__steps=0,
+    )
+
+
+@functools.cache
+def step():
+    return one_step(setup(), 1)[1]
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    keep(tmp_path, warm_start.initial_params(setup()))
+    items = [setup().task.split("train")[i] for i in range(2)]
+    trees.save(tmp_path, setup(), 1, items, step())
+    return tmp_path
+
+
+def keep(path, params):
+    """Writes the policy of the step."""
+    with checkpoint.Store(path / "checkpoints") as store:
+        store.save(1, loop.initial_state(setup(), params), {})
+        store.wait()
+
+
+def certified(path, change=lambda line: None):
+    """What comes of a file of trees in which something is changed."""
+    [file] = trees.saved(path)
+    lines = trees.load(file)
+    for line in lines:
+        change(line)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return certificate.certify(setup(), path)
+
+
+def test_with_few_bits_messages_are_sampled_again_bit_for_bit(workdir):
+    found = certified(workdir)
+    assert found.nodes == found.exact == 24 and found.logp_gap == 0
+    assert "PASS: 24 messages replayed from disk" in str(found)
+    assert "bit for bit, in the shapes they were sampled in" in str(found)
+    assert certificate.certified(workdir) == found
+
+
+def test_one_context_token_makes_every_message_after_it_fail(workdir):
+    def change(line):
+        line["roles"][1]["head"][3] += 1
+
+    found = certified(workdir, change)
+    assert len(found.failures) == 16
+    assert all("actor" in failure for failure in found.failures)
+    assert "where not a bit may differ" in str(found)
+
+
+def test_a_matrix_that_is_one_percent_larger_makes_most_messages_fail(tmp_path):
+    params = jax.tree.map(jnp.copy, warm_start.initial_params(setup()))
+    down = params["shared"]["layers"]["down"]
+    params["shared"]["layers"]["down"] = down.at[0].multiply(1.01)
+    keep(tmp_path, params)
+    items = [setup().task.split("train")[i] for i in range(2)]
+    trees.save(tmp_path, setup(), 1, items, step())
+    assert len(certified(tmp_path).failures) > 20
+
+
+def test_elsewhere_it_is_said_how_little_is_certified(workdir):
+    found = certified(workdir, lambda line: line.pop("computed"))  # as of old
+    assert not found.failures and found.exact == 0
+    assert 0 < found.logp_gap <= found.tolerance < 1
+    assert "no more is certified in bfloat16 away from the device" in str(found)
+
+    def cut(line):
+        line["roles"][1]["messages"][0][0]["tokens"].pop()
+
+    assert "is not a whole message" in str(certified(workdir, cut))
+
+
+def test_a_certificate_of_old_says_what_held_then(tmp_path):
+    old = {"step": 3, "nodes": 24, "near_ties": [], "failures": [], "logp_gap": 9e-6}
+    (tmp_path / certificate.CERTIFICATE).write_text(json.dumps(old))
+    found = certificate.certified(tmp_path)
+    assert (found.tolerance, found.margin, found.dtype) == (1e-5, 1e-4, "float32")
+    assert "within 9.0e-06 nats" in str(found)
+    assert dataclasses.asdict(found) | old == dataclasses.asdict(found)
