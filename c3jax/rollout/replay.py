@@ -3,8 +3,8 @@
 Floating point is not associative, so two computations of one node agree up to rounding,
 and a sampled token agrees unless the draw was closer than that rounding: the *margin
 rule*. What rounding explains is in proportion to the dtype's epsilon and to the largest
-score that tokens were drawn by, a logit over the temperature: a *unit* is their
-product.
+number that tokens were drawn by, a logit over the temperature or a log-probability: a
+*unit* is their product.
 
 In float32 a message is computed again alone, and no log-probability may be off by more
 than 32 units, 1.5e-5 nats where scores reach 4. In bfloat16 a unit is 65,536 times as
@@ -60,7 +60,7 @@ def tolerance(dtype: str, largest: float) -> Tolerance:
 
     Args:
         dtype: of activations.
-        largest: absolute score, a logit over the temperature, in nats.
+        largest: score in nats, see `tree.replay`.
     """
     unit = float(jnp.finfo(dtype).eps) * largest
     is_mean = dtype != "float32"

@@ -83,8 +83,8 @@ def replay(
         tokens: [T] int32, its message, padded.
 
     Returns:
-        Draws with arrays [T], and the largest absolute score that a token was drawn by
-        at each place, [T] float32 nats: logits over the temperature.
+        Draws with arrays [T], and the largest number that a token was drawn by at each
+        place, [T] float32 nats: a logit over the temperature, or a log-probability.
     """
     policy, shape = team.policy(params, level)
     segment = decoder.forward(policy, shape, ids)[1].replace(length=length)
@@ -96,7 +96,7 @@ def replay(
         logits = decoder.logits(policy, shape, hidden)[: team.sampling.vocab or None]
         largest = jnp.abs(logits).max() / (team.sampling.temperature or 1.0)
         drawn = sample.draw(logits, key, t, team.sampling)
-        return drawn._replace(support=None), largest
+        return drawn._replace(support=None), jnp.maximum(largest, -drawn.logp)
 
     places = (hidden, jnp.arange(tokens.shape[0]))
     return jax.lax.map(draw, places, batch_size=_AT_ONCE)
