@@ -10,7 +10,7 @@ math, code or compare. --config=FILE.py[:ARG] is a file of one's own.
 --mode=evaluate measures the newest checkpoint of a run on the test questions.
 --mode=report makes the page of a run, finished or not.
 --mode=replay certifies a run: every message of its newest saved trees is sampled
-again, alone, from its context rebuilt from disk.
+again, from its context rebuilt from disk.
 --mode=audit says how good credit is: of a run with its --workdir, or of any system
 with --config.audit.buckets=FILE. It needs no --config.
 """

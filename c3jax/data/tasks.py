@@ -262,7 +262,7 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 def fitting(
     task: Task, fits: Callable[[list[str]], Sequence[bool]], overlong: str
 ) -> Task:
-    """A task without the questions that are too long.
+    """A task without the questions that are too long or have unknown words.
 
     Those that an embedded tokenizer has a word for each word of all fit.
 
@@ -291,8 +291,9 @@ def fitting(
             first = part[list(kept).index(False)]
             raise ValueError(
                 f"data.overlong='refuse': {len(part) - len(places)} {name} questions "
-                "are longer than data.prompt_tokens with their instruction, the first "
-                f"of them {first.id!r}. Raise data.prompt_tokens, or say 'drop'."
+                "are longer than data.prompt_tokens with their instruction, or have a "
+                f"word that the tokenizer does not know, the first of them {first.id!r}"
+                ". Raise data.prompt_tokens, or say 'drop'."
             )
         return pipeline.Selected(part, places)
 
@@ -301,12 +302,15 @@ def fitting(
     if not all(len(part) for part in (*parts, test)):
         raise ValueError(
             f"no question fits: {dropped} are longer than data.prompt_tokens with "
-            "their instruction; raise it."
+            "their instruction, or have a word that the tokenizer does not know; raise "
+            "it, or take another tokenizer."
         )
     report = task.report
     if any(dropped.values()):
         told = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
-        report += f". Too long for data.prompt_tokens, left out: {told}"
+        report += (
+            f". Too long for data.prompt_tokens, or unknown words, left out: {told}"
+        )
     splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
     return dataclasses.replace(task, splits=splits, report=report, dropped=dropped)
 
