@@ -98,7 +98,7 @@ def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Arra
 
 def _replay_level(setup, team, params, line, level, step_key, certificate) -> None:
     role = team.protocol.roles[level]
-    size = setup.config.data.prompt_tokens + sum(
+    size = setup.heads.size(len(line["roles"][level]["head"])) + sum(
         team.protocol.roles[index].max_tokens + len(glue)
         for index, glue in zip(
             team.scripts[level].reads, team.scripts[level].glue, strict=True

@@ -134,8 +134,8 @@ class _Batch:
 
     def _written(self, team, turns) -> Spent:
         bare = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
-        asked, bare = jax.device_get((self._questions.replace(heads=()), bare))
-        return evaluate.written(team, asked, bare, tuple(self._given))
+        given = tuple(self._given)
+        return evaluate.written(team, self._questions, jax.device_get(bare), given)
 
     def _continued(self, messages: Turn, times: int, key) -> tuple:
         """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""

@@ -121,16 +121,15 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     return text
 
 
-def fits(prompts: tuple[Prompt, ...], text: list[str], size: int) -> list[bool]:
-    """Whether each question has no more than `size` ids with any role's instruction."""
-    longest = [
+def longest(prompts: tuple[Prompt, ...], text: list[str]) -> list[int]:
+    """How many ids each question has in the role where it has most."""
+    return [
         max(
             len(p.before) + len(body) + len(p.after)
             for p, body in zip(prompts, each, strict=True)
         )
         for each in zip(*_spelled(prompts, text), strict=True)
     ]
-    return [length <= size for length in longest]
 
 
 def _spelled(prompts: tuple[Prompt, ...], text: list[str]) -> list[list[list[int]]]:

@@ -72,7 +72,7 @@ def submit(
     share = setup.share(size := questions.uid.shape[0])
     # What is scored or counted; the rest stays on the devices.
     turns = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
-    turns, questions = hosts.fetch((turns, questions.replace(heads=())))
+    turns = hosts.fetch(turns)
     levels, counts = answers.levels(team), team.protocol.roles[-1].counts
     texts = _texts(setup, [turns[level] for level in levels], levels, share, len(items))
     shapes = [turns[level].length.shape[1:] for level in levels]
@@ -84,15 +84,11 @@ def submit(
     rows = np.flatnonzero(scored[share[: len(items)]])
     texts = [texts[row] for row in rows]
     asked = [items[row // each] for row in rows]
-    turns, questions, answer = jax.tree.map(
-        lambda x: x[:count], (turns, questions, answer)
-    )
+    spent = written(team, questions, turns, given, count)
+    turns, answer = jax.tree.map(lambda x: x[:count], (turns, answer))
     grades = scorer.submit(texts, asked)
     compared = scorer.compare(texts, asked) if counts else lambda: [0] * len(texts)
-    spent = dataclasses.replace(
-        written(team, questions, turns, given),
-        evaluator_calls=int(scored[:count].sum()),
-    )
+    spent = dataclasses.replace(spent, evaluator_calls=int(scored[:count].sum()))
 
     read = [
         says is not None and says(text, item.answer)
@@ -141,16 +137,25 @@ def submit(
 
 
 def written(
-    team: contexts.Team, questions, turns, given: tuple[int, ...] = ()
+    team: contexts.Team,
+    questions,
+    turns,
+    given: tuple[int, ...] = (),
+    count: int | None = None,
 ) -> Spent:
     """What the messages of some trees took to sample.
 
     Args:
         team: that grew them.
-        questions: heads of B questions, on the host.
+        questions: heads of B questions, on the devices or not.
         turns: one a role, on the host.
         given: levels whose messages were there before.
+        count: how many of the questions are asked for; None for all. What was computed
+            for the others was computed, too.
     """
+    slots = contexts.slots(team, questions, turns, given)
+    questions = hosts.fetch(questions.replace(heads=()))
+    turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
     quiet = {*team.silenced, *given}
     said = [turn for level, turn in enumerate(turns) if level not in quiet]
     return Spent(
@@ -158,6 +163,7 @@ def written(
         truncated=sum(int((~turn.ended & (turn.length > 0)).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
         prefilled_tokens=contexts.prefilled(team, questions, turns, given),
+        prefilled_slots=slots,
     )
 
 

@@ -103,7 +103,7 @@ def _rate(setup, params, items, turns, key) -> Callable:
     questions = setup.place(setup.encode(items, rated=True))
     said, _ = desks.grow(params, team, questions, key, dict(enumerate(turns)))
     said = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    said, questions = hosts.fetch((said, questions.replace(heads=())))
+    said = hosts.fetch(said)
     texts = [setup.texts(turn, level) for level, turn in enumerate(said[count:])]
     spent = evaluate.written(team, questions, said, given=tuple(range(count)))
 

@@ -216,17 +216,19 @@ def grow(
     """
     grow_some = _comb if setup.team.protocol.continuations else _tree
     each, groups = len(items) // setup.config.train.groups, []
+    # All groups are padded alike: one program grows them, and they can be joined.
+    encoded = setup.encode(items)
     for begin in range(0, len(items), each):
-        some = items[begin : begin + each]
+        rows = slice(begin, begin + each)
         with watch("rollout"):
-            groups.append(grow_some(setup, state, step, some, scorer))
+            questions = setup.place(jax.tree.map(lambda x: x[rows], encoded))  # noqa: B023
+            groups.append(grow_some(setup, state, step, questions, items[rows], scorer))
     return Grown(setup, state.memory, groups)
 
 
-def _tree(setup, state, step, items, scorer) -> Group:
+def _tree(setup, state, step, questions, items, scorer) -> Group:
     """Nested trees of some questions, and what else credit needs."""
     key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
-    questions = setup.questions(items)
     turns, load = desks.grow(state.params, setup.team, questions, key)
     turns = jax.block_until_ready(turns)
     graded = evaluate.submit(setup, setup.team, questions, items, turns, scorer)
@@ -236,14 +238,13 @@ def _tree(setup, state, step, items, scorer) -> Group:
     return Group(questions, turns, load, functools.cache(graded))
 
 
-def _comb(setup, state, step, items, scorer) -> Group:
+def _comb(setup, state, step, questions, items, scorer) -> Group:
     """Combs of some questions; answers of one tooth are scored while the next grows."""
-    questions, team = setup.questions(items), setup.team
+    team = setup.team
     grown = comb.grow(state.params, team, questions, setup.config.seed, step)
     said, load = next(grown)
     bare = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    bare, asked = hosts.fetch((bare, questions.replace(heads=())))
-    spent = evaluate.written(comb.base(team), asked, bare)
+    spent = evaluate.written(comb.base(team), questions, hosts.fetch(bare))
     teeth, waiting = [], []
     for level, (turns, took) in enumerate(grown):
         turns, load = jax.block_until_ready(turns), load + took

@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 import optax
 
 from c3jax.core import files, hosts, metrics
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
+from c3jax.protocol import prompts
 from c3jax.train import (
     budgets,
     checkpoint,
@@ -298,15 +298,15 @@ def compiled_update(setup: Setup) -> Callable:
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
     """Padded sizes by the lengths of the first questions and the limits of messages."""
-    count, limit = setup.config.train.buckets, setup.config.data.prompt_tokens
+    count, limit = setup.config.train.buckets, setup.heads.sizes[-1]
     roles = setup.team.protocol.roles
     if not count:
         return pieces.Sizes((limit,), tuple((role.max_tokens,) for role in roles))
     source = setup.task.split("train")
     some = [source[i] for i in range(min(len(source), 2048))]
-    heads = setup.encode(some).lengths
+    heads = prompts.longest(setup.prompts, [item.text for item in some])
     return pieces.Sizes(
-        heads=buckets.choose([*np.max(heads, 0), limit], count),
+        heads=buckets.choose([*heads, limit], count),
         messages=tuple(buckets.ladder(role.max_tokens, count) for role in roles),
     )
 
