@@ -23,7 +23,7 @@ from c3jax.audit.methods import Method, Plan
 from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
-from c3jax.rollout import desks, frozen
+from c3jax.rollout import desks, frozen, loads
 from c3jax.train import answers, evaluate, evidence, growth, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
@@ -186,7 +186,7 @@ class _Batch:
             *(setup, state, _STEP, questions, self._items * times, turns),
             *(self._scorer, graded),
         )
-        load = desks.Load()
+        load = loads.Load()
         group = growth.Group(questions, turns, load, functools.cache(graded))
         found = growth.Grown(setup, state.memory, [group])
         each = np.arange(times * len(self._items)).reshape(times, -1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import jax
 import optax
 
-from c3jax.core import files, hosts, metrics
+from c3jax.core import environment, files, hosts, metrics, signals
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
 from c3jax.protocol import prompts
@@ -19,6 +19,7 @@ from c3jax.train import (
     critics,
     evaluate,
     growth,
+    parts,
     pieces,
     scoring,
     summary,
@@ -84,7 +85,8 @@ def run(
         setup: of the run.
         workdir: claimed by this experiment.
         cache: where a warm start is kept for other runs; None for nowhere.
-        stop: asked at every step; if it says so, the run is saved and left.
+        stop: asked every few tokens that are written and between batches of an
+            evaluation; if it says so, the run is saved and left.
 
     Raises:
         OSError: something could not be written.
@@ -104,20 +106,26 @@ def run(
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
+        progress.open(record.step)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
             branching = setup.choice.at(record.seen, step)
             here = setup.branched(branching)
-            grown = growth.grow(here, state, step, items, scorer, watch)
+            try:
+                grown = growth.grow(here, state, step, items, scorer, watch, stop)
+            except signals.Stopped:
+                grown = None
 
             last = _is_last(setup, record)
-            if _is_due(setup, record) and record.evaluated < step:
+            if grown and _is_due(setup, record) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
                 trees.save(workdir, here, step, first, grown)
+                kept = _kept(setup, workdir, step)
                 with watch("evaluate"):
-                    found = evaluate.measure(state.params, setup, scorer, stop)
+                    found = evaluate.measure(state.params, setup, scorer, stop, kept)
                 if found is not None:
+                    kept.remove()
                     spent = found.spent
                     if last:  # These trees were only looked at.
                         spent += grown.graded.spent
@@ -125,7 +133,7 @@ def run(
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
                     print(f"step {step}  {found}", flush=True)
-            done, stopped = last and record.evaluated == step, stop()
+            done, stopped = last and record.evaluated == step, not grown or stop()
             if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
                     record = record.replace(log=log.sizes())
@@ -173,6 +181,13 @@ def run(
         hosts.by_first(_summarise, workdir, c, record)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
+    """What is there of the evaluation of a step that was stopped."""
+    described = environment.describe(setup.mesh)
+    work = [step, setup.config.to_dict(), described]
+    return parts.Parts(workdir / "evaluation", work)
 
 
 def _trained(setup: Setup, step: int, grown: growth.Grown) -> Spent:
