@@ -111,10 +111,11 @@ def run(
             items = batches[record.next_index]
             branching = setup.choice.at(record.seen, step)
             here = setup.branched(branching)
+            grown, stopped = None, False
             try:
                 grown = growth.grow(here, state, step, items, scorer, watch, stop)
             except signals.Stopped:
-                grown = None
+                stopped = True
 
             last = _is_last(setup, record)
             if grown and _is_due(setup, record) and record.evaluated < step:
@@ -133,7 +134,8 @@ def run(
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
                     print(f"step {step}  {found}", flush=True)
-            done, stopped = last and record.evaluated == step, not grown or stop()
+                stopped = found is None
+            done, stopped = last and record.evaluated == step, stopped or stop()
             if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
                     record = record.replace(log=log.sizes())
