@@ -133,6 +133,7 @@ def train(
 
     cache = cached(cache_dir)
     resolved = setup.resolve(config)
+    print(resolved.heads, flush=True)
     if any(player.model for player in resolved.players.values()):
         needed = memory.estimate(resolved)
         print(needed, flush=True)

@@ -310,10 +310,10 @@ def _small(c: ml_collections.ConfigDict) -> None:
         task="arithmetic",
         train=("arithmetic.two_steps/train",),
         test="arithmetic.two_steps/test",
-        prompt_tokens=96,
+        prompt_tokens=80,
     )
     c.sampling.update(temperature=0.8, top_k=20, top_p=0.95, at_once=0)
-    c.reward.update(fallback=("boxed", "answer_is", "last_number"))
+    c.reward.update(cut=0.5, fallback=("boxed", "answer_is", "last_number"))
     c.warm_start.update(steps=16, batch_size=8, lr=5e-5, warmup=4, checkpoint_every=8)
     c.train.update(
         steps=30,

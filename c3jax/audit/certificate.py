@@ -228,7 +228,8 @@ def _together(played: _Played, lines: list[dict], _) -> Callable:
 def _alone(played: _Played, lines: list[dict], certificate: Certificate) -> Callable:
     """Every message again by itself."""
     setup, team, params, level, key = played
-    size = setup.config.data.prompt_tokens
+    at_most = max(len(line["roles"][level]["head"]) for line in lines)
+    size = setup.heads.size(at_most)
 
     def compare(b, n, k, message):
         if not replay.is_whole(team, level, message):

@@ -132,15 +132,20 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     return text
 
 
-def fits(prompts: tuple[Prompt, ...], text: list[str], size: int) -> list[bool]:
-    """Whether each question has no more than `size` ids with any role's instruction.
+# The length of a question that nobody can read; it is longer than any limit.
+UNREADABLE = 1 << 30
 
-    One with a word that a tokenizer does not know fits nowhere.
+
+def longest(prompts: tuple[Prompt, ...], text: list[str]) -> list[int]:
+    """How many ids each question has in the role where it has most.
+
+    One with a word that a tokenizer does not know is `UNREADABLE`.
     """
     return [
-        all(
-            p.tokenizer.unk_token_id not in body
-            and len(p.before) + len(body) + len(p.after) <= size
+        max(
+            UNREADABLE
+            if p.tokenizer.unk_token_id in body
+            else len(p.before) + len(body) + len(p.after)
             for p, body in zip(prompts, each, strict=True)
         )
         for each in zip(*_spelled(prompts, text), strict=True)

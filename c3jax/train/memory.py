@@ -157,7 +157,7 @@ def _kept(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
     count, k = protocol.contexts(level), protocol.branching[level]
     read = sum(protocol.roles[i].max_tokens for i in team.scripts[level].reads)
     tokens = count * (read + k * protocol.roles[level].max_tokens)
-    return questions * (setup.config.data.prompt_tokens + tokens) * token
+    return questions * (setup.heads.sizes[-1] + tokens) * token
 
 
 def _logits(setup: Setup, level: int, questions: int) -> int:
@@ -184,7 +184,7 @@ def _sampling(setup: Setup) -> int:
         places = questions * count
         if c.sampling.at_once:
             places = min(places, max(1, c.sampling.at_once // k))
-        heads = min(places, questions) * c.data.prompt_tokens
+        heads = min(places, questions) * setup.heads.sizes[-1]
         tokens = heads + places * (read + k * role.max_tokens)
         worst = max(worst, tokens * _kv(setup.team.cast[level].shape))
     return worst

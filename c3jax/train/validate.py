@@ -162,9 +162,9 @@ def demonstrations(
     if not task.demonstrations:
         return
     shown, size = [*task.demonstrations], config.data.prompt_tokens
-    fit = prompts.fits(compiled, [each.text for each in shown], size)
-    for each, whole in zip(shown, fit, strict=True):
-        if not whole:
+    longest = prompts.longest(compiled, [each.text for each in shown])
+    for each, length in zip(shown, longest, strict=True):
+        if length > size:
             raise ValueError(
                 f"{each.id}: with its instruction the question takes more than "
                 f"data.prompt_tokens={size}; raise it, or leave the question out."

@@ -28,6 +28,7 @@ def write_run(directory, finished=True):
     for start in ("total/", "total/evaluate/"):
         for name in ("evaluator_calls", "generated_tokens", "prefilled_tokens"):
             totals[start + name] = 1234
+        totals[f"{start}prefilled_slots"] = 2345
         totals[f"{start}trained_tokens"] = 99
         totals[f"{start}truncated_frac"] = totals[f"{start}malformed_frac"] = 0.125
     totals |= {"total/seconds": 65.0, "total/seconds/rollout": 65.0}
