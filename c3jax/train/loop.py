@@ -255,15 +255,17 @@ def _begin(setup, store, workdir, cache, stop):
         state = initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
+        del state, warmed  # There is room for one.
     hosts.by_first(files.remove, directory)
+    reference = None
+    if setup.objective.kl:  # First, as a whole state is read for it.
+        start = store.restore(abstract, 0)[0].params
+        reference = update.learned(start, setup.objective.learners)
+        del start
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
-    reference = None
-    if setup.objective.kl:
-        start = store.restore(abstract, 0)[0].params
-        reference = update.learned(start, setup.objective.learners)
     return state, record, reference
 
 

@@ -287,3 +287,23 @@ def test_credit_teaches_a_team_what_is_rewarded():
         state, _ = step(state, batch)
     assert history[0] < 0.1
     assert np.mean(history[-5:]) > 0.6
+
+
+def test_imitation_in_pieces_is_that_of_the_whole():
+    team, questions, turns = solo()
+    one = dict(team=team.replace(protocol=team.protocol.chain()))
+    one["optimise"] = optax.sgd(1.0)
+    first = tuple(jax.tree.map(lambda x: x[:, :, :1], turn) for turn in turns)
+    state = update.initial_state(one["optimise"], (), support.params())
+    (whole, nll), (pieces, mean) = (
+        jax.jit(functools.partial(update.imitate, **one, accumulate=count))(
+            state, questions, first
+        )
+        for count in (1, 2)
+    )
+    assert float(nll) == pytest.approx(float(mean), rel=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5),
+        whole.params,
+        pieces.params,
+    )
