@@ -133,7 +133,6 @@ def train(
 
     cache = cached(cache_dir)
     resolved = setup.resolve(config)
-    print(resolved.heads, flush=True)
     needed = memory.estimate(resolved)
     if any(player.model for player in resolved.players.values()):
         print(needed, flush=True)

@@ -40,16 +40,21 @@ class Graded:
 
     def to_json(self) -> dict:
         """As JSON holds it; what credit would need is left out."""
-        said = None if self.said is None else self.said.tolist()
-        spent = dataclasses.asdict(self.spent)
-        return {"reward": self.reward.tolist(), "spent": spent, "said": said}
+        tables = {
+            name: None if (table := getattr(self, name)) is None else table.tolist()
+            for name in ("reward", "solved", "said")
+        }
+        return {**tables, "spent": dataclasses.asdict(self.spent)}
 
     @classmethod
     def from_json(cls, fields: Mapping) -> "Graded":
         """From `to_json`, by way of JSON."""
-        said = None if fields["said"] is None else np.array(fields["said"], bool)
+        solved, said = (
+            None if fields[name] is None else np.array(fields[name], bool)
+            for name in ("solved", "said")
+        )
         reward = np.array(fields["reward"], np.float32)
-        return cls(reward, Spent(**fields["spent"]), said=said)
+        return cls(reward, Spent(**fields["spent"]), solved=solved, said=said)
 
 
 def submit(

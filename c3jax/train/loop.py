@@ -105,6 +105,7 @@ def run(
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
+        print(setup.heads, flush=True)
         progress = metrics.Progress("train", c.train.steps)
         progress.open(record.step)
         for step in range(record.step, c.train.steps + 1):

@@ -58,7 +58,8 @@ def test_a_question_that_does_not_fit_is_refused(words):
     with pytest.raises(ValueError, match="does not know a word of 'what \\?'"):
         prompts.encode(compiled, [0], ["what ?"], 32)
     asked = [QUESTION, "what ?", "how <end> many", "how <unk> many", f"{QUESTION} " * 3]
-    assert prompts.fits(compiled, asked, 32) == [True, False, False, False, False]
+    lengths = prompts.longest(compiled, asked)
+    assert [length <= 32 for length in lengths] == [True, False, False, False, False]
 
 
 # What a question, or who writes a config, might say to end a turn and begin another.

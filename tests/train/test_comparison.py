@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import ml_collections
 import pytest
 
@@ -17,16 +18,28 @@ def changed(**changes):
     return support.changed(small_compare.get_config("duo"), **changes)
 
 
-@pytest.mark.parametrize("team", compare.GRIDS)
-def test_the_cells_of_the_page_are_runs_that_can_begin_from_one_policy(team):
-    config = compare.get_config(team)
+@pytest.mark.parametrize(
+    ("name", "team", "until"),
+    [
+        ("duo", "duo", dict(evaluator_calls=46_080, generated_tokens=560_000)),
+        ("trio", "trio", dict(evaluator_calls=46_080, generated_tokens=560_000)),
+        pytest.param(
+            *("smollm2", "duo", dict(generated_tokens=25_000)), marks=pytest.mark.model
+        ),
+    ],
+)
+def test_the_cells_of_the_page_are_runs_that_can_begin_from_one_policy(
+    name, team, until
+):
+    config = compare.get_config(name)
     cells = comparison.cells(config)
     assert len(cells) == len(config.methods) * len(config.seeds)
     for name, cell in cells.items():
         assert name == f"{cell.label}-{cell.seed}" == cell.name
-        assert setups.resolve(cell.config).warm_seed == 0
-        assert cell.config.protocol.name == team
-        assert cell.config.train.until.evaluator_calls == 46_080
+        assert setups.resolve(cell.config, jax.devices()[:1]).warm_seed == 0
+        assert cell.config.protocol.name == ("solo" if cell.label == "solo" else team)
+        told = {k: n for k, n in cell.config.train.until.to_dict().items() if n}
+        assert told == until
         assert cell.config.train.final_lr == 1.0
 
 

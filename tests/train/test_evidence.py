@@ -202,7 +202,7 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
 def test_a_run_without_a_critic_has_none_in_its_state():
     setup = support.math_setup(**SMALL)
     assert setup.critic is None and loop.abstract_state(setup).critic == ()
-    assert memory.estimate(setup).parts["critic"] == 0
+    assert memory.phases(setup)["update"]["critic"] == 0
 
 
 def test_a_critic_that_cannot_be_is_refused():

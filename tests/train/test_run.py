@@ -114,7 +114,7 @@ def test_one_altered_context_token_makes_the_replay_fail(copied):
 
 def test_evaluation_of_a_checkpoint_finds_what_the_run_found(workdir):
     output = c3jax("--mode=evaluate", f"--workdir={workdir}")
-    assert output.startswith("step 4  greedy "), output
+    assert "\nstep 4  greedy " in output, output
     found = json.loads((workdir / "evaluation-4.json").read_text())
     last = metrics.read(workdir)[-1]
     assert all(found[name] == last[name] for name in found)
