@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import bench, decode
 from c3jax.core import keys
-from c3jax.rollout import desks, replay, sample
+from c3jax.rollout import desks, loads, replay, sample
 
 END = 1
 
@@ -43,7 +43,7 @@ def batches(params, team, questions, key, size):
         piece = jax.tree.map(lambda x: x[begin : begin + size], questions)  # noqa: B023
         found.append(desks.grow(params, team, piece, key))
     turns = jax.tree.map(lambda *x: np.concatenate(x), *(t for t, _ in found))
-    return turns, sum((load for _, load in found), desks.Load())
+    return turns, sum((load for _, load in found), loads.Load())
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ math, code or compare. --config=FILE.py[:ARG] is a file of one's own.
 --mode=evaluate measures the newest checkpoint of a run on the test questions.
 --mode=report makes the page of a run, finished or not.
 --mode=replay certifies a run: every message of its newest saved trees is sampled
-again, alone, from its context rebuilt from disk.
+again, from its context rebuilt from disk.
 --mode=audit says how good credit is: of a run with its --workdir, or of any system
 with --config.audit.buckets=FILE. It needs no --config.
 """
@@ -90,13 +90,16 @@ _CACHE = flags.DEFINE_string(
 )
 
 
+# Where a page of memory is computed on for so long that its fault is nothing.
+_WIDE = 256
+
+
 def main(argv: list[str]) -> None:
     """Checks the flags and the config, then does what the mode says."""
     if len(argv) > 1:
         raise app.UsageError(f"not a flag: {' '.join(argv[1:])}")
     # transformers warns of a missing PyTorch, which c3jax does not use.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    memory.keep()
     # Imports and traces make millions of objects that stay. To search them for garbage
     # again and again is a fifth of a start.
     gc.set_threshold(50_000, 20, 100)
@@ -106,6 +109,8 @@ def main(argv: list[str]) -> None:
         config, directory = _experiment()
         if "methods" in config:
             sys.exit(_compare(config, directory))
+        if _is_small(config):
+            memory.keep()
         hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         sys.exit(_act(config, directory))
     except ValueError as error:
@@ -139,6 +144,13 @@ def _act(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
         case "audit":
             code = _stopped(modes.audit_run(asked, directory, cache))
     return code
+
+
+def _is_small(config: ml_collections.ConfigDict) -> bool:
+    """Whether to take and give back memory is much of the work of all policies."""
+    policies = [config.get("policy"), *config.get("policies", {}).values()]
+    policies.append(config.get("critic", {}).get("policy"))
+    return all(each.get("width", _WIDE) < _WIDE for each in policies if each)
 
 
 def _stopped(by: signal.Signals | None) -> int:

@@ -133,10 +133,11 @@ def train(
 
     cache = cached(cache_dir)
     resolved = setup.resolve(config)
+    print(resolved.heads, flush=True)
+    needed = memory.estimate(resolved)
     if any(player.model for player in resolved.players.values()):
-        needed = memory.estimate(resolved)
         print(needed, flush=True)
-        memory.check(needed, resolved.mesh.local_devices[0])
+    memory.check(needed, resolved.mesh.local_devices[0])
     page = directory / report.PAGE
     with workdir.held(directory), signals.Stop(hosts.largest) as stop:
         described = environment.describe(resolved.mesh)

@@ -173,6 +173,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         demonstrations="",  # a file of your own; "": the task's own, careless ones
         steps=600,
         batch_size=32,
+        accumulate=1,  # pieces a gradient is summed over, to save memory
         lr=5e-3,
         warmup=30,
         careless=dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04),
@@ -259,7 +260,7 @@ def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
     c.reward.update(timeout_s=5.0, memory_mb=512)
     c.rating = dict(instruction=RATE, max_tokens=512)
-    c.warm_start.update(steps=0)
+    c.warm_start.update(steps=0, accumulate=4)
     c.train.update(
         steps=100,
         batch_size=128,

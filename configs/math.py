@@ -190,6 +190,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         demonstrations="",  # a file of your own; "": the task's own, careless ones
         steps=1500,
         batch_size=32,
+        accumulate=1,  # pieces a gradient is summed over, to save memory
         lr=5e-3,
         warmup=30,
         careless=dict(misread=0.55, distracted=0.5, early=0.1, slip=0.04, unboxed=0.04),
@@ -281,7 +282,7 @@ def _published(c: ml_collections.ConfigDict) -> None:
     c.data.update(task="math", tokenizer="", prompt_tokens=2560)
     c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
     c.rating = dict(instruction=RATE, max_tokens=512)
-    c.warm_start.update(steps=0)
+    c.warm_start.update(steps=0, accumulate=4)
     c.train.update(
         steps=100,
         batch_size=128,
@@ -310,10 +311,10 @@ def _small(c: ml_collections.ConfigDict) -> None:
         task="arithmetic",
         train=("arithmetic.two_steps/train",),
         test="arithmetic.two_steps/test",
-        prompt_tokens=96,
+        prompt_tokens=80,
     )
     c.sampling.update(temperature=0.8, top_k=20, top_p=0.95, at_once=0)
-    c.reward.update(fallback=("boxed", "answer_is", "last_number"))
+    c.reward.update(cut=0.5, fallback=("boxed", "answer_is", "last_number"))
     c.warm_start.update(steps=16, batch_size=8, lr=5e-5, warmup=4, checkpoint_every=8)
     c.train.update(
         steps=30,

@@ -21,7 +21,7 @@ for _module in pkgutil.walk_packages(c3jax.__path__, prefix="c3jax."):
 importlib.import_module("rich.console")
 importlib.import_module("c3jax.core.metrics").tensorboard()
 transformers = importlib.import_module("transformers")
-_ = transformers.AutoTokenizer, transformers.PreTrainedTokenizerFast
+_ = transformers.PreTrainedTokenizerFast  # Others would import PyTorch.
 gc.freeze()
 gc.enable()
 gc.set_threshold(50_000, 20, 100)

@@ -40,11 +40,11 @@ class Run:
         stdout: text that the process prints, errors included.
     """
 
-    def __init__(self, *flags: str):
-        """Starts the program with some flags."""
+    def __init__(self, *flags: str, devices: int = 1):
+        """Starts the program with some flags, and so many devices."""
         ours, theirs = connection.Pipe(duplex=False)
         with theirs:
-            self._process = _FORKS.Process(target=_main, args=(flags, theirs))
+            self._process = _FORKS.Process(target=_main, args=(flags, devices, theirs))
             self._process.start()
         with ours:
             self.stdout = os.fdopen(os.dup(ours.fileno()))
@@ -73,8 +73,8 @@ class Run:
         self._process.join()
 
 
-def _main(flags, output):
-    """What a forked process does: on one device, compiled quickly."""
+def _main(flags, devices, output):
+    """What a forked process does: compiled quickly."""
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()
@@ -82,7 +82,8 @@ def _main(flags, output):
         os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2)
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ["XLA_FLAGS"] = QUICK
+    own = f"--xla_force_host_platform_device_count={devices}"
+    os.environ["XLA_FLAGS"] = f"{QUICK} {own}"
     os.chdir(support.ROOT)
     sys.argv = ["c3jax/main.py", *flags]
     runpy.run_module("c3jax.main", run_name="__main__", alter_sys=True)
@@ -93,9 +94,9 @@ def start(*flags) -> Run:
     return Run(*flags)
 
 
-def c3jax(*flags, code=0):
+def c3jax(*flags, code=0, **options):
     """Runs the program to its end; its output."""
-    with Run(*flags) as run:
+    with Run(*flags, **options) as run:
         output = run.stdout.read()
     assert run.returncode == code, output
     return output

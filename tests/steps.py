@@ -160,7 +160,10 @@ STEPS = {
     ),
     "replay": lambda c: (
         replay.node,
-        (c.params, c.team, 1, jnp.zeros(2 * c.prompt, jnp.int32), 9, KEY),
+        (
+            *(c.params, c.team, 1, jnp.zeros(2 * c.prompt, jnp.int32), 9, KEY),
+            jnp.zeros(c.team.protocol.roles[1].max_tokens, jnp.int32),
+        ),
     ),
     "logp": lambda c: (
         growth.all_logp,

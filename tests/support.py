@@ -1,6 +1,7 @@
 """Small teams and setups that several tests share."""
 
 import functools
+import importlib
 import importlib.util
 import pathlib
 import zlib
@@ -98,6 +99,11 @@ def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
         heads=tuple(jnp.array(head, jnp.int32) for head in heads),
         lengths=(jnp.array(length, jnp.int32),) * roles,
     )
+
+
+def torch():
+    """PyTorch; it is imported by the tests that need it, since that takes seconds."""
+    return importlib.import_module("torch")
 
 
 def page_config(page: str = "math", **changes):

@@ -65,7 +65,7 @@ def test_an_installed_c3jax_finds_its_pages_from_anywhere(tmp_path):
 
     def said(*command):
         done = subprocess.run(
-            command,
+            [sys.executable, *command],
             cwd=elsewhere,
             env=os.environ | {"PYTHONPATH": str(target)},
             capture_output=True,
@@ -74,11 +74,13 @@ def test_an_installed_c3jax_finds_its_pages_from_anywhere(tmp_path):
         return done.stdout + done.stderr
 
     refused = "c3jax: the config has no field 'nosuch'.\n"
-    module = sys.executable, "-m", "c3jax.main"
-    for page in ("math", "code", "compare", "compare:trio", "math:qwen3_4b"):
-        assert said(*module, f"--config={page}", "--config.nosuch=1") == refused
-    script = sys.executable, target / "bin" / "c3jax"
-    assert said(*script, "--config", "math", "--config.nosuch=1") == refused
+    script, module = (target / "bin" / "c3jax",), ("-m", "c3jax.main")
+    named = "from c3jax import main; from absl import flags\n"
+    named += "for page in ('code', 'compare:trio', 'math:qwen3_4b'):\n"
+    named += "    flags.FLAGS(['c3jax', f'--config={page}'])\n"
+    named += "    print(flags.FLAGS.config.name)"
+    assert said("-c", named) == "code\ncompare_trio\nmath\n"
+    assert said(*module, "--config=math", "--config.nosuch=1") == refused
     helped = [
         text.partition("flags:")[2]
         for text in (said(*script, "--help"), said(*module, "--help"))

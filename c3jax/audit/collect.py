@@ -23,7 +23,7 @@ from c3jax.audit.methods import Method, Plan
 from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
-from c3jax.rollout import desks, frozen
+from c3jax.rollout import desks, frozen, loads
 from c3jax.train import answers, evaluate, evidence, growth, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
@@ -134,8 +134,8 @@ class _Batch:
 
     def _written(self, team, turns) -> Spent:
         bare = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
-        asked, bare = jax.device_get((self._questions.replace(heads=()), bare))
-        return evaluate.written(team, asked, bare, tuple(self._given))
+        given = tuple(self._given)
+        return evaluate.written(team, self._questions, jax.device_get(bare), given)
 
     def _continued(self, messages: Turn, times: int, key) -> tuple:
         """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
@@ -186,7 +186,7 @@ class _Batch:
             *(setup, state, _STEP, questions, self._items * times, turns),
             *(self._scorer, graded),
         )
-        load = desks.Load()
+        load = loads.Load()
         group = growth.Group(questions, turns, load, functools.cache(graded))
         found = growth.Grown(setup, state.memory, [group])
         each = np.arange(times * len(self._items)).reshape(times, -1)

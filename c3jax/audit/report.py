@@ -97,7 +97,7 @@ def _words(found: list[dict], audited: runs.About | None, replayed) -> list[str]
         said.append(f"The credit of {names} is audited below.")
     if replayed:
         verdict = "could not all" if replayed.failures else "could all"
-        said.append(f"Messages {verdict} be sampled again from disk, one by one.")
+        said.append(f"Messages {verdict} be sampled again from disk.")
     return said
 
 

@@ -1,9 +1,79 @@
-"""How this process gets its memory."""
+"""How much memory this process has, how much there is for it, and how it gets it."""
 
 import ctypes
+import pathlib
 
 # Parameters of `mallopt`.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+# Where control groups of version 2 and 1 say what they may have and have; and how much
+# of that are pages of files that would be given up.
+_GROUPS = (
+    ("", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        *("memory", "sys/fs/cgroup/memory"),
+        *("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ),
+)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not tell."""
+    return _fields(pathlib.Path("/proc/self/status")).get("VmRSS", 0)
+
+
+def available(root: pathlib.Path = pathlib.Path("/")) -> int | None:
+    """Bytes of memory that this process can still get without swapping.
+
+    That is what the machine has left, or less, if the limit of a control group of this
+    process leaves less.
+
+    Args:
+        root: where `proc` and `sys` are.
+
+    Returns:
+        None where the system does not tell.
+    """
+    free = _fields(root / "proc/meminfo").get("MemAvailable")
+    return None if free is None else max(0, min([free, *_left(root)]))
+
+
+def _left(root: pathlib.Path):
+    """What each limit of a control group of this process leaves."""
+    for kind, mount, limit, usage, given_up in _GROUPS:
+        top = root / mount
+        # In a container the group may be the top of what is mounted, by another name.
+        group = top / _group(root, kind)
+        for where in (group, *group.parents):
+            if where != top and top not in where.parents:
+                break
+            try:
+                most = int((where / limit).read_text())
+                used = int((where / usage).read_text())
+                lines = (where / "memory.stat").read_text().splitlines()
+            except (OSError, ValueError):  # There is none: "max", or no such file.
+                continue
+            stat = dict(line.split() for line in lines)
+            yield most - used + int(stat.get(given_up, 0))
+
+
+def _group(root: pathlib.Path, kind: str) -> str:
+    """The control group of this process, from the top."""
+    path = root / "proc/self/cgroup"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        _, kinds, name = line.split(":", 2)
+        if kind in kinds.split(","):
+            return name.lstrip("/")
+    return ""
+
+
+def _fields(path: pathlib.Path) -> dict[str, int]:
+    """Bytes by name, of a file of the system with lines like "VmRSS:  7 kB"."""
+    found = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, *value = line.split()
+        if value[1:] == ["kB"]:
+            found[name.rstrip(":")] = int(value[0]) << 10
+    return found
 
 
 def keep() -> bool:

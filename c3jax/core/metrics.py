@@ -199,9 +199,9 @@ class Progress:
         now = time.monotonic()
         # The first step compiles: leave it out of the estimate of time left.
         self._first = self._first or (now, done)
-        live = sys.stdout.isatty()
         last = done == self._total
-        if not last and now - self._shown < (0.1 if live else self._every):
+        every = 0.1 if sys.stdout.isatty() else self._every
+        if not last and now - self._shown < every:
             return
         self._shown = now
         since, at = self._first
@@ -211,11 +211,24 @@ class Progress:
         text += f"  {clock(now - self._begin)}"
         if done > at and not last:
             text += f", {clock(pace * (self._total - done))} left"
-        print(
-            f"\r\x1b[2K{text}" if live else text, flush=True, end="" if live else "\n"
-        )
-        if live and last:
-            print()
+        self._print(text, last)
+
+    def open(self, done: int = 0) -> None:
+        """Shows where the loop begins, whose first step may take a while."""
+        self._print(f"{self._what} {done}/{self._total}  {clock(0)}")
+
+    @staticmethod
+    def close() -> None:
+        """Leaves no line on a terminal, where something else will be told."""
+        if sys.stdout.isatty():
+            print("\r\x1b[2K", end="", flush=True)
+
+    @staticmethod
+    def _print(text: str, last: bool = False) -> None:
+        if not sys.stdout.isatty():
+            print(text, flush=True)
+            return
+        print(f"\r\x1b[2K{text}", flush=True, end="\n" if last else "")
 
 
 def clock(seconds: float) -> str:

@@ -6,6 +6,10 @@ import threading
 from collections.abc import Callable
 
 
+class Stopped(Exception):
+    """Work was left where it stood, since a stop was asked for."""
+
+
 class Stop:
     """While entered, remembers the first SIGTERM or Ctrl-C; the second one kills.
 

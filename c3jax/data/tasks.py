@@ -121,6 +121,8 @@ class Task:
         reading: as of `Kind`.
         report: what is in the splits and what was left out, in words.
         dropped: per split, questions that were too long.
+        lengths: per split, tokens of each question in the role where it has most; {}
+            where nobody counted them.
         demonstrations: of the user's own, instead of the generator's.
     """
 
@@ -130,6 +132,7 @@ class Task:
     reading: str = ""
     report: str = ""
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lengths: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     demonstrations: Sequence = ()
 
     def split(self, name: str) -> Sequence:
@@ -260,15 +263,20 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
 
 def fitting(
-    task: Task, fits: Callable[[list[str]], Sequence[bool]], overlong: str
+    task: Task,
+    count: Callable[[list[str]], Sequence[int]],
+    limit: int,
+    overlong: str,
 ) -> Task:
-    """A task without the questions that are too long.
+    """A task without the questions that are too long or have unknown words, the others
+    with their lengths.
 
     Those that an embedded tokenizer has a word for each word of all fit.
 
     Args:
         task: any.
-        fits: for each text, whether every role can read it.
+        count: for each text, its tokens in the role where it has most.
+        limit: tokens that a role can read.
         overlong: "drop" leaves them out, "refuse" does not go on.
 
     Raises:
@@ -279,20 +287,22 @@ def fitting(
     )
     if task.generator is not None and not task.generator.levels:
         return task
-    dropped = {}
+    dropped, lengths = {}, {"train": [], "test": []}
 
     def some(part: Sequence, name: str) -> Sequence:
-        kept = fits([item.text for item in part])
-        places = [place for place, fit in enumerate(kept) if fit]
+        found = count([item.text for item in part])
+        places = [place for place, length in enumerate(found) if length <= limit]
+        lengths[name] += [found[place] for place in places]
         dropped[name] = dropped.get(name, 0) + len(part) - len(places)
         if len(places) == len(part):
             return part
         if overlong == "refuse":
-            first = part[list(kept).index(False)]
+            first = part[next(n for n, length in enumerate(found) if length > limit)]
             raise ValueError(
                 f"data.overlong='refuse': {len(part) - len(places)} {name} questions "
-                "are longer than data.prompt_tokens with their instruction, the first "
-                f"of them {first.id!r}. Raise data.prompt_tokens, or say 'drop'."
+                "are longer than data.prompt_tokens with their instruction, or have a "
+                f"word that the tokenizer does not know, the first of them {first.id!r}"
+                ". Raise data.prompt_tokens, or say 'drop'."
             )
         return pipeline.Selected(part, places)
 
@@ -301,14 +311,19 @@ def fitting(
     if not all(len(part) for part in (*parts, test)):
         raise ValueError(
             f"no question fits: {dropped} are longer than data.prompt_tokens with "
-            "their instruction; raise it."
+            "their instruction, or have a word that the tokenizer does not know; raise "
+            "it, or take another tokenizer."
         )
     report = task.report
     if any(dropped.values()):
         told = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
-        report += f". Too long for data.prompt_tokens, left out: {told}"
+        report += (
+            f". Too long for data.prompt_tokens, or unknown words, left out: {told}"
+        )
     splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
-    return dataclasses.replace(task, splits=splits, report=report, dropped=dropped)
+    return dataclasses.replace(
+        task, splits=splits, report=report, dropped=dropped, lengths=lengths
+    )
 
 
 def _kept(part: Sequence, tested: Sequence, near: Mapping):

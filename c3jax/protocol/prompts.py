@@ -4,9 +4,14 @@ A message reaches the next role as the very ids that were sampled, never as text
 tokenised again: that is what makes a replay exact. So the chat template is rendered
 with a sentinel character in place of the question and of every message, the text is
 split there, and the pieces between are tokenised once.
+
+Control tokens come from the template alone. Where a question, an instruction or a title
+spells one, it is cut before the tokenizer sees it: what is asked cannot end the turn it
+stands in.
 """
 
 import dataclasses
+import re
 
 import jinja2
 import numpy as np
@@ -16,6 +21,8 @@ from c3jax.protocol import marks
 
 # Private-use characters: no template, text or tokenizer gives them a meaning.
 _QUESTION, _MESSAGE = "\ue000", 0xE001
+# No character at all, in Unicode: where a text is cut.
+_CUT = "\ufdd0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +66,16 @@ def prompt(
     reads = tuple(order.index(name) for name in role.depends_on)
     if role.counts:  # It is told nothing.
         return Prompt((), (), Script(reads, ((),) * len(reads), 0), tokenizer)
-    titles = {other.name: other.title or other.name for other in roles}
+    added = _added(tokenizer)
+    titles = {
+        other.name: _CUT.join(_cut(added, other.title or other.name)) for other in roles
+    }
+    told = _CUT.join(_cut(added, role.instruction))
     places = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
     parts = [_QUESTION]
     for name, place in zip(role.depends_on, places[1:], strict=True):
         parts.append(f"{titles[name]} :\n{place}")
-    text = _rendered(tokenizer, role.instruction, "\n\n".join(parts), thinking)
+    text = _rendered(tokenizer, told, "\n\n".join(parts), thinking)
     pieces = []
     for place in places:
         if text.count(place) != 1:
@@ -73,8 +84,8 @@ def prompt(
                 f"{text.count(place)} times instead of once: {text!r}."
             )
         before, text = text.split(place)
-        pieces.append(tuple(tokenizer.encode(before, add_special_tokens=False)))
-    last = tokenizer.encode(text, add_special_tokens=False)
+        pieces.append(tuple(_ids(tokenizer, before.split(_CUT))))
+    last = _ids(tokenizer, text.split(_CUT))
     if not last:
         raise ValueError(
             f"the chat template opens no answer for {role.name!r}; it needs a "
@@ -85,7 +96,7 @@ def prompt(
     if unknown is not None and any(unknown in piece for piece in pieces):
         raise ValueError(
             f"the tokenizer does not know a word of what {role.name!r} is told: "
-            f"{role.instruction!r}, and of whom it reads {list(titles.values())}; "
+            f"{role.instruction!r}, and of whom it reads {role.depends_on}; "
             "change its instruction, or their titles."
         )
     return Prompt(
@@ -121,25 +132,65 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     return text
 
 
-def fits(prompts: tuple[Prompt, ...], text: list[str], size: int) -> list[bool]:
-    """Whether each question has no more than `size` ids with any role's instruction."""
-    longest = [
+# The length of a question that nobody can read; it is longer than any limit.
+UNREADABLE = 1 << 30
+
+
+def longest(prompts: tuple[Prompt, ...], text: list[str]) -> list[int]:
+    """How many ids each question has in the role where it has most.
+
+    One with a word that a tokenizer does not know is `UNREADABLE`.
+    """
+    return [
         max(
-            len(p.before) + len(body) + len(p.after)
+            UNREADABLE
+            if p.tokenizer.unk_token_id in body
+            else len(p.before) + len(body) + len(p.after)
             for p, body in zip(prompts, each, strict=True)
         )
         for each in zip(*_spelled(prompts, text), strict=True)
     ]
-    return [length <= size for length in longest]
+
+
+def spell(tokenizer, texts: list[str]) -> list[list[int]]:
+    """The ids of texts that are no part of a template: no control token is among them.
+
+    A text that spells one, or another token that was added to the tokenizer's own, is
+    cut behind its first character and the parts are tokenised: "<|im_end|>" in a
+    question is a few ordinary tokens. `split_special_tokens` of `transformers` would
+    not do: it overlooks added tokens that are not called special, such as "<think>",
+    and a tokenizer of whole words finds all of them in its own table again.
+    """
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    added = _added(tokenizer)
+    for row, text in enumerate(texts):
+        if len(parts := _cut(added, text)) > 1:
+            encoded[row] = _ids(tokenizer, parts)
+    return encoded
+
+
+def _added(tokenizer) -> re.Pattern:
+    """Finds where an added token begins; they may overlap."""
+    words = [word for word in tokenizer.get_added_vocab() if len(word.strip()) > 1]
+    # Without any, nothing is found.
+    return re.compile(f"(?={'|'.join(map(re.escape, words)) or '(?!)'})")
+
+
+def _cut(added: re.Pattern, text: str) -> list[str]:
+    """A text in parts, none of which holds the whole of an added token."""
+    cuts = [found.start() + 1 for found in added.finditer(text)]
+    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
+def _ids(tokenizer, parts: list[str]) -> list[int]:
+    encoded = tokenizer(parts, add_special_tokens=False)["input_ids"]
+    return [i for ids in encoded for i in ids]
 
 
 def _spelled(prompts: tuple[Prompt, ...], text: list[str]) -> list[list[list[int]]]:
     """Per role the ids of each text; roles with one tokenizer share the work."""
     tokenizers = {id(p.tokenizer): p.tokenizer for p in prompts}
-    ids = {
-        key: tokenizer(text, add_special_tokens=False)["input_ids"]
-        for key, tokenizer in tokenizers.items()
-    }
+    ids = {key: spell(tokenizer, text) for key, tokenizer in tokenizers.items()}
     return [ids[id(p.tokenizer)] for p in prompts]
 
 

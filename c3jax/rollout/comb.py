@@ -10,13 +10,13 @@ own. All roles before a decision are given, those too that its role does not rea
 others speak again in the tooth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 
 from c3jax.core import keys
 from c3jax.core.types import Questions, Turn
-from c3jax.rollout import desks
+from c3jax.rollout import desks, loads
 from c3jax.rollout.contexts import Team
 
 
@@ -55,8 +55,13 @@ def teeth(team: Team) -> tuple[Team, ...]:
 
 
 def grow(
-    params: dict, team: Team, questions: Questions, seed: int, step: int
-) -> Iterator[tuple[tuple[Turn, ...], desks.Load]]:
+    params: dict,
+    team: Team,
+    questions: Questions,
+    seed: int,
+    step: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[tuple[Turn, ...], loads.Load]]:
     """Samples the base episode, then tooth after tooth.
 
     Args:
@@ -65,16 +70,19 @@ def grow(
         questions: heads of B questions.
         seed: of the run.
         step: which step; see `address`.
+        stop: as of `desks.grow`.
 
     Yields:
         One `Turn` a role of the base episode, and what it took; then the same of each
         tooth, the given messages with it.
     """
-    said, load = desks.grow(params, base(team), questions, address(seed, step))
+    key = address(seed, step)
+    said, load = desks.grow(params, base(team), questions, key, stop=stop)
     yield said, load
     for level, tooth in enumerate(teeth(team)):
         given = dict(enumerate(said[:level]))
-        yield desks.grow(params, tooth, questions, address(seed, step, level), given)
+        key = address(seed, step, level)
+        yield desks.grow(params, tooth, questions, key, given, stop)
 
 
 def at(

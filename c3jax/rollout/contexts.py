@@ -7,6 +7,7 @@ and `decoder.forward`, and so agree up to rounding.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -273,6 +274,36 @@ def prefilled(
         for length, span in zip(pieces, spans(team, level), strict=True):
             below = tuple(1 + axis for axis in own if axis not in span)
             total += int((length * wrote.any(below, keepdims=True)).sum())
+    return total
+
+
+def slots(
+    team: Team,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+    given: tuple[int, ...] = (),
+) -> int:
+    """Slots of contexts that `grow` ran through the policy, padding included.
+
+    Args:
+        team: static description.
+        questions: heads of B questions; only their shapes are looked at.
+        turns: one a role, as grown, in NumPy arrays.
+        given: levels that were not sampled.
+    """
+    total = 0
+    for level, script in enumerate(team.scripts):
+        if level in (*team.silenced, *given):
+            continue
+        batch, width = questions.heads[level].shape
+        if team.at_once:  # A question is read if somebody writes after it.
+            batch = int((turns[level].length > 0).any((1, 2)).sum())
+        widths = [width] + [
+            turns[index].tokens.shape[-1] + len(glue)
+            for index, glue in zip(script.reads, script.glue, strict=True)
+        ]
+        for width, span in zip(widths, spans(team, level), strict=True):
+            total += width * math.prod(sizes(team, span, batch))
     return total
 
 

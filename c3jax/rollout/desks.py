@@ -20,7 +20,7 @@ token is drawn depends on a node's key and context alone, so the tree is that of
 import collections
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -28,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from c3jax.core import hosts, keys
+from c3jax.core import hosts, keys, signals
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Segment, Turn
-from c3jax.rollout import contexts, finish, tree, writing
+from c3jax.rollout import contexts, finish, loads, tree, writing
 from c3jax.rollout.contexts import BATCH, Context, Team
 
 
@@ -52,6 +52,10 @@ class Desk:
     writing: writing.Writing
 
 
+# Tokens of a message between two questions whether to stop.
+_STEPS = 16
+
+
 class Seat(NamedTuple):
     """Whose messages a desk holds: a context and which of its siblings.
 
@@ -64,44 +68,14 @@ class Seat(NamedTuple):
     siblings: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Load:
-    """What was written, and what it took.
-
-    Attributes:
-        steps: of any room.
-        tokens: written.
-        rows: times a row was computed, written or not.
-        contexts: times a context was read.
-    """
-
-    steps: int = 0
-    tokens: int = 0
-    rows: int = 0
-    contexts: int = 0
-
-    def __add__(self, other: "Load") -> "Load":
-        fields = dataclasses.fields(self)
-        return Load(*(getattr(self, f.name) + getattr(other, f.name) for f in fields))
-
-    @property
-    def utilisation(self) -> float:
-        """Tokens written per row computed."""
-        return self.tokens / max(self.rows, 1)
-
-    @property
-    def sharing(self) -> float:
-        """Tokens written per context read: how many siblings a read serves."""
-        return self.tokens / max(self.contexts, 1)
-
-
 def grow(
     params: dict,
     team: Team,
     questions: Questions,
     key: jax.Array,
     given: Mapping[int, Turn] | None = None,
-) -> tuple[tuple[Turn, ...], Load]:
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[tuple[Turn, ...], loads.Load]:
     """Samples the whole tree of B questions, `team.at_once` messages at a time.
 
     Args:
@@ -110,15 +84,22 @@ def grow(
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
         given: levels that are not sampled, since their messages are these.
+        stop: asked every few tokens, by all processes at the same places; before
+            anything is written where all messages are written at once.
 
     Returns:
         One `Turn` a role, in topological order, and what it took.
+
+    Raises:
+        signals.Stopped: it was stopped.
     """
+    if stop():
+        raise signals.Stopped
     if not team.at_once:
         turns = tree.grow(params, team, questions, key, given)
         fresh = [t for n, t in enumerate(turns) if not (given and n in given)]
-        return turns, _load_at_once(fresh)
-    turns, load = (), Load()
+        return turns, loads.at_once(fresh)
+    turns, load = (), loads.Load()
     for level in range(len(team.protocol.roles)):
         if given and level in given:
             turns += (given[level],)
@@ -128,25 +109,13 @@ def grow(
         if level in team.silenced:
             turns += (writing.blank(team, level, flat),)
             continue
-        turn, spent = _write(params, team, level, questions, turns, key)
+        turn, spent = _write(params, team, level, questions, turns, key, stop)
         turns += (tree.fold(turn, 2, flat),)
         load += spent
     return turns, load
 
 
-def _load_at_once(turns: Sequence[Turn]) -> Load:
-    """The load of `tree.grow`: every row is computed until the last one ends."""
-    load = Load()
-    for length in hosts.fetch([turn.length for turn in turns]):
-        steps = int(length.max(initial=0))
-        batch, number, _ = length.shape
-        load += Load(
-            steps, int(length.sum()), steps * length.size, steps * batch * number
-        )
-    return load
-
-
-def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
+def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, loads.Load]:
     """All messages of one level as [B * N, K, ..], and what it took."""
     siblings, each = team.protocol.branching[level], team.protocol.contexts(level)
     count = questions.uid.shape[0] * each
@@ -165,10 +134,16 @@ def _write(params, team, level, questions, turns, key) -> tuple[Turn, Load]:
         while waiting and wide.has_space:
             wide.seat(*next(arriving))
             waiting -= 1
+            # To read contexts may take as long as to write.
+            jax.block_until_ready(wide.desks.node)
+            if stop():
+                raise signals.Stopped
         while moving and narrow.has_space:
             narrow.seat(*moving.popleft())
         room = wide if wide.taken and (narrow.has_space or not narrow.taken) else narrow
         other = narrow if room is wide else wide
+        if stop():
+            raise signals.Stopped
         for at, seat, alive in room.work(
             params, bool(waiting or moving or other.taken)
         ):
@@ -253,7 +228,7 @@ class _Room:
         self._shape, self._few = (width, rows), few
         self._seats: list[Seat | None] = [None] * width
         self.desks: Desk | None = None
-        self.load = Load()
+        self.load = loads.Load()
 
     @property
     def taken(self) -> int:
@@ -271,21 +246,23 @@ class _Room:
         else:
             self.desks = _sit(self._team, self.desks, desk, at)
 
-    def work(self, params: dict, stop: bool) -> list[tuple[int, Seat, np.ndarray]]:
-        """Writes until a desk falls free, or, unless `stop`, until all do.
+    def work(self, params: dict, waited: bool) -> list[tuple[int, Seat, np.ndarray]]:
+        """Writes some tokens, fewer if a desk is free, or, unless `waited`, if all are.
 
         Returns:
             Per free desk its place, its seat, and [R] bool, which rows go on elsewhere.
         """
         taken = np.array([seat is not None for seat in self._seats])
-        wanted = 1 if stop else taken.sum()
+        wanted = 1 if waited else taken.sum()
         self.desks, steps, alive = _advance(
             params, self._team, self._level, self.desks, taken, self._few, wanted
         )
         # All processes read the same, and so seat the same.
         steps, alive = hosts.fetch((steps, alive))
         width, rows = self._shape
-        self.load += Load(int(steps), 0, int(steps) * width * rows, int(steps) * width)
+        self.load += loads.Load(
+            int(steps), 0, int(steps) * width * rows, int(steps) * width
+        )
         free = np.flatnonzero(taken & (alive.sum(-1) <= self._few))
         found = [(int(at), self._seats[at], alive[at]) for at in free]
         for at in free:
@@ -377,6 +354,8 @@ def _keep(written: Turn, desks: Desk, at, context, siblings) -> Turn:
 def _advance(params, team, level, desks: Desk, taken, few, wanted):
     """Writes until `wanted` of the desks taken have no more than `few` rows alive.
 
+    But no more than `_STEPS` tokens, after which the host is heard.
+
     Returns:
         The room, the steps taken, and [width, R] bool, the rows alive.
     """
@@ -392,7 +371,7 @@ def _advance(params, team, level, desks: Desk, taken, few, wanted):
         return steps + 1, now
 
     steps, now = jax.lax.while_loop(
-        lambda carry: free(carry[1]).sum() < wanted,
+        lambda carry: (free(carry[1]).sum() < wanted) & (carry[0] < _STEPS),
         step,
         (jnp.int32(0), desks.writing),
     )

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from c3jax.core.types import Questions, Turn
-from c3jax.rollout import desks
+from c3jax.rollout import desks, loads
 from c3jax.rollout.contexts import Team
 
 
@@ -28,8 +28,13 @@ class Run(NamedTuple):
     given: tuple[int, ...] = ()
 
     def grow(
-        self, params: dict, questions: Questions, turns: Sequence[Turn], key: jax.Array
-    ) -> tuple[tuple[Turn, ...], desks.Load]:
+        self,
+        params: dict,
+        questions: Questions,
+        turns: Sequence[Turn],
+        key: jax.Array,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> tuple[tuple[Turn, ...], loads.Load]:
         """Samples it; see `desks.grow`.
 
         Args:
@@ -37,9 +42,10 @@ class Run(NamedTuple):
             questions: heads of B questions.
             turns: the tree's, one a role.
             key: of this run, not that of the tree.
+            stop: as of `desks.grow`.
         """
         given = {level: turns[level] for level in self.given}
-        return desks.grow(params, self.team, questions, key, given)
+        return desks.grow(params, self.team, questions, key, given, stop)
 
 
 def alone(team: Team) -> Run:

@@ -10,7 +10,7 @@ from c3jax.core import keys
 from c3jax.core.types import Questions, Turn
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, finish, sample, writing
-from c3jax.rollout.contexts import BATCH, Context, Lane, Team
+from c3jax.rollout.contexts import BATCH, Lane, Team
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -60,9 +60,18 @@ def grow(
 
 
 def replay(
-    params: dict, team: Team, level: int, ids: jax.Array, length: int, key: jax.Array
-) -> Turn:
-    """Samples one node again from its rebuilt context, alone.
+    params: dict,
+    team: Team,
+    level: int,
+    ids: jax.Array,
+    length: int,
+    key: jax.Array,
+    tokens: jax.Array,
+) -> tuple[sample.Draw, jax.Array]:
+    """Draws every token of one node again, alone, from its rebuilt context.
+
+    Each is drawn after the context and the tokens before it, all of them at once: what
+    comes out is the message if, and only if, sampling it again would write it.
 
     Args:
         params: the policies the tree was grown with.
@@ -71,13 +80,30 @@ def replay(
         ids: [P] int32, the node's whole context without its opener, padded.
         length: valid ids.
         key: the node's key.
+        tokens: [T] int32, its message, padded.
 
     Returns:
-        A `Turn` with arrays [T] and scalars.
+        Draws with arrays [T], and the largest number that a token was drawn by at each
+        place, [T] float32 nats: a logit over the temperature, or a log-probability.
     """
-    segment = decoder.forward(*team.policy(params, level), ids)[1]
-    context = Context((segment.replace(length=length),), ((),))
-    return writing.generate(params, team, level, context, key, ())
+    policy, shape = team.policy(params, level)
+    segment = decoder.forward(policy, shape, ids)[1].replace(length=length)
+    inputs = jnp.concatenate([jnp.array([team.scripts[level].opener]), tokens[:-1]])
+    hidden, _ = decoder.forward(policy, shape, inputs, (segment,))
+
+    def draw(place):
+        hidden, t = place
+        logits = decoder.logits(policy, shape, hidden)[: team.sampling.vocab or None]
+        largest = jnp.abs(logits).max() / (team.sampling.temperature or 1.0)
+        drawn = sample.draw(logits, key, t, team.sampling)
+        return drawn._replace(support=None), jnp.maximum(largest, -drawn.logp)
+
+    places = (hidden, jnp.arange(tokens.shape[0]))
+    return jax.lax.map(draw, places, batch_size=_AT_ONCE)
+
+
+# Tokens of a message whose logits exist at once in a replay.
+_AT_ONCE = 64
 
 
 def logp(

@@ -1,7 +1,9 @@
 """Which messages are scored, and which of them is the answer of each leaf."""
 
+import math
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from c3jax.core.types import Turn
@@ -82,3 +84,22 @@ def used(answer: np.ndarray, count: int) -> np.ndarray:
     found = np.zeros((len(answer), count + 1), bool)
     np.put_along_axis(found, answer.reshape(len(answer), -1), True, 1)
     return found[:, :count]  # Nobody's answer, -1, is behind them.
+
+
+def texts(setup, turns, levels, share: np.ndarray, count: int) -> list[str]:
+    """Messages of some levels on a share of the questions, question by question.
+
+    Args:
+        setup: of the run.
+        turns: one a level, on the host.
+        levels: of roles.
+        share: rows of this process.
+        count: how many of them are asked for.
+    """
+    found = []
+    for turn, level in zip(turns, levels, strict=True):
+        mine = jax.tree.map(lambda x: x[share[:count]], turn)
+        each = math.prod(turn.length.shape[1:])
+        said = setup.texts(mine, level)
+        found.append([said[row * each : (row + 1) * each] for row in range(count)])
+    return [text for each in zip(*found, strict=True) for some in each for text in some]

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 
+import jax
 import orbax.checkpoint as ocp
 
 from c3jax.core import files, hosts
@@ -39,7 +40,8 @@ class Store:
             recent: how many of the newest steps stay beside those.
         """
         self._directory, self._keep, self._recent = directory, keep, recent
-        self._checkpointer = ocp.StandardCheckpointer()
+        # Of files of many arrays, all that is written would be in memory once more.
+        self._checkpointer = ocp.StandardCheckpointer(use_ocdbt=False)
         self._worker = concurrent.futures.ThreadPoolExecutor(1)
         self._pending: concurrent.futures.Future | None = None
 
@@ -66,6 +68,9 @@ class Store:
     def save(self, step: int, state, record: dict) -> None:
         """Begins to write a step; returns once arrays and record may change.
 
+        On a CPU it writes all of it. What is being written would be the state itself,
+        so that the next update had to make another one instead of changing it.
+
         Args:
             step: one that is not there yet.
             state: a tree of arrays.
@@ -81,6 +86,8 @@ class Store:
             self._checkpointer.save((unfinished / "state").absolute(), state)
         text = json.dumps(record, indent=2)
         self._pending = self._worker.submit(self._finish, step, unfinished, text)
+        if jax.default_backend() == "cpu":
+            self.wait()
 
     def wait(self) -> None:
         """Returns when everything saved is on disk.

@@ -3,16 +3,16 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from c3jax.core import hosts, keys, stats
+from c3jax.core import hosts, keys, metrics, signals, stats
 from c3jax.reward import math as maths
 from c3jax.rollout import contexts, desks
-from c3jax.train import answers, scoring, votes
+from c3jax.train import answers, parts, scoring, votes
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
 
@@ -37,6 +37,19 @@ class Graded:
     evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
     solved: np.ndarray | None = None
     said: np.ndarray | None = None
+
+    def to_json(self) -> dict:
+        """As JSON holds it; what credit would need is left out."""
+        said = None if self.said is None else self.said.tolist()
+        spent = dataclasses.asdict(self.spent)
+        return {"reward": self.reward.tolist(), "spent": spent, "said": said}
+
+    @classmethod
+    def from_json(cls, fields: Mapping) -> "Graded":
+        """From `to_json`, by way of JSON."""
+        said = None if fields["said"] is None else np.array(fields["said"], bool)
+        reward = np.array(fields["reward"], np.float32)
+        return cls(reward, Spent(**fields["spent"]), said=said)
 
 
 def submit(
@@ -76,9 +89,11 @@ def submit(
     share = setup.share(size := questions.uid.shape[0])
     # What is scored or counted; the rest stays on the devices.
     turns = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
-    turns, questions = hosts.fetch((turns, questions.replace(heads=())))
+    turns = hosts.fetch(turns)
     levels, counts = answers.levels(team), team.protocol.roles[-1].counts
-    texts = _texts(setup, [turns[level] for level in levels], levels, share, len(items))
+    texts = answers.texts(
+        setup, [turns[level] for level in levels], levels, share, len(items)
+    )
     shapes = [turns[level].length.shape[1:] for level in levels]
     each = sum(map(math.prod, shapes))
     answer = answers.of_leaves(team, turns) if team.finishes else None
@@ -88,15 +103,11 @@ def submit(
     rows = np.flatnonzero(scored[share[: len(items)]])
     texts = [texts[row] for row in rows]
     asked = [items[row // each] for row in rows]
-    turns, questions, answer = jax.tree.map(
-        lambda x: x[:count], (turns, questions, answer)
-    )
+    spent = written(team, questions, turns, given, count)
+    turns, answer = jax.tree.map(lambda x: x[:count], (turns, answer))
     grades = scorer.submit(texts, asked)
     compared = scorer.compare(texts, asked) if counts else lambda: [0] * len(texts)
-    spent = dataclasses.replace(
-        written(team, questions, turns, given),
-        evaluator_calls=int(scored[:count].sum()),
-    )
+    spent = dataclasses.replace(spent, evaluator_calls=int(scored[:count].sum()))
 
     read = [
         says is not None and says(text, item.answer)
@@ -148,16 +159,25 @@ def submit(
 
 
 def written(
-    team: contexts.Team, questions, turns, given: tuple[int, ...] = ()
+    team: contexts.Team,
+    questions,
+    turns,
+    given: tuple[int, ...] = (),
+    count: int | None = None,
 ) -> Spent:
     """What the messages of some trees took to sample.
 
     Args:
         team: that grew them.
-        questions: heads of B questions, on the host.
+        questions: heads of B questions, on the devices or not.
         turns: one a role, on the host.
         given: levels whose messages were there before.
+        count: how many of the questions are asked for; None for all. What was computed
+            for the others was computed, too.
     """
+    slots = contexts.slots(team, questions, turns, given)
+    questions = hosts.fetch(questions.replace(heads=()))
+    turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
     quiet = {*team.silenced, *given}
     said = [turn for level, turn in enumerate(turns) if level not in quiet]
     return Spent(
@@ -165,20 +185,8 @@ def written(
         truncated=sum(int((~turn.ended & (turn.length > 0)).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
         prefilled_tokens=contexts.prefilled(team, questions, turns, given),
+        prefilled_slots=slots,
     )
-
-
-def _texts(setup, turns, levels, share, count) -> list[str]:
-    """Messages of some levels on a share of the questions, question by question."""
-    found = []
-    for turn, level in zip(turns, levels, strict=True):
-        mine = jax.tree.map(lambda x: x[share[:count]], turn)
-        each = math.prod(turn.length.shape[1:])
-        texts = setup.texts(mine, level)
-        found.append([texts[row * each : (row + 1) * each] for row in range(count)])
-    return [
-        text for said in zip(*found, strict=True) for texts in said for text in texts
-    ]
 
 
 def _split(rows: np.ndarray, shapes: list[tuple[int, int]]) -> tuple[np.ndarray, ...]:
@@ -227,6 +235,7 @@ def measure(
     setup: Setup,
     scorer: scoring.Scorer,
     stop: Callable[[], bool] = lambda: False,
+    kept: parts.Parts | None = None,
 ) -> Evaluation | None:
     """Greedy accuracy and pass@k on the test questions.
 
@@ -234,7 +243,9 @@ def measure(
         params: the policy.
         setup: of the run.
         scorer: from `scoring.started`.
-        stop: asked between batches.
+        stop: asked between batches and inside of them; see `desks.grow`.
+        kept: of this evaluation, where it goes on with batches that were finished
+            before it was stopped; None to keep none.
 
     Returns:
         The evaluation; None if it was stopped.
@@ -242,21 +253,34 @@ def measure(
     chain, c = setup.team.protocol.chain(), setup.config.evaluate
     key = keys.stream(setup.config.seed, "evaluate")
     greedy = setup.team.sampling.greedy()
-    team = setup.team.replace(protocol=chain, sampling=greedy)
-    measures = {"greedy": lambda: _solved(params, setup, team, scorer, [key], stop)}
-    measures["sampled"] = lambda: sampled(params, setup, scorer, stop=stop)
+    plays = {"greedy": (setup.team.replace(protocol=chain, sampling=greedy), [key])}
+    plays["sampled"] = _episodes(setup)
     for level, role in enumerate(chain.roles):
         if not role.answers:
-            measures[f"without {role.name}"] = functools.partial(
-                sampled, params, setup, scorer, (level,), stop
-            )
-    solved, said, spent = {}, None, Spent()
-    for name, measured in measures.items():
-        if (found := measured()) is None:
-            return None
-        solved[name], spent = found.solved, spent + found.spent
-        if name == "sampled" and found.said is not None:
-            said = found.solved | found.said
+            plays[f"without {role.name}"] = _episodes(setup, (level,))
+    each = -(-c.questions // c.batch_size)
+    total = each * sum(len(draws) for _, draws in plays.values())
+    progress = metrics.Progress("evaluate", total)
+    progress.open()
+    done, solved, said, spent = 0, {}, None, Spent()
+    try:
+        for place, (name, (team, draws)) in enumerate(plays.items()):
+            runs = [[] for _ in draws]
+            for number, draw in enumerate(draws):
+                args = (params, setup, team, scorer, draw, stop, kept)
+                for graded in _graded(*args, f"{place}-{number}"):
+                    runs[number].append(graded)
+                    done += 1
+                    if done < total:
+                        progress.show(done)
+            found = _played(runs)
+            solved[name], spent = found.solved, spent + found.spent
+            if name == "sampled" and found.said is not None:
+                said = found.solved | found.said
+    except signals.Stopped:
+        return None
+    finally:
+        progress.close()
     correct = solved.pop("sampled").sum(1)
     for k in sorted({1, *c.k}):
         solved[f"pass_at_{k}"] = stats.pass_at_k(correct, c.samples, k)[:, None]
@@ -285,8 +309,7 @@ def sampled(
     setup: Setup,
     scorer: scoring.Scorer,
     silenced: tuple[int, ...] = (),
-    stop: Callable[[], bool] = lambda: False,
-) -> Played | None:
+) -> Played:
     """Whether sampled episodes on the test questions solve them.
 
     Args:
@@ -294,11 +317,16 @@ def sampled(
         setup: of the run; `evaluate.samples` says how many episodes.
         scorer: from `scoring.started`.
         silenced: levels of roles whose messages are empty.
-        stop: asked between batches.
 
     Returns:
-        `evaluate.samples` episodes a question; None if it was stopped.
+        `evaluate.samples` episodes a question.
     """
+    team, each = _episodes(setup, silenced)
+    return _played([[*_graded(params, setup, team, scorer, key)] for key in each])
+
+
+def _episodes(setup: Setup, silenced: tuple[int, ...] = ()) -> tuple:
+    """The team that plays `evaluate.samples` episodes, once with each of some keys."""
     chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
     episodes, each = setup.config.evaluate.samples, [key]
     if not chain.is_episodic:  # Roles apart from the first would speak once for all.
@@ -306,19 +334,11 @@ def sampled(
         episodes = 1
     silent = (*setup.team.silenced, *silenced)
     team = setup.team.replace(protocol=chain.chain(episodes), silenced=silent)
-    return _solved(params, setup, team, scorer, each, stop)
+    return team, each
 
 
-def _solved(params, setup, team, scorer, each, stop):
-    """One team, played once with each key; None if it was stopped."""
-    waiting = []
-    for key in each:
-        waiting.append([])
-        for pending in _graded(params, setup, team, scorer, key):
-            waiting[-1].append(pending)
-            if stop():
-                return None
-    runs = [[pending() for pending in batches] for batches in waiting]
+def _played(runs: list[list[Graded]]) -> Played:
+    """What came of all batches of some runs over the test questions."""
     spent = sum((graded.spent for run in runs for graded in run), Spent())
 
     def flat(field):
@@ -331,15 +351,49 @@ def _solved(params, setup, team, scorer, each, stop):
     return Played(flat("solved"), flat("said"), spent)
 
 
-def _graded(params, setup, team, scorer, key):
-    """The test questions as trees that are being scored, a batch at a time."""
+def _graded(
+    params, setup, team, scorer, key, stop=lambda: False, kept=None, name=""
+) -> Iterator[Graded]:
+    """The test questions, a batch at a time; one is scored while the next is written.
+
+    What is finished is kept before a stop is heard.
+
+    Raises:
+        signals.Stopped: it was stopped.
+    """
+    c, waiting = setup.config.evaluate, []
+
+    def settled():
+        for part, pending in waiting:
+            graded = pending()
+            if kept is not None and part:
+                kept.keep(part, graded.to_json())
+            yield graded
+        waiting.clear()
+
+    for begin in range(0, c.questions, c.batch_size):
+        part = f"{name}-{begin:08d}"
+        if kept is not None and (found := kept.get(part)):
+            pending, part = functools.partial(Graded.from_json, found), ""
+        else:
+            try:
+                pending = _batch(params, setup, team, scorer, key, begin, stop)
+            except signals.Stopped:
+                yield from settled()
+                raise
+        yield from settled()
+        waiting.append((part, pending))
+    yield from settled()
+
+
+def _batch(params, setup, team, scorer, key, begin, stop) -> Callable[[], Graded]:
+    """The test questions from one on, written and being scored."""
     c, test = setup.config.evaluate, setup.task.split("test")
     share, says = setup.share(c.batch_size), maths.READINGS.get(setup.task.reading)
-    for begin in range(0, c.questions, c.batch_size):
-        count = min(c.batch_size, c.questions - begin)
-        # The last batch is filled up, so that one shape is compiled, and cut again.
-        filled = [test[begin + min(int(row), count - 1)] for row in share]
-        questions = setup.questions(filled)
-        turns, _ = desks.grow(params, team, questions, key)
-        items = filled[: (share < count).sum()]
-        yield submit(setup, team, questions, items, turns, scorer, count, says=says)
+    count = min(c.batch_size, c.questions - begin)
+    # The last batch is filled up, so that one shape is compiled, and cut again.
+    filled = [test[begin + min(int(row), count - 1)] for row in share]
+    questions = setup.questions(filled)
+    turns, _ = desks.grow(params, team, questions, key, stop=stop)
+    items = filled[: (share < count).sum()]
+    return submit(setup, team, questions, items, turns, scorer, count, says=says)

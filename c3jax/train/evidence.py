@@ -23,6 +23,7 @@ def gather(
     turns: tuple[Turn, ...],
     scorer: scoring.Scorer,
     graded: Callable[[], evaluate.Graded],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Callable[[], evaluate.Graded]:
     """Plays what the estimator needs, and hands the answers over to be scored.
 
@@ -40,6 +41,7 @@ def gather(
         turns: the tree, one a role.
         scorer: of the run.
         graded: waits for the rewards of the tree.
+        stop: as of `desks.grow`.
 
     Returns:
         What to call for rewards and evidence, with what both took; it waits for them.
@@ -56,7 +58,7 @@ def gather(
         waiting[name] = []
         for number, run in enumerate(extra.runs(setup.team)):
             key = jax.random.fold_in(jax.random.fold_in(at_step, place), number)
-            said, _ = run.grow(params, questions, turns, key)
+            said, _ = run.grow(params, questions, turns, key, stop)
             waiting[name].append(
                 evaluate.submit(
                     setup, run.team, questions, items, said, scorer, given=run.given
@@ -66,7 +68,7 @@ def gather(
     rated = None
     if setup.rated is not None:
         key = jax.random.fold_in(at_step, len(evidence.EXTRA))
-        rated = _rate(setup, params, items, turns, key)
+        rated = _rate(setup, params, items, turns, key, stop)
 
     def gathered():
         tree = graded()
@@ -90,7 +92,7 @@ def gather(
     return gathered
 
 
-def _rate(setup, params, items, turns, key) -> Callable:
+def _rate(setup, params, items, turns, key, stop) -> Callable:
     """Has every role rate every episode.
 
     The raters do not learn from it, and do not know the outcome, which they have to
@@ -101,9 +103,10 @@ def _rate(setup, params, items, turns, key) -> Callable:
     """
     team, count = setup.rated, len(turns)
     questions = setup.place(setup.encode(items, rated=True))
-    said, _ = desks.grow(params, team, questions, key, dict(enumerate(turns)))
+    given = dict(enumerate(turns))
+    said, _ = desks.grow(params, team, questions, key, given, stop)
     said = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    said, questions = hosts.fetch((said, questions.replace(heads=())))
+    said = hosts.fetch(said)
     texts = [setup.texts(turn, level) for level, turn in enumerate(said[count:])]
     spent = evaluate.written(team, questions, said, given=tuple(range(count)))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
-from c3jax.rollout import comb, desks, tree
+from c3jax.rollout import comb, desks, loads, tree
 from c3jax.train import evaluate, evidence, scored, scoring, update
 from c3jax.train.setup import Setup
 
@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
     questions: Questions
     turns: tuple[Turn, ...]
-    load: desks.Load
+    load: loads.Load
     graded: Callable[[], evaluate.Graded]
     teeth: tuple[tuple[Turn, ...], ...] = ()
 
@@ -138,7 +138,7 @@ class Grown:
         return tuple(found)
 
     @property
-    def load(self) -> desks.Load:
+    def load(self) -> loads.Load:
         """How well the writing kept the devices busy."""
         return functools.reduce(lambda a, b: a + b, (g.load for g in self.groups))
 
@@ -201,6 +201,7 @@ def grow(
     items: list,
     scorer: scoring.Scorer,
     watch: metrics.Stopwatch,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Grown:
     """Samples the trees of one step and has them scored; changes nothing.
 
@@ -213,37 +214,43 @@ def grow(
         items: the questions, those of `share`.
         scorer: of the run.
         watch: counts the seconds of "rollout".
+        stop: as of `desks.grow`.
+
+    Raises:
+        signals.Stopped: it was stopped.
     """
     grow_some = _comb if setup.team.protocol.continuations else _tree
     each, groups = len(items) // setup.config.train.groups, []
+    # All groups are padded alike: one program grows them, and they can be joined.
+    encoded = setup.encode(items)
     for begin in range(0, len(items), each):
-        some = items[begin : begin + each]
+        rows = slice(begin, begin + each)
         with watch("rollout"):
-            groups.append(grow_some(setup, state, step, some, scorer))
+            questions = setup.place(jax.tree.map(lambda x: x[rows], encoded))  # noqa: B023
+            args = (setup, state, step, questions, items[rows], scorer, stop)
+            groups.append(grow_some(*args))
     return Grown(setup, state.memory, groups)
 
 
-def _tree(setup, state, step, items, scorer) -> Group:
+def _tree(setup, state, step, questions, items, scorer, stop) -> Group:
     """Nested trees of some questions, and what else credit needs."""
     key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
-    questions = setup.questions(items)
-    turns, load = desks.grow(state.params, setup.team, questions, key)
+    turns, load = desks.grow(state.params, setup.team, questions, key, stop=stop)
     turns = jax.block_until_ready(turns)
     graded = evaluate.submit(setup, setup.team, questions, items, turns, scorer)
     graded = evidence.gather(
-        setup, state, step, questions, items, turns, scorer, graded
+        setup, state, step, questions, items, turns, scorer, graded, stop
     )
     return Group(questions, turns, load, functools.cache(graded))
 
 
-def _comb(setup, state, step, items, scorer) -> Group:
+def _comb(setup, state, step, questions, items, scorer, stop) -> Group:
     """Combs of some questions; answers of one tooth are scored while the next grows."""
-    questions, team = setup.questions(items), setup.team
-    grown = comb.grow(state.params, team, questions, setup.config.seed, step)
+    team = setup.team
+    grown = comb.grow(state.params, team, questions, setup.config.seed, step, stop)
     said, load = next(grown)
     bare = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    bare, asked = hosts.fetch((bare, questions.replace(heads=())))
-    spent = evaluate.written(comb.base(team), asked, bare)
+    spent = evaluate.written(comb.base(team), questions, hosts.fetch(bare))
     teeth, waiting = [], []
     for level, (turns, took) in enumerate(grown):
         turns, load = jax.block_until_ready(turns), load + took

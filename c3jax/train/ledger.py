@@ -18,6 +18,7 @@ class Spent:
         generated_tokens: sampled tokens, end tokens included.
         prefilled_tokens: context tokens run through the policy to sample; one that
             several messages share counts once, as it is computed once.
+        prefilled_slots: what was computed for them, padding included.
         trained_tokens: tokens in a loss, once for each pass over them.
         invalid_ratings: messages that should have rated an episode and did not.
         critic_tokens: tokens run through a critic, to guess and to learn, shared ones
@@ -32,6 +33,7 @@ class Spent:
     truncated: int = 0
     generated_tokens: int = 0
     prefilled_tokens: int = 0
+    prefilled_slots: int = 0
     trained_tokens: int = 0
     invalid_ratings: int = 0
     critic_tokens: int = 0
@@ -43,8 +45,8 @@ class Spent:
     def figures(self, prefix: str = "") -> dict[str, float]:
         """As fields of the log: counts, and the fractions they make."""
         names = (
-            *("generated_tokens", "prefilled_tokens", "trained_tokens"),
-            "critic_tokens",
+            *("generated_tokens", "prefilled_tokens", "prefilled_slots"),
+            *("trained_tokens", "critic_tokens"),
         )
         figures = {
             "evaluator_calls": self.evaluator_calls,

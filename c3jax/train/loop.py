@@ -7,18 +7,19 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 import optax
 
-from c3jax.core import files, hosts, metrics
+from c3jax.core import environment, files, hosts, metrics, signals
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets, pipeline
+from c3jax.protocol import prompts
 from c3jax.train import (
     budgets,
     checkpoint,
     critics,
     evaluate,
     growth,
+    parts,
     pieces,
     scoring,
     summary,
@@ -84,7 +85,8 @@ def run(
         setup: of the run.
         workdir: claimed by this experiment.
         cache: where a warm start is kept for other runs; None for nowhere.
-        stop: asked at every step; if it says so, the run is saved and left.
+        stop: asked every few tokens that are written and between batches of an
+            evaluation; if it says so, the run is saved and left.
 
     Raises:
         OSError: something could not be written.
@@ -104,20 +106,27 @@ def run(
         batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
         log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
         progress = metrics.Progress("train", c.train.steps)
+        progress.open(record.step)
         for step in range(record.step, c.train.steps + 1):
             items = batches[record.next_index]
             branching = setup.choice.at(record.seen, step)
             here = setup.branched(branching)
-            grown = growth.grow(here, state, step, items, scorer, watch)
+            grown, stopped = None, False
+            try:
+                grown = growth.grow(here, state, step, items, scorer, watch, stop)
+            except signals.Stopped:
+                stopped = True
 
             last = _is_last(setup, record)
-            if _is_due(setup, record) and record.evaluated < step:
+            if grown and _is_due(setup, record) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
                 trees.save(workdir, here, step, first, grown)
+                kept = _kept(setup, workdir, step)
                 with watch("evaluate"):
-                    found = evaluate.measure(state.params, setup, scorer, stop)
+                    found = evaluate.measure(state.params, setup, scorer, stop, kept)
                 if found is not None:
+                    kept.remove()
                     spent = found.spent
                     if last:  # These trees were only looked at.
                         spent += grown.graded.spent
@@ -125,7 +134,8 @@ def run(
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
                     print(f"step {step}  {found}", flush=True)
-            done, stopped = last and record.evaluated == step, stop()
+                stopped = found is None
+            done, stopped = last and record.evaluated == step, stopped or stop()
             if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
                     record = record.replace(log=log.sizes())
@@ -173,6 +183,13 @@ def run(
         hosts.by_first(_summarise, workdir, c, record)
     else:
         print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+
+
+def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
+    """What is there of the evaluation of a step that was stopped."""
+    described = environment.describe(setup.mesh)
+    work = [step, setup.config.to_dict(), described]
+    return parts.Parts(workdir / "evaluation", work)
 
 
 def _trained(setup: Setup, step: int, grown: growth.Grown) -> Spent:
@@ -238,15 +255,17 @@ def _begin(setup, store, workdir, cache, stop):
         state = initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
+        del state, warmed  # There is room for one.
     hosts.by_first(files.remove, directory)
+    reference = None
+    if setup.objective.kl:  # First, as a whole state is read for it.
+        start = store.restore(abstract, 0)[0].params
+        reference = update.learned(start, setup.objective.learners)
+        del start
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
-    reference = None
-    if setup.objective.kl:
-        start = store.restore(abstract, 0)[0].params
-        reference = update.learned(start, setup.objective.learners)
     return state, record, reference
 
 
@@ -298,15 +317,15 @@ def compiled_update(setup: Setup) -> Callable:
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
     """Padded sizes by the lengths of the first questions and the limits of messages."""
-    count, limit = setup.config.train.buckets, setup.config.data.prompt_tokens
+    count, limit = setup.config.train.buckets, setup.heads.sizes[-1]
     roles = setup.team.protocol.roles
     if not count:
         return pieces.Sizes((limit,), tuple((role.max_tokens,) for role in roles))
     source = setup.task.split("train")
     some = [source[i] for i in range(min(len(source), 2048))]
-    heads = setup.encode(some).lengths
+    heads = prompts.longest(setup.prompts, [item.text for item in some])
     return pieces.Sizes(
-        heads=buckets.choose([*np.max(heads, 0), limit], count),
+        heads=buckets.choose([*heads, limit], count),
         messages=tuple(buckets.ladder(role.max_tokens, count) for role in roles),
     )
 

@@ -158,12 +158,13 @@ def compiled(
         for minibatch in cuts * objective.epochs:
             if objective.flat == "drop":  # What the mean is over is known at the end.
                 last = max(group for group, *_ in minibatch)
-                here += itertools.islice(scored, max(0, last + 1 - len(here)))
+                more = itertools.islice(scored, max(0, last + 1 - len(here)))
+                here += [_widened(group, sizes.heads[-1]) for group in more]
             whole = update.Whole(_counts(minibatch, spoken, here), kl)
             total, found = nothing(state.params), []
             for group, chosen, size in minibatch:
                 if group == len(here):
-                    here.append(next(scored))
+                    here.append(_widened(next(scored), sizes.heads[-1]))
                 batch = here[group]
                 total, stats = add(total, state.params, batch, chosen, whole, size)
                 found.append(stats)
@@ -246,6 +247,22 @@ def _lengths(
     rungs = sizes.rungs(np.max(heads, 0), longest)
     learned = [turns[level] for level in objective.levels(team)]
     return rungs, np.stack([scores.spoken(objective, *t) for t in learned], -1)
+
+
+def _widened(batch: update.Scored, size: int) -> update.Scored:
+    """The batch with heads of one width, however wide they were grown.
+
+    So they are cropped by the same few programs in every step.
+    """
+    if batch.questions.heads[0].shape[1] == size:
+        return batch
+    heads = _padded(batch.questions.heads, size)
+    return batch.replace(questions=batch.questions.replace(heads=heads))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _padded(heads: tuple[jax.Array, ...], size: int) -> tuple[jax.Array, ...]:
+    return tuple(jnp.pad(x, [(0, 0), (0, size - x.shape[1])]) for x in heads)
 
 
 def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:

@@ -22,7 +22,7 @@ from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, evidence, guesses, sample
-from c3jax.train import choice, objectives, players, validate
+from c3jax.train import choice, heads, objectives, players, validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Setup:
         prompts: per role, what it reads.
         mesh: the devices.
         team: static description of training rollouts, with the branching of the first.
+        heads: how long the questions are, and what a batch of them is padded to.
         choice: the branchings that rollouts may have.
         estimator: how credit is assigned, its options bound.
         objective: what an update minimises, for everybody who learns.
@@ -52,6 +53,7 @@ class Setup:
     prompts: tuple[prompts.Prompt, ...]
     mesh: jax.sharding.Mesh
     team: contexts.Team
+    heads: heads.Heads
     choice: choice.Choice
     estimator: api.Estimator
     objective: objectives.Objective
@@ -104,13 +106,19 @@ class Setup:
         return self.place(self.encode(items))
 
     def encode(self, items: list, rated: bool = False) -> Questions:
-        """Items as the heads of every role, and, if `rated`, of the raters."""
-        return prompts.encode(
+        """Items as the heads of every role, and, if `rated`, of the raters.
+
+        They are as wide as the longest of them, in any process, takes.
+        """
+        found = prompts.encode(
             (*self.prompts, *self.raters) if rated else self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
             self.config.data.prompt_tokens,
         )
+        longest = hosts.largest(max(int(each.max()) for each in found.lengths))
+        size = self.heads.size(longest)
+        return found.replace(heads=tuple(head[:, :size] for head in found.heads))
 
     def texts(self, turn, level: int) -> list[str]:
         """The B * N * K messages of a role's turn as text, without special tokens."""
@@ -226,12 +234,9 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         prompts.prompt(found[name].tokenizer, role, told, config.data.thinking)
         for name, role in zip(names, told, strict=True)
     )
-    fits = functools.partial(prompts.fits, compiled)
-    task = _questions(
-        config,
-        lambda text: fits(text, config.data.prompt_tokens),
-        [role.name for role in roles if not role.counts],
-    )
+    count = functools.partial(prompts.longest, compiled)
+    writers = [role.name for role in roles if not role.counts]
+    task = _questions(config, count, writers)
     validate.answers(config, counts, task)
     validate.careless(config, task)
     validate.demonstrations(config, task, roles, compiled[: len(roles)])
@@ -270,6 +275,16 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         prompts=compiled[: len(roles)],
         mesh=mesh,
         team=team,
+        heads=heads.of(
+            task,
+            count,
+            {
+                "train": config.train.batch_size,
+                "test": config.evaluate.batch_size,
+                "demonstrations": config.warm_start.batch_size,
+            },
+            config.data.prompt_tokens,
+        ),
         choice=choice.configured(
             config,
             tuple(role.name for role in roles),
@@ -313,7 +328,7 @@ def _check_positions(setup: Setup) -> None:
             )
 
 
-def _questions(config, fits: Callable, writers: list[str]) -> tasks.Task:
+def _questions(config, count: Callable, writers: list[str]) -> tasks.Task:
     """The questions, prepared where they were not, and what is in them told."""
     c = config.data
     checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
@@ -328,7 +343,7 @@ def _questions(config, fits: Callable, writers: list[str]) -> tasks.Task:
         fields=c.fields,
         near=c.overlap,
     )
-    task = tasks.fitting(task, fits, c.overlong)
+    task = tasks.fitting(task, count, c.prompt_tokens, c.overlong)
     if own := config.warm_start.demonstrations:
         task = tasks.demonstrated(task, own, writers, c.overlap)
     if task.report:

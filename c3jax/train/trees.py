@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from c3jax.core import files, hosts
+from c3jax.core import environment, files, hosts
 from c3jax.core.types import Questions
 from c3jax.credit import baselines
 from c3jax.train import growth
@@ -21,7 +21,8 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
     nested [N][K]: all that a replay needs beside the policy of that step. A role's N
     contexts are the alternatives of the roles it names as "over", row-major. Of a comb,
     every tooth of a question is a tree, with the role of its decision as "tooth"; the
-    roles before it have the messages of the base episode.
+    roles before it have the messages of the base episode. "computed" says in which
+    shapes it was sampled, and where.
 
     Args:
         workdir: of the run.
@@ -34,6 +35,11 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         return
     questions, grown_trees = hosts.fetch((grown.questions, grown.trees))
     told = [_told(setup, questions, tree) for tree in grown_trees]
+    computed = {
+        "batch": grown.groups[0].questions.uid.shape[0],
+        "heads": [head.shape[-1] for head in questions.heads],
+        "rounding": environment.rounding(setup.mesh),
+    }
     lines = [
         {
             "step": step,
@@ -41,6 +47,7 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
             "uid": item.uid,
             "question": item.text,
             "answer": item.answer,
+            "computed": computed,
             **tell(row),
         }
         for row, item in enumerate(items[: setup.config.evaluate.trees])

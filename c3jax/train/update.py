@@ -150,8 +150,8 @@ def combined(stats: dict) -> dict:
     return {**{name: value.sum() for name, value in stats.items()}, "logp_gap": gap}
 
 
-def deal(batch: Scored, pieces: int) -> Scored:
-    """Splits a batch on a new first axis; question i goes to piece i mod `pieces`.
+def deal(batch, pieces: int):
+    """Splits a tree of arrays on a new first axis; question i goes to i mod `pieces`.
 
     So a batch that is spread over devices stays where it is.
     """
@@ -327,18 +327,32 @@ def imitate(
     *,
     team: contexts.Team,
     optimise: optax.GradientTransformation,
+    accumulate: int = 1,
 ) -> tuple[TrainState, jax.Array]:
     """One supervised step on demonstrated messages; see `compiled`.
 
     Returns:
-        The new state and the mean negative log-likelihood in nats a token.
+        The new state and the mean negative log-likelihood in nats a token; both, and
+        the gradient, are summed over `accumulate` pieces in turn.
     """
+    spoken = [n for n in range(len(turns)) if n not in team.silenced]
+    counts = losses.units(tuple(turns[n].mask for n in spoken))
 
-    def nll(params):
-        spoken = [n for n in range(len(turns)) if n not in team.silenced]
+    def nll(params, questions, turns):
         logp = tuple(tree.logp(params, team, n, questions, turns) for n in spoken)
-        return -losses.mean(logp, tuple(turns[n].mask for n in spoken))
+        masks = tuple(turns[n].mask for n in spoken)
+        return -losses.mean(logp, masks, counts=counts)
 
-    value, slope = jax.value_and_grad(nll)(state.params)
+    found = jax.value_and_grad(nll)
+    if accumulate == 1:
+        value, slope = found(state.params, questions, turns)
+    else:
+
+        def add(total, piece):
+            return jax.tree.map(jnp.add, total, found(state.params, *piece)), None
+
+        nothing = jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params)
+        pieces = deal((questions, turns), accumulate)
+        (value, slope), _ = jax.lax.scan(add, nothing, pieces)
     params, opt_state = descend(optimise, slope, state.params, state.opt_state)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value

@@ -35,8 +35,8 @@ SECTIONS = {
     "critic": ("policy", "lr", "clip", "epochs", "minibatches"),
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
-        *("steps", "batch_size", "lr", "warmup", "careless", "checkpoint_every"),
-        *("seed", "demonstrations"),
+        *("steps", "batch_size", "accumulate", "lr", "warmup", "careless"),
+        *("checkpoint_every", "seed", "demonstrations"),
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
@@ -65,7 +65,7 @@ def numbers(config) -> None:
             *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
             *("lr", "checkpoint_every"),
         ),
-        "warm_start": ("batch_size", "lr", "checkpoint_every"),
+        "warm_start": ("batch_size", "accumulate", "lr", "checkpoint_every"),
         "critic": ("lr", "clip", "epochs", "minibatches"),
         "evaluate": ("every", "samples", "batch_size"),
         "data": ("prompt_tokens",),
@@ -162,9 +162,9 @@ def demonstrations(
     if not task.demonstrations:
         return
     shown, size = [*task.demonstrations], config.data.prompt_tokens
-    fit = prompts.fits(compiled, [each.text for each in shown], size)
-    for each, whole in zip(shown, fit, strict=True):
-        if not whole:
+    longest = prompts.longest(compiled, [each.text for each in shown])
+    for each, length in zip(shown, longest, strict=True):
+        if length > size:
             raise ValueError(
                 f"{each.id}: with its instruction the question takes more than "
                 f"data.prompt_tokens={size}; raise it, or leave the question out."
@@ -219,13 +219,16 @@ def batches(config, parts: int) -> None:
             f"* mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
             f"{-(-c.batch_size // step) * step}."
         )
-    for section in ("warm_start", "evaluate"):
-        size = config[section].batch_size
-        if size % parts:
+    warm = config.warm_start
+    pieces = {"warm_start": warm.accumulate if warm.steps else 1, "evaluate": 1}
+    for section, count in pieces.items():
+        size, step = config[section].batch_size, count * parts
+        if size % step:
+            into = f" into {section}.accumulate={count} pieces" if count > 1 else ""
             raise ValueError(
-                f"{section}.batch_size={size} does not split over mesh.data * "
-                f"mesh.fsdp = {parts} devices; make it a multiple of {parts}, say "
-                f"{-(-size // parts) * parts}."
+                f"{section}.batch_size={size} does not split{into} over mesh.data * "
+                f"mesh.fsdp = {parts} devices; make it a multiple of {step}, say "
+                f"{-(-size // step) * step}."
             )
 
 

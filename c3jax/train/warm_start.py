@@ -207,9 +207,10 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     # Whatever the rollout's temperature is, demonstrations teach the plain softmax.
     plain = sample.Sampling(end=setup.team.sampling.end)
     team = setup.team.replace(protocol=setup.team.protocol.chain(), sampling=plain)
-    imitate = update.compiled(
-        functools.partial(update.imitate, team=team, optimise=optimise), abstract
+    step = functools.partial(
+        update.imitate, team=team, optimise=optimise, accumulate=c.accumulate
     )
+    imitate = update.compiled(step, abstract)
     if store.steps():
         state, record = store.restore(abstract)
         begin = int(state.step)

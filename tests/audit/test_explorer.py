@@ -202,7 +202,10 @@ def path(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, path):
-    """(hash) -> the page, opened anew; at the end nothing may be on the console."""
+    """(hash) -> the page, opened anew; at the end nothing may be on the console.
+
+    What could not be loaded would be an error there, and there is no network.
+    """
 
     def at(place="", width=1200, light="light"):
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1}
@@ -251,6 +254,7 @@ def test_it_opens_on_a_phone_and_a_desk_by_day_and_by_night(opened, width, light
     page = opened("", width, light)
     assert len(listed(page)) == 5
     assert part(page, "title").text == "how many <b> ?"
+    assert "Learning curves" in page.find_element(By.TAG_NAME, "body").text
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     colour = part(page, "title").value_of_css_property("color")
     [red] = re.findall(r"rgba\((\d+)", colour)

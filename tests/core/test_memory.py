@@ -3,6 +3,8 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 from c3jax.core import memory
 
 # Faults of pages while a large block is taken and given back again and again.
@@ -28,3 +30,38 @@ def test_memory_that_is_freed_is_kept_where_the_c_library_can():
     pages = (1 << 26) // resource.getpagesize()
     if platform.libc_ver()[0] == "glibc":
         assert faults("keep") < pages < 20 * pages <= faults("leave")
+
+
+def test_a_process_knows_what_it_has():
+    block = bytearray(b"." * (64 << 20))
+    assert len(block) < memory.resident() < 64 << 30
+
+
+V2 = {
+    "proc/self/cgroup": "0::/a/b\n",
+    "sys/fs/cgroup/a/b/memory.max": "max\n",
+    "sys/fs/cgroup/a/memory.max": f"{5 << 30}\n",
+    "sys/fs/cgroup/a/memory.current": f"{4 << 30}\n",
+    "sys/fs/cgroup/a/memory.stat": f"anon 7\ninactive_file {1 << 30}\n",
+}
+V1 = {
+    "proc/self/cgroup": "4:memory:/not/mounted\n2:cpu,cpuacct:/\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 << 30}\n",
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{2 << 30}\n",
+    "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 0\n",
+}
+NO_LIMIT = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{1 << 63}\n"}
+
+
+@pytest.mark.parametrize(("groups", "left"), [({}, 8), (V2, 2), (V1, 1), (NO_LIMIT, 8)])
+def test_what_is_left_is_the_machines_or_that_of_a_group(tmp_path, groups, left):
+    told = f"MemFree: 7 kB\nMemAvailable:  {8 << 20} kB\nHugePages_Free: 0\n"
+    for name, text in {"proc/meminfo": told, **groups}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert memory.available(tmp_path) == left << 30
+
+
+def test_where_the_system_tells_nothing_nothing_is_known(tmp_path):
+    assert memory.available(tmp_path) is None

@@ -65,8 +65,10 @@ def test_a_task_with_levels_trains_on_some_and_is_measured_on_others():
 
 def test_questions_of_levels_that_are_too_long_are_left_out():
     task = load("arithmetic", train=("arithmetic.one_step/validation",))
-    fitted = tasks.fitting(task, lambda texts: [len(t) < 100 for t in texts], "drop")
+    fitted = tasks.fitting(task, lambda texts: [*map(len, texts)], 99, "drop")
     assert 0 < len(fitted.split("train")) < 512
+    kept = [len(item.text) for item in fitted.split("train")]
+    assert fitted.lengths["train"] == kept and max(kept) <= 99
     assert fitted.dropped["train"] == 512 - len(fitted.split("train"))
 
 

@@ -7,7 +7,6 @@ import gguf
 import jax
 import numpy as np
 import pytest
-import torch
 import transformers
 from huggingface_hub import errors
 
@@ -15,7 +14,7 @@ from c3jax import policy
 from c3jax.core import gguf as files
 from c3jax.data import tokenizer
 from c3jax.policy import families, gguf_model, weights
-from tests import ggufs
+from tests import ggufs, support
 
 SIZES = dict(
     vocab_size=len(ggufs.tokens()),
@@ -73,6 +72,7 @@ def parts(model, **changes) -> tuple[str, dict, dict]:
 @pytest.fixture(scope="module", params=MODELS)
 def model(request, tmp_path_factory):
     """A small random model, and the GGUF that was made of it."""
+    torch = support.torch()
     torch.manual_seed(0)
     made = transformers.AutoModelForCausalLM.from_config(MODELS[request.param]())
     with torch.no_grad():
@@ -88,6 +88,7 @@ def loaded(model):
 
 
 def test_logits_are_those_of_the_model_it_was_made_of(model, loaded):
+    torch = support.torch()
     tokens = np.random.default_rng(0).integers(0, 200, (2, 100))
     with torch.no_grad():
         wanted = model[0](torch.tensor(tokens)).logits.numpy()
@@ -96,6 +97,7 @@ def test_logits_are_those_of_the_model_it_was_made_of(model, loaded):
 
 
 def test_it_is_saved_as_transformers_has_it(model, loaded, tmp_path):
+    torch = support.torch()
     theirs, path = model
     loaded.save(tmp_path)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)

@@ -1,5 +1,6 @@
 """Published models: the same numbers as `transformers`, every tensor accounted for."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -9,13 +10,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import torch
 import transformers
 from safetensors import numpy as safetensors
 
 from c3jax import policy
 from c3jax.core import mesh as meshes
 from c3jax.policy import decoder, families, weights
+from tests import support
 
 SIZES = dict(
     vocab_size=97,
@@ -35,17 +36,15 @@ LLAMA3 = dict(
     high_freq_factor=4.0,
     original_max_position_embeddings=32,
 )
+# Qwen2 with a table of its own for the output, and Llama 3.1 without, are held by
+# `test_gguf_model`; Llama with plain waves by `test_players`, once it was trained.
 MODELS = {
     "qwen2": lambda: transformers.Qwen2Config(**SIZES, tie_word_embeddings=True),
-    "qwen2 untied": lambda: transformers.Qwen2Config(
-        **SIZES, tie_word_embeddings=False
-    ),
     "qwen3": lambda: transformers.Qwen3Config(
         **SIZES, head_dim=16, tie_word_embeddings=True
     ),
-    "llama": lambda: transformers.LlamaConfig(**SIZES, tie_word_embeddings=False),
     "llama 3.1": lambda: transformers.LlamaConfig(
-        **SIZES, rope_parameters=LLAMA3, tie_word_embeddings=True
+        **SIZES, rope_parameters=LLAMA3, tie_word_embeddings=False
     ),
 }
 
@@ -53,6 +52,7 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def model(request, tmp_path_factory):
     """A small random model, and the directory it was saved to."""
+    torch = support.torch()
     torch.manual_seed(0)
     made = transformers.AutoModelForCausalLM.from_config(MODELS[request.param]())
     with torch.no_grad():
@@ -85,14 +85,17 @@ def change(directory: pathlib.Path, **tensors) -> None:
 
 
 def test_logits_are_those_of_transformers(model):
+    torch = support.torch()
     theirs, directory = model
     # Longer than the window that Llama's wavelengths are stretched from.
     tokens = np.random.default_rng(0).integers(0, 97, (2, 60))
     with torch.no_grad():
-        wanted = theirs(torch.tensor(tokens)).logits.numpy()
+        exact = copy.deepcopy(theirs).double()
+        wanted = exact(torch.tensor(tokens)).logits.numpy()
     found = policy.load(directory).logits(tokens)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    # Rounding is in proportion to what is rounded.
+    assert np.abs(found - wanted).max() < 5e-6 * np.abs(wanted).max()
 
 
 def test_padding_on_the_right_changes_nothing_before_it(model):
@@ -106,6 +109,7 @@ def test_padding_on_the_right_changes_nothing_before_it(model):
 
 
 def test_sixteen_bits_are_within_a_rounding_of_their_logits(model):
+    torch = support.torch()
     theirs, directory = model
     tokens = np.random.default_rng(2).integers(0, 97, (2, 24))
     with torch.no_grad():
@@ -116,6 +120,7 @@ def test_sixteen_bits_are_within_a_rounding_of_their_logits(model):
 
 
 def test_what_is_saved_loads_elsewhere_and_here_bit_for_bit(model, tmp_path):
+    torch = support.torch()
     theirs, directory = model
     loaded = policy.load(directory)
     loaded.save(tmp_path / "first")
@@ -127,6 +132,7 @@ def test_what_is_saved_loads_elsewhere_and_here_bit_for_bit(model, tmp_path):
 
 
 def test_shards_with_an_index_are_one_model(model, tmp_path, monkeypatch):
+    torch = support.torch()
     theirs, directory = model
     monkeypatch.setattr(weights, "SHARD_BYTES", 20_000)
     policy.load(directory).save(tmp_path / "sharded")
@@ -178,6 +184,7 @@ def test_no_more_than_a_block_is_read_at_a_time(model, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_sixteen_bit_checkpoints_survive_the_round_trip(model, tmp_path, dtype):
+    torch = support.torch()
     theirs, _ = model
     small = transformers.AutoModelForCausalLM.from_config(theirs.config)
     small.load_state_dict(theirs.state_dict())
@@ -267,6 +274,7 @@ def test_a_directory_without_a_model_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["qwen2_5_3b", "qwen3_4b", "qwen2_5_coder_3b"])
 def test_the_papers_models_have_the_tensors_of_transformers(name):
     """By their published configs, without a number in memory."""
+    torch = support.torch()
     path = pathlib.Path(__file__).parent / "configs" / f"{name}.json"
     config = transformers.AutoConfig.for_model(**json.loads(path.read_text()))
     with torch.device("meta"):

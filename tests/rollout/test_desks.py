@@ -1,11 +1,12 @@
 import dataclasses
 import functools
+import itertools
 
 import jax
 import numpy as np
 import pytest
 
-from c3jax.core import keys
+from c3jax.core import keys, signals
 from c3jax.core import mesh as meshes
 from c3jax.rollout import desks, replay, tree
 from tests import support
@@ -56,6 +57,22 @@ def test_messages_written_at_desks_are_those_written_at_once():
     _, together = desks.grow(support.params(), teams(), questions(), KEY)
     assert load.utilisation > 0.5 and load.rows >= load.tokens
     assert together.rows == sum(t.length.size * t.length.max() for t in at_once())
+
+
+def test_a_stop_is_heard_while_messages_are_written(monkeypatch):
+    # Another number at once, as programs know how many tokens they write.
+    team, asked = teams().replace(at_once=24), itertools.count()
+    monkeypatch.setattr(desks, "_STEPS", 2)
+    args = (support.params(), team, questions(), KEY, None)
+    turns, load = desks.grow(*args, lambda: next(asked) < 0)
+    assert disagreements(at_once(), turns) == []
+    # At every context that is read, and every other token.
+    times = next(asked)
+    assert times > 8 + 8 * 8 + load.steps / 2
+    again = itertools.count()
+    with pytest.raises(signals.Stopped):
+        desks.grow(*args, lambda: next(again) == times // 2)
+    assert next(again) == times // 2 + 1
 
 
 @pytest.mark.parametrize(

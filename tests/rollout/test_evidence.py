@@ -58,23 +58,17 @@ def test_a_silent_role_leaves_what_was_said_before_and_later_roles_speak_again()
     jax.tree.map(np.testing.assert_array_equal, first, grown()[0])
     assert int(silent.length.sum()) == 0 and silent.length.shape == (2, 3, 1)
     node = keys.nodes(OWN, support.questions(2, roles=3).uid, 2, 3).reshape(2, 3, 1, 1)
-    by_hand = writing.generate(
-        support.params(),
-        trio(),
-        2,
-        contexts.read(
-            support.params(),
-            trio(),
-            2,
-            support.questions(2, roles=3),
-            (first, writing.blank(trio(), 1, (2, 3, 1))),
-        ),
-        node,
-        (contexts.BATCH, 0, 1, 2),
-    )
-    np.testing.assert_array_equal(
-        last.tokens.reshape(by_hand.tokens.shape), by_hand.tokens
-    )
+
+    @jax.jit
+    def by_hand(params, first, node):
+        turns = first, writing.blank(trio(), 1, (2, 3, 1))
+        questions = support.questions(2, roles=3)
+        segments = contexts.read(params, trio(), 2, questions, turns)
+        axes = contexts.BATCH, 0, 1, 2
+        return writing.generate(params, trio(), 2, segments, node, axes).tokens
+
+    wanted = by_hand(support.params(), first, node)
+    np.testing.assert_array_equal(last.tokens.reshape(wanted.shape), wanted)
 
 
 def test_what_is_given_is_not_paid_for_again():

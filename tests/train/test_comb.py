@@ -137,8 +137,11 @@ def test_a_comb_that_is_stopped_goes_on_bit_equal_and_is_replayed(
     whole.mkdir()
     parted.mkdir()
     loop.run(setup, whole)
-    asked = itertools.count(1)  # Three times by the first evaluation, then every step.
-    loop.run(setup, parted, stop=lambda: next(asked) == 5)
+    # For a base episode and two teeth, three times in the evaluation and once after it;
+    # so this is between the next base episode and its first tooth.
+    asked = itertools.count(1)
+    loop.run(setup, parted, stop=lambda: next(asked) == 9)
+    assert next(asked) == 10
     assert not (parted / "summary.json").exists()
     loop.run(setup, parted)
     ends = []

@@ -1,11 +1,12 @@
 import dataclasses
+import itertools
 
 import jax
 import pytest
 
 from c3jax.data import problems
 from c3jax.reward import math
-from c3jax.train import evaluate, scoring, warm_start
+from c3jax.train import evaluate, parts, scoring, warm_start
 from tests import support
 
 SMALL = {
@@ -34,7 +35,12 @@ def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
     assert "evaluate/any_number_low" in pieces.fields()
     again = pieces.figures.pop("any_number")
     assert again.mean >= pieces.figures["pass_at_1"].mean
-    assert whole == pieces
+    # The last batch is filled up with two questions that nobody asks for.
+    filled = dataclasses.replace(
+        whole.spent, prefilled_slots=pieces.spent.prefilled_slots
+    )
+    assert 6 * filled.prefilled_slots == 8 * whole.spent.prefilled_slots
+    assert (whole.figures, filled) == pieces
     # One greedy answer a question, and three sampled.
     assert whole.spent.evaluator_calls == whole.spent.messages == 6 * 4
 
@@ -97,3 +103,32 @@ def test_every_episode_of_a_question_has_draws_of_its_own(name, monkeypatch):
 
 def test_an_evaluation_that_is_stopped_has_no_result():
     assert measured(4, stop=lambda: True) is None
+
+
+class Counting(support.MadeUp):
+    """How many answers were handed over."""
+
+    scored = 0
+
+    def submit(self, texts, items):
+        self.scored += len(texts)
+        return super().submit(texts, items)
+
+
+def test_an_evaluation_that_was_stopped_goes_on_and_scores_no_batch_twice(tmp_path):
+    setup = support.math_setup(evaluate__batch_size=2, **SMALL)
+    params, scorers = warm_start.initial_params(setup), (Counting(), Counting())
+    whole = evaluate.measure(params, setup, scorers[0])
+    found, attempts = None, 0
+    while found is None:
+        asked, attempts = itertools.count(), attempts + 1
+        found = evaluate.measure(
+            *(params, setup, scorers[1], lambda: next(asked) == 2),  # noqa: B023
+            parts.Parts(tmp_path / "evaluation", [0]),
+        )
+    assert attempts == 3 and found == whole
+    assert scorers[0].scored == scorers[1].scored
+    assert parts.Parts(tmp_path / "evaluation", [0]).get("0-0-00000000")
+    # Those of another step are none of this one's.
+    assert parts.Parts(tmp_path / "evaluation", [1]).get("0-0-00000000") is None
+    assert not (tmp_path / "evaluation").exists()

@@ -15,9 +15,9 @@ from c3jax.rollout import replay
 from c3jax.train import trees
 from tests import support
 from tests.conftest import QUICK
-from tests.program import MATH
+from tests.program import MATH, c3jax
 
-# Five starts of the program.
+# Four starts of the program.
 pytestmark = pytest.mark.slow
 
 # The smallest team that is right now and then, so that rewards differ.
@@ -26,10 +26,10 @@ RUN = [
     *(
         f"--config.{change}"
         for change in (
-            *("train.steps=6", "train.batch_size=8", "train.checkpoint_every=1"),
+            *("train.steps=4", "train.batch_size=8", "train.checkpoint_every=1"),
             *("warm_start.steps=80", "warm_start.lr=1e-2"),
             "reward.fallback=('boxed','last_number')",
-            *("evaluate.every=3", "evaluate.questions=6", "evaluate.batch_size=4"),
+            *("evaluate.every=4", "evaluate.questions=6", "evaluate.batch_size=4"),
             *("evaluate.samples=2", "evaluate.k=(1,2)", "evaluate.trees=5"),
             *("policy.width=32", "policy.hidden=48", "policy.layers=1"),
             *("policy.unroll=1", "protocol.name=solo"),
@@ -42,13 +42,7 @@ RUN = [
 def alone(tmp_path_factory):
     """The run of one process with two devices."""
     path = tmp_path_factory.mktemp("runs") / "alone"
-    two = f"{QUICK} --xla_force_host_platform_device_count=2"
-    subprocess.run(
-        [sys.executable, "-m", "c3jax.main", *RUN, f"--workdir={path}"],
-        cwd=support.ROOT,
-        env=os.environ | {"XLA_FLAGS": two},
-        check=True,
-    )
+    c3jax(*RUN, f"--workdir={path}", devices=2)
     return path
 
 
@@ -115,7 +109,7 @@ def test_two_processes_grow_the_trees_that_one_grows(alone, together):
 def test_only_the_first_process_tells_of_the_run(together):
     first, second = ((together / f"logs/process-{i}.log").read_text() for i in range(2))
     assert "goes on from step " in first
-    assert "step 6  greedy" in first
+    assert "step 4  greedy" in first
     assert "step" not in second
     left = {path.name.split(".")[0] for path in (together / "run").iterdir()}
     names = ("checkpoints", "config", "metrics", "report", "summary", "trees", "")

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -19,19 +20,23 @@ from tests import support
         (support.DIAMOND, support.DIAMOND_SCRIPTS, (2, 2, 3, 2)),
     ],
 )
-def test_prefilled_tokens_are_those_of_the_segments_that_are_computed(
+def test_prefilled_tokens_and_slots_are_those_of_the_segments_that_are_computed(
     roles, scripts, branching
 ):
     team = support.team(roles, scripts, branching)
     questions, turns = support.questions(roles=len(roles)), said(team)
     sizes = dict(enumerate(branching)) | {contexts.BATCH: 3}
-    params, computed = support.params(), 0
+    params, computed, slots = support.params(), 0, []
     for level in range(len(roles)):
 
         def lengths(level=level):
             context = contexts.read(params, team, level, questions, turns)
             shapes = [segment.k.shape[1:-3] for segment in context.segments]
             assert shapes == [tuple(sizes[a] for a in span) for span in context.spans]
+            slots.extend(
+                math.prod(shape) * segment.k.shape[-2]
+                for segment, shape in zip(context.segments, shapes, strict=True)
+            )
             return tuple(
                 jnp.broadcast_to(segment.length, shape)
                 for segment, shape in zip(context.segments, shapes, strict=True)
@@ -39,6 +44,7 @@ def test_prefilled_tokens_are_those_of_the_segments_that_are_computed(
 
         computed += sum(int(length.sum()) for length in jax.jit(lengths)())
     assert contexts.prefilled(team, questions, turns) == computed
+    assert contexts.slots(team, questions, turns) == sum(slots)
 
 
 def said(team):

@@ -23,7 +23,8 @@ OPTIMISE = update.optimiser(
     max_grad_norm=1.0,
 )
 OBJECTIVE = update.Objective(0.2, kl=0.1, epochs=1, minibatches=2, accumulate=2)
-SIZES = pieces.Sizes(heads=(8, 11), messages=((4, 7),))
+# The largest is more than the questions were grown with.
+SIZES = pieces.Sizes(heads=(8, 16), messages=((4, 7),))
 
 
 def scored():

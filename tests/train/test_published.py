@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 import tokenizers
-import torch
 import transformers
 
 from c3jax import policy
@@ -51,9 +50,9 @@ SPECIAL = (
     *("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
 )
 FAMILIES = {
-    "qwen2": (transformers.Qwen2Config, CHATML, "<|im_end|>"),
-    "qwen3": (transformers.Qwen3Config, CHATML, "<|im_end|>"),
-    "llama": (transformers.LlamaConfig, LLAMA, "<|eot_id|>"),
+    "qwen2": ("Qwen2Config", CHATML, "<|im_end|>"),
+    "qwen3": ("Qwen3Config", CHATML, "<|im_end|>"),
+    "llama": ("LlamaConfig", LLAMA, "<|eot_id|>"),
 }
 
 
@@ -81,7 +80,9 @@ def byte_level(template: str, end: str):
 
 def made(directory: pathlib.Path, family: str, **changes) -> pathlib.Path:
     """A random model of a family with its tokenizer, as `transformers` saves them."""
-    config, template, end = FAMILIES[family]
+    torch = support.torch()
+    name, template, end = FAMILIES[family]
+    config = getattr(transformers, name)
     words = byte_level(template, end)
     sizes = {
         **SIZES,
@@ -102,11 +103,6 @@ def made(directory: pathlib.Path, family: str, **changes) -> pathlib.Path:
     about = json.loads(path.read_text())
     path.write_text(json.dumps({**about, "tokenizer_class": "PreTrainedTokenizerFast"}))
     return directory
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def model(request, tmp_path_factory):
-    return made(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA, NO_SYSTEM])
@@ -134,19 +130,18 @@ def test_a_context_in_pieces_is_the_template_as_a_whole(template):
 
 
 @pytest.mark.slow
-def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
-    questions = tmp_path / "own.jsonl"
+def test_a_run_trains_a_published_model_and_gives_it_back(tmp_path):
+    """A team, with a message that is spliced into another's context."""
+    model, questions = made(tmp_path / "model", "qwen3"), tmp_path / "own.jsonl"
     rows = [{"question": f"how many is {n} ?", "answer": str(n)} for n in range(40)]
     # One that is far too long for any role.
     rows.append({"question": "how many " * 200, "answer": "0"})
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     workdir = tmp_path / "run"
-    # One of them as a team, with a message that is spliced into another's context.
-    team = "duo" if model.name.startswith("qwen3") else "solo"
     output = c3jax(
         "--config=configs/math.py:qwen3_4b",
         f"--workdir={workdir}",
-        "--cache_dir=",
+        *("--cache_dir=", "--nocertify"),
         f"--config.policy.path={model}",
         "--config.policy.attention=plain",
         "--config.policy.dtype=float32",
@@ -154,11 +149,11 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
         f"--config.data.test={questions}",
         "--config.data.overlap.action=keep",
         "--config.data.prompt_tokens=160",
-        f"--config.protocol.name={team}",
+        "--config.protocol.name=duo",
         "--config.teams.duo.reasoner.max_tokens=8",
         "--config.teams.duo.reasoner.instruction=Plan .",
-        f"--config.teams.{team}.actor.max_tokens=8",
-        f"--config.teams.{team}.actor.instruction=Solve .",
+        "--config.teams.duo.actor.max_tokens=8",
+        "--config.teams.duo.actor.instruction=Solve .",
         *("--config.sampling.at_once=0", "--config.train.steps=2"),
         *("--config.train.batch_size=4", "--config.train.epochs=1"),
         *("--config.train.minibatches=1", "--config.train.accumulate=1"),
@@ -170,21 +165,28 @@ def test_a_run_trains_a_published_model_and_gives_it_back(model, tmp_path):
     )
     assert "left out: 1 of test, 1 of train" in output
     assert "step 2  greedy" in output
-    if team == "duo":
-        assert "PASS" in c3jax(f"--workdir={workdir}", "--mode=replay", "--cache_dir=")
+    assert "PASS" in c3jax(f"--workdir={workdir}", "--mode=replay", "--cache_dir=")
     written = c3jax(f"--workdir={workdir}", "--mode=export", "--cache_dir=").split()[-1]
+    assert_trained(model, written)
+
+
+def assert_trained(model: pathlib.Path, written: str | pathlib.Path) -> None:
+    """What was written is another policy than the model, and loads elsewhere."""
+    torch = support.torch()
     loaded = transformers.AutoModelForCausalLM.from_pretrained(written)
     tokens = np.arange(12)[None]
     with torch.no_grad():
         wanted = loaded(torch.tensor(tokens)).logits.numpy()
     found = policy.load(written).logits(tokens)
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
     before = policy.load(model).logits(tokens)
     assert np.abs(found - before).max() > 1e-3
-    assert transformers.AutoTokenizer.from_pretrained(written).chat_template
+    words = [transformers.AutoTokenizer.from_pretrained(x) for x in (model, written)]
+    assert words[0].chat_template == words[1].chat_template
 
 
 def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
+    torch = support.torch()
     setup = support.math_setup()
     params = warm_start.initial_params(setup)
     written = export.write(setup, params, 0, tmp_path)
@@ -192,7 +194,8 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
     tokens = np.arange(9)[None]
     with torch.no_grad():
         wanted = loaded(torch.tensor(tokens)).logits.numpy()
-    np.testing.assert_allclose(policy.load(written).logits(tokens), wanted, atol=1e-4)
+    found = policy.load(written).logits(tokens)
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
     words = transformers.PreTrainedTokenizerFast.from_pretrained(written)
     assert loaded.generation_config.eos_token_id == words.eos_token_id
     assert words.get_vocab() == tokenizers_of_ours.load("words").get_vocab()
@@ -238,7 +241,7 @@ def test_more_tokens_than_a_model_has_positions_are_refused(tmp_path):
 
 
 def test_a_run_that_began_with_a_gguf_is_exported_for_transformers(tmp_path):
-
+    torch = support.torch()
     known = dict(vocab_size=len(ggufs.tokens()), max_position_embeddings=4096)
     model = transformers.Qwen2ForCausalLM(
         transformers.Qwen2Config(**{**SIZES, **known, "tie_word_embeddings": False})

@@ -43,6 +43,14 @@ def copied(workdir, tmp_path):
     return pathlib.Path(shutil.copytree(workdir, tmp_path / "copied"))
 
 
+def begun(workdir, path):
+    """The run as it stood before its first step; it is not warmed up again."""
+    path.mkdir()
+    for name in ("config.json", "metrics.jsonl"):
+        shutil.copy(workdir / name, path)
+    shutil.copytree(workdir / "checkpoints" / "0", path / "checkpoints" / "0")
+
+
 def until(process, text):
     """Reads what a run says until a line holds `text`."""
     said = ""
@@ -82,6 +90,8 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_bit_equal(workdir, tmp_pat
 )
 def test_a_run_killed_again_and_again_goes_on_bit_equal(workdir, tmp_path, moments):
     path = tmp_path / "run"
+    if moments[0][0] != "warm start":
+        begun(workdir, path)
     for moment, step in moments:
         with start(*RUN, f"--workdir={path}") as process:
             while process.poll() is None and not resume.is_now(moment, path, step, 2):
@@ -140,6 +150,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_bit_equal(workdir, tmp_path, durin
     )
     try:
         ballast = disk / "ballast"
+        begun(workdir, disk / "run")
         with start(*RUN, f"--workdir={disk / 'run'}") as process:
             until(process, "step 0  greedy")
             process.send_signal(signal.SIGSTOP)

@@ -147,8 +147,11 @@ def test_the_entropy_of_a_truncated_draw_is_that_of_its_support():
     questions = support.questions(2, roles=1)
     params = support.params()
     turns = tree.grow(params, team, questions, keys.stream(0, "rollout"))
-    given = functools.partial(tree.logp, params, team, 0, questions)
-    logp, entropy = tree.logp_and_entropy(params, team, 0, questions, turns)
+    given, both = (
+        jax.jit(functools.partial(fn, params, team, 0, questions))
+        for fn in (tree.logp, tree.logp_and_entropy)
+    )
+    logp, entropy = both(turns)
     np.testing.assert_array_equal(logp, given(turns))
     # Every token that could have come first, in place of the one that did.
     support_ids = turns[0].support[..., 0, :]

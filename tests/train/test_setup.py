@@ -70,6 +70,8 @@ def test_a_batch_that_the_mesh_cannot_divide_is_refused():
         support.math_setup(train__accumulate=5)
     with pytest.raises(ValueError, match=r"warm_start.batch_size=20 .* say 24"):
         support.math_setup(8, warm_start__batch_size=20)
+    with pytest.raises(ValueError, match=r"warm_start.accumulate=5 pieces .* say 35"):
+        support.math_setup(warm_start__accumulate=5)
 
 
 def test_a_parameter_that_the_mesh_cannot_divide_is_refused():

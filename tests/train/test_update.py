@@ -1,7 +1,6 @@
 import dataclasses
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from c3jax.train import evaluate, growth, ledger, loop, scoring, update, warm_st
 from tests import support
 
 KEY = keys.stream(0, "rollout")
+TRUNCATED = {"top_k": 5, "top_p": 0.9}
 SMALL = {
     "train__batch_size": 8,
     "train__epochs": 2,
@@ -141,18 +141,11 @@ def test_the_same_step_twice_is_bit_equal():
     jax.tree.map(np.testing.assert_array_equal, stats, again_stats)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"train__kl": 0.1},
-        pytest.param({"train__minibatches": 4}, marks=pytest.mark.slow),
-    ],
-)
-def test_the_options_of_the_update_change_the_step(change):
+@pytest.mark.slow
+def test_minibatches_change_the_step():
     state, _, _ = on_one_device()
-    other, _, stats = one_step(support.math_setup(**{**SMALL, **change}))
+    other, _, stats = one_step(support.math_setup(**{**SMALL, "train__minibatches": 4}))
     assert all(np.isfinite(value) for value in stats.values())
-    assert ("kl" in stats) == ("train__kl" in change)
     moved = jax.tree.map(
         lambda a, b: float(abs(a - b).max()), state.params, other.params
     )
@@ -179,7 +172,8 @@ def slope(
     # As if the policy had moved since: ratios other than one, on both sides.
     turns = tuple(turn.replace(logp=turn.logp - 0.1) for turn in turns)
     reference = tuple(turn.logp - 0.2 for turn in turns)
-    objective = update.Objective(0.2, kl=0.1, epochs=1, minibatches=1, **dict(options))
+    plain = dict(clip=0.2, kl=0.1, epochs=1, minibatches=1)
+    objective = update.Objective(**{**plain, **dict(options)})
     batch = update.Scored(questions, turns, advantage, reference)
     params, team = support.params(), team.replace(cast=support.cast(shape, 1))
     if mesh is not None:
@@ -197,14 +191,21 @@ def assert_close(one, other):
         np.testing.assert_allclose(one[1][name], other[1][name], rtol=1e-5, atol=1e-7)
 
 
+def test_a_distance_from_the_first_policy_changes_the_gradient_and_is_told():
+    one, none = (slope(options=dict(kl=kl), **TRUNCATED) for kl in (0.1, 0))
+    assert "kl" in one[1] and "kl" not in none[1]
+    gap = optax.tree.norm(jax.tree.map(jnp.subtract, one[0], none[0]))
+    assert float(gap / optax.tree.norm(one[0])) > 1e-3
+
+
 def test_layers_spread_over_devices_draw_the_same_tree_and_have_the_same_gradient():
-    mesh, sampling = meshes.make(2, 2, 2), {"top_k": 5, "top_p": 0.9}
-    team, questions, turns = solo(**sampling)
+    mesh = meshes.make(2, 2, 2)
+    team, questions, turns = solo(**TRUNCATED)
     params, team = support.spread(team, mesh)
     placed = jax.device_put(questions, meshes.batch(mesh))
     again = tree.grow(params, team, placed, KEY)
     assert near_ties(turns, again) == []
-    one, other = jax.device_get((slope(**sampling), slope(mesh=mesh, **sampling)))
+    one, other = jax.device_get((slope(**TRUNCATED), slope(mesh=mesh, **TRUNCATED)))
     assert_close(one, other)
 
 
@@ -229,37 +230,27 @@ def test_a_gradient_summed_over_pieces_is_that_of_the_whole(options):
 
 
 @pytest.mark.parametrize(
-    "sampling", [pytest.param({}, marks=pytest.mark.slow), {"top_k": 5, "top_p": 0.9}]
+    "sampling", [pytest.param({}, marks=pytest.mark.slow), TRUNCATED]
 )
 def test_logits_in_chunks_have_the_same_gradient(sampling):
     chunked = dataclasses.replace(support.SHAPE, logits_chunk=4, remat="layer")
     assert_close(slope(**sampling), slope(chunked, **sampling))
 
 
-def test_nothing_is_compiled_again_after_the_first_step():
-    setup = support.math_setup(**SMALL)
-    chex.clear_trace_counter()
-    optimise = loop.optimiser(setup)
-
-    @chex.assert_max_traces(n=1)
-    def step(state, batch):
-        static = {"team": setup.team, "objective": setup.objective}
-        return update.update(state, batch, optimise=optimise, **static)
-
-    once = update.compiled(step, loop.abstract_state(setup))
-    state = loop.initial_state(setup, warm_start.initial_params(setup))
+def test_nothing_is_compiled_again_after_the_first_step(caplog):
+    setup, (state, _, _) = support.math_setup(**SMALL), on_one_device()
+    state, watch = jax.tree.map(jnp.copy, state), metrics.Stopwatch()
     source = setup.task.split("train")
-    before = tree.grow._cache_size()
-    for index in range(3):
-        items = [source[8 * index + i] for i in range(8)]
-        watch = metrics.Stopwatch()
-        with scoring.started(setup) as scorer:
-            grown = growth.grow(setup, state, index, items, scorer, watch)
-        state, _ = once(
-            state, *growth.credited(setup, grown, state.params, None, watch)
-        )
-    assert once._cache_size() == 1
-    assert tree.grow._cache_size() <= before + 1
+    with jax.log_compiles():
+        for step in (1, 2):
+            items = [source[8 * step + i] for i in range(8)]
+            grown = growth.grow(setup, state, step, items, support.MadeUp(), watch)
+            scored = growth.credited(setup, grown, state.params, None, watch)
+            state, _ = program()(setup.objective, state, grown.groups, scored)
+        found = [text for text in caplog.messages if text.startswith("Compiling")]
+        assert found == []
+        jax.jit(lambda x: x + 1)(1)
+    assert "Compiling" in caplog.text  # It is told of what is.
 
 
 def test_credit_teaches_a_team_what_is_rewarded():
@@ -299,3 +290,23 @@ def test_credit_teaches_a_team_what_is_rewarded():
         state, _ = step(state, batch)
     assert history[0] < 0.1
     assert np.mean(history[-5:]) > 0.6
+
+
+def test_imitation_in_pieces_is_that_of_the_whole():
+    team, questions, turns = solo()
+    one = dict(team=team.replace(protocol=team.protocol.chain()))
+    one["optimise"] = optax.sgd(1.0)
+    first = tuple(jax.tree.map(lambda x: x[:, :, :1], turn) for turn in turns)
+    state = update.initial_state(one["optimise"], (), support.params())
+    (whole, nll), (pieces, mean) = (
+        jax.jit(functools.partial(update.imitate, **one, accumulate=count))(
+            state, questions, first
+        )
+        for count in (1, 2)
+    )
+    assert float(nll) == pytest.approx(float(mean), rel=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5),
+        whole.params,
+        pieces.params,
+    )

@@ -1,0 +1,50 @@
+"""What it took to write some messages."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from c3jax.core import hosts
+from c3jax.core.types import Turn
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What was written, and what it took.
+
+    Attributes:
+        steps: of any room.
+        tokens: written.
+        rows: times a row was computed, written or not.
+        contexts: times a context was read.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    rows: int = 0
+    contexts: int = 0
+
+    def __add__(self, other: "Load") -> "Load":
+        fields = dataclasses.fields(self)
+        return Load(*(getattr(self, f.name) + getattr(other, f.name) for f in fields))
+
+    @property
+    def utilisation(self) -> float:
+        """Tokens written per row computed."""
+        return self.tokens / max(self.rows, 1)
+
+    @property
+    def sharing(self) -> float:
+        """Tokens written per context read: how many siblings a read serves."""
+        return self.tokens / max(self.contexts, 1)
+
+
+def at_once(turns: Sequence[Turn]) -> Load:
+    """The load of `tree.grow`: every row is computed until the last one ends."""
+    load = Load()
+    for length in hosts.fetch([turn.length for turn in turns]):
+        steps = int(length.max(initial=0))
+        batch, number, _ = length.shape
+        load += Load(
+            steps, int(length.sum()), steps * length.size, steps * batch * number
+        )
+    return load

@@ -1,0 +1,74 @@
+"""What questions are padded to, on which nothing depends but the time it takes."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from c3jax.core import metrics
+from c3jax.train import growth, heads, loop, warm_start
+from tests import support
+
+SMALL = {
+    "data__prompt_tokens": 64,
+    "train__batch_size": 4,
+    "policy__width": 32,
+    "policy__hidden": 48,
+    "policy__layers": 1,
+}
+
+
+def of(train, test, limit, batch_size=4):
+    task = dataclasses.replace(
+        support.math_setup().task, lengths={"train": train, "test": test}
+    )
+    return heads.of(task, len, {"train": batch_size, "test": batch_size}, limit)
+
+
+def test_sizes_are_few_and_hold_every_question_and_hardly_more():
+    drawn = 90 * np.exp(0.5 * np.random.default_rng(0).standard_normal(400))
+    lengths = drawn.astype(int).tolist()
+    found = of(lengths, lengths[:50], 2560)
+    assert 1 < len(found.sizes) <= 3
+    assert found.longest == max(lengths) <= found.sizes[-1] < max(lengths) + 64
+    # The longest of a batch, which is mostly longer than a question is.
+    assert found.sizes[0] > found.median
+    assert found.size(found.sizes[0]) == found.sizes[0]
+    assert found.size(found.sizes[0] + 1) == found.sizes[1]
+    assert "2560" in str(found)
+
+
+def test_short_prompts_and_generated_ones_have_one_size():
+    assert of([20, 31], [19], limit=32).sizes == (32,)
+    assert of([150, 151], [149], limit=160).sizes == (160,)
+    assert support.math_setup().heads.sizes == (32,)
+
+
+@functools.cache
+def grown(sizes, at_once=0):
+    setup = support.math_setup(sampling__at_once=at_once, train__groups=2, **SMALL)
+    setup = dataclasses.replace(
+        setup, heads=dataclasses.replace(setup.heads, sizes=sizes)
+    )
+    state = loop.initial_state(setup, warm_start.initial_params(setup))
+    items = [setup.task.split("train")[i] for i in range(4)]
+    watch = metrics.Stopwatch()
+    found = growth.grow(setup, state, 0, items, support.MadeUp(), watch)
+    longest = max(int(each.max()) for each in found.questions.lengths)
+    assert found.questions.heads[0].shape == (4, next(n for n in sizes if n >= longest))
+    return jax.device_get(found.turns), found.graded
+
+
+@pytest.mark.parametrize("at_once", [0, 8])
+def test_messages_and_rewards_are_the_same_whatever_questions_are_padded_to(at_once):
+    (turns, graded), (others, wide) = (
+        grown(sizes, at_once) for sizes in ((8, 32, 64), (64,))
+    )
+    for turn, other in zip(turns, others, strict=True):
+        np.testing.assert_array_equal(turn.tokens, other.tokens)
+        np.testing.assert_allclose(turn.logp, other.logp, atol=1e-5)
+    np.testing.assert_array_equal(graded.reward, wide.reward)
+    assert graded.spent.prefilled_tokens == wide.spent.prefilled_tokens
+    assert graded.spent.prefilled_slots < wide.spent.prefilled_slots
