@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from c3jax.audit import buckets, collect, methods
-from c3jax.rollout import desks, writing
+from c3jax.rollout import desks, loads, writing
 from c3jax.train import loop, warm_start
 from tests import support
 
@@ -118,7 +118,7 @@ def test_credit_is_made_of_draws_that_what_it_is_held_against_has_not_seen(
             if level not in team.silenced:
                 own = jax.random.key_data(key).tolist()
                 drawn.extend((*own, int(uid), level) for uid in questions.uid)
-        return tuple(turns), desks.Load()
+        return tuple(turns), loads.Load()
 
     monkeypatch.setattr(desks, "grow", grow)
     setup, state = run()

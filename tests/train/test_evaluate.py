@@ -89,14 +89,11 @@ def test_a_message_that_does_not_end_leaves_less_of_the_reward():
 
 
 @pytest.mark.parametrize("name", ["duo", "vote"])
-def test_every_episode_of_a_question_has_draws_of_its_own(name, monkeypatch):
+def test_every_episode_of_a_question_has_draws_of_its_own(name):
     """Siblings have, and whoever would speak once for all has another key."""
-    played = []
-    monkeypatch.setattr(evaluate, "_solved", lambda *args: played.append(args))
     options = {"protocol__name": name, "protocol__budget": 8}
     setup = support.math_setup(**{**SMALL, **options})
-    evaluate.sampled(None, setup, None)
-    [(_, _, team, _, each, _)] = played
+    team, each = evaluate._episodes(setup)
     addresses = {tuple(jax.random.key_data(key).tolist()) for key in each}
     assert team.protocol.leaves * len(addresses) == 3
 

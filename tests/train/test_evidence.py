@@ -93,7 +93,7 @@ def test_agent_removal_trains_on_what_the_team_earns_without_a_role():
 def test_extra_runs_have_draws_of_their_own_at_every_step(monkeypatch):
     drawn = []
 
-    def grow(params, team, questions, key, given):
+    def grow(params, team, questions, key, *_):
         drawn.append(tuple(jax.random.key_data(key).tolist()))
         return (), None
 
