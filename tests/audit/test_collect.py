@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 import pytest
 
 from c3jax.audit import buckets, collect, methods
+from c3jax.rollout import desks, loads, writing
 from c3jax.train import loop, warm_start
 from tests import support
 
@@ -97,6 +99,37 @@ def test_credit_is_what_its_rewards_make_it(duo):
     reasoner = found[0]
     whole = [c.credit["magrpo"] for c in reasoner.candidates]
     np.testing.assert_allclose(sum(whole), 0, atol=1e-6)  # one group of four
+
+
+def test_credit_is_made_of_draws_that_what_it_is_held_against_has_not_seen(
+    monkeypatch,
+):
+    """Nothing is written here: that two draws have one address shows without it."""
+    drawn = []
+
+    def grow(params, team, questions, key, given=None):
+        turns = []
+        for level, alternatives in enumerate(team.protocol.branching):
+            size = len(questions.uid), team.protocol.contexts(level), alternatives
+            if given and level in given:
+                turns.append(given[level])
+                continue
+            turns.append(writing.blank(team, level, size))
+            if level not in team.silenced:
+                own = jax.random.key_data(key).tolist()
+                drawn.extend((*own, int(uid), level) for uid in questions.uid)
+        return tuple(turns), loads.Load()
+
+    monkeypatch.setattr(desks, "grow", grow)
+    setup, state = run()
+    asked, test = plan(setup), setup.task.split("test")
+    method = methods.Method(setup, state)
+    for level in range(2):
+        for begin in asked.batches:
+            items = [test[begin + row] for row in range(asked.batch_size)]
+            args = (setup, state, asked, level, begin, items, support.MadeUp())
+            collect._Batch(*args).credit(method)
+    assert drawn and len({*drawn}) == len(drawn)
 
 
 def test_what_was_collected_is_read_and_a_rest_is_the_same(duo, place):

@@ -58,6 +58,15 @@ def test_an_end_token_waits_for_the_minimum_length():
     assert (np.asarray(many(scores, settings, n=200, t=3).token) == 1).all()
 
 
+def test_end_tokens_that_have_to_wait_leave_their_places_to_others():
+    scores = jnp.log(jnp.array([0.1, 0.4, 0.3, 0.15, 0.05]))
+    settings = sample.Sampling((1, 2), top_k=2, min_tokens=3)
+    for t, kept in ((2, [3, 0]), (3, [1, 2])):
+        found, support, _ = sample.truncate(scores, t, settings)
+        np.testing.assert_array_equal(support, kept)
+        assert np.isfinite(found).all()
+
+
 def test_one_key_draws_different_noise_for_every_token_of_a_message():
     settings, key = sample.Sampling(END), jax.random.key(7)
     each = jax.vmap(lambda t: sample.draw(jnp.zeros(1000), key, t, settings).token)

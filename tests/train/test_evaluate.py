@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 
 import jax
+import pytest
 
 from c3jax.data import problems
 from c3jax.reward import math
@@ -85,6 +86,16 @@ def test_a_message_that_does_not_end_leaves_less_of_the_reward():
         )()
     assert graded.reward.tolist() == [[[1, 0.5], [0.5, 0.25]]]
     assert graded.solved.all()
+
+
+@pytest.mark.parametrize("name", ["duo", "vote"])
+def test_every_episode_of_a_question_has_draws_of_its_own(name):
+    """Siblings have, and whoever would speak once for all has another key."""
+    options = {"protocol__name": name, "protocol__budget": 8}
+    setup = support.math_setup(**{**SMALL, **options})
+    team, each = evaluate._episodes(setup)
+    addresses = {tuple(jax.random.key_data(key).tolist()) for key in each}
+    assert team.protocol.leaves * len(addresses) == 3
 
 
 def test_an_evaluation_that_is_stopped_has_no_result():

@@ -1,6 +1,7 @@
 """Evidence beside the rewards: gathered, counted, and trained on."""
 
 import functools
+import types
 
 import jax
 import ml_collections
@@ -9,7 +10,17 @@ import pytest
 
 from c3jax.core import metrics
 from c3jax.credit import critic as credit
-from c3jax.train import checkpoint, critics, growth, loop, memory, warm_start
+from c3jax.rollout import desks
+from c3jax.train import (
+    checkpoint,
+    critics,
+    evaluate,
+    evidence,
+    growth,
+    loop,
+    memory,
+    warm_start,
+)
 from tests import support
 
 SMALL = {
@@ -77,6 +88,22 @@ def test_agent_removal_trains_on_what_the_team_earns_without_a_role():
         np.testing.assert_allclose(first[:, 0], (reward - without[0])[..., 0])
         np.testing.assert_allclose(last, reward - without[1])
     assert np.any(found[0].graded.evidence["without"][0] != found[0].graded.reward)
+
+
+def test_extra_runs_have_draws_of_their_own_at_every_step(monkeypatch):
+    drawn = []
+
+    def grow(params, team, questions, key, *_):
+        drawn.append(tuple(jax.random.key_data(key).tolist()))
+        return (), None
+
+    monkeypatch.setattr(desks, "grow", grow)
+    monkeypatch.setattr(evaluate, "submit", lambda *args, **options: None)
+    setup = support.math_setup(credit__name="agent_removal", **SMALL)
+    state = types.SimpleNamespace(params=None, critic=())
+    for step in range(2):
+        evidence.gather(setup, state, step, None, [], (None, None), None, None)
+    assert len({*drawn}) == len(drawn) == 4  # each step without one role and the other
 
 
 def test_ccpo_trains_on_answers_without_a_thought():

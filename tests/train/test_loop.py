@@ -1,0 +1,68 @@
+"""What a run goes on from, and how far its learning rates fall."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from c3jax.train import checkpoint, critics, loop, update
+from tests import support
+
+SMALL = dict(policy__width=32, policy__hidden=48, policy__layers=1, train__batch_size=4)
+
+
+def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
+    setup = support.math_setup(train__kl=0.1, **SMALL)
+
+    def state(value):
+        return jax.tree.map(
+            lambda x: jax.device_put(np.full(x.shape, value, x.dtype), x.sharding),
+            loop.abstract_state(setup),
+        )
+
+    with checkpoint.Store(tmp_path / "checkpoints") as store:
+        for step in (0, 3):
+            record = loop.Record(seed=0, step=step)
+            store.save(step, state(step), dataclasses.asdict(record))
+        store.wait()
+        found, record, reference = loop._begin(
+            setup, store, tmp_path, None, lambda: False
+        )
+    assert record.step == 3 and int(found.step) == 3
+    jax.tree.map(np.testing.assert_array_equal, found, state(3))
+    began = update.learned(state(0).params, setup.objective.learners)
+    jax.tree.map(np.testing.assert_array_equal, reference, began)
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "steps"),
+    [
+        (loop.optimiser, dict(train__epochs=3), 4 * 3 * 2),
+        (
+            loop.optimiser,
+            dict(protocol__policies="own", train__alternate=True),
+            4 * 2 // 2,
+        ),
+        (critics._optimiser, dict(credit__name="mappo"), 4 * 5 * 2),
+    ],
+    ids=["policy", "taking turns", "critic"],
+)
+def test_a_learning_rate_falls_until_the_last_of_all_optimiser_steps(
+    made, changes, steps
+):
+    counts = dict(train__steps=4, train__minibatches=2, train__warmup=1)
+    lessons = dict(critic__epochs=5, critic__minibatches=2)
+    optimise = made(support.math_setup(**SMALL, **counts, **lessons, **changes))
+    nothing = jnp.float32(0)
+
+    def step(state, _):
+        # A slope that stays the same moves a parameter by the learning rate.
+        change, state = optimise.update(jnp.float32(1), state, nothing)
+        return state, -change
+
+    _, rates = jax.lax.scan(step, optimise.init(nothing), length=steps + 1)
+    *_, last, after = rates / rates.max()
+    np.testing.assert_allclose(after, 0.1, rtol=1e-3)
+    assert last > 0.1003
