@@ -208,7 +208,7 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     )
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     assert state.critic.params["critic"]["embed"].shape[1] == 16
-    assert memory.estimate(setup).parts["critic"] > 0
+    assert memory.phases(setup)["update"]["critic"] > 0
     grown = growth.grow(
         *(setup, state, 0, [setup.task.split("train")[i] for i in range(2)]),
         *(support.MadeUp(), metrics.Stopwatch()),

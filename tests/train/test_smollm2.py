@@ -9,13 +9,14 @@ from benchmarks import resume
 from tests.program import c3jax, start
 
 RUN = (
-    *("--config=configs/math.py:smollm2", "--cache_dir="),
+    "--config=configs/math.py:smollm2",
     *(
         f"--config.{change}"
         for change in (
             *("train.steps=2", "train.batch_size=2", "train.checkpoint_every=1"),
-            *("warm_start.steps=1", "warm_start.batch_size=2", "evaluate.trees=1"),
+            *("warm_start.steps=1", "warm_start.batch_size=4", "evaluate.trees=1"),
             *("evaluate.questions=2", "evaluate.batch_size=2"),
+            *("evaluate.samples=1", "evaluate.k=(1,)"),
         )
     ),
 )
@@ -24,12 +25,13 @@ RUN = (
 @pytest.mark.model
 def test_a_real_model_is_trained_replayed_and_goes_on_bit_equal_after_a_kill(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    c3jax(*RUN, f"--workdir={whole}")
+    run = (*RUN, f"--cache_dir={tmp_path / 'cache'}")
+    c3jax(*run, f"--workdir={whole}")
     certificate = json.loads((whole / "certificate.json").read_text())
     assert certificate["nodes"] and not certificate["failures"], certificate
-    flags = (*RUN, f"--workdir={killed}", "--nocertify")
+    flags = (*run, f"--workdir={killed}", "--nocertify")
     with start(*flags) as process:
-        while process.poll() is None and not resume.is_now("training", killed, 1, 2):
+        while process.poll() is None and not (killed / "checkpoints" / "1").exists():
             time.sleep(0.001)
         process.kill()
     assert "goes on from step 1 of 2" in c3jax(*flags)
