@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import errno
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -13,6 +14,11 @@ import jax
 import orbax.checkpoint as ocp
 
 from c3jax.core import files, hosts
+
+# Orbax warns, at every save, that there are none of the files we ask it not to write.
+logging.getLogger("absl").addFilter(
+    lambda record: "Skipping merge of OCDBT" not in str(record.msg)
+)
 
 
 class Store:

@@ -1,6 +1,8 @@
 """The page of a small published model, run on that model; see `.ci/run`."""
 
 import json
+import shutil
+import signal
 import time
 
 import pytest
@@ -26,13 +28,18 @@ RUN = (
 def test_a_real_model_is_trained_replayed_and_goes_on_bit_equal_after_a_kill(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run = (*RUN, f"--cache_dir={tmp_path / 'cache'}")
-    c3jax(*run, f"--workdir={whole}")
+    with start(*run, f"--workdir={whole}") as process:
+        while process.poll() is None and not (whole / "checkpoints" / "1").exists():
+            time.sleep(0.01)
+        # What a kill would leave at this moment.
+        process.send_signal(signal.SIGSTOP)
+        shutil.copytree(whole, killed)
+        process.send_signal(signal.SIGCONT)
+        output = process.stdout.read()
+    assert process.returncode == 0, output
     certificate = json.loads((whole / "certificate.json").read_text())
     assert certificate["nodes"] and not certificate["failures"], certificate
-    flags = (*run, f"--workdir={killed}", "--nocertify")
-    with start(*flags) as process:
-        while process.poll() is None and not (killed / "checkpoints" / "1").exists():
-            time.sleep(0.001)
-        process.kill()
-    assert "goes on from step 1 of 2" in c3jax(*flags)
+    assert "goes on from step 1 of 2" in c3jax(
+        *run, f"--workdir={killed}", "--nocertify"
+    )
     assert resume.differences(whole, killed) == []
