@@ -42,7 +42,7 @@ GRIDS = {
         model="smollm2",
         methods=dict(c3=C3, magrpo=MAGRPO, solo=SOLO),
         seeds=(0, 1, 2),
-        budgets=dict(generated_tokens=25_000),
+        budgets=dict(generated_tokens=20_000),
     ),
 }
 # 240 steps of C3 on the embedded duo, and what it writes in them.

@@ -93,7 +93,7 @@ as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's
 tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
 # Of the small model, which follows no long instruction.
-COUNT = "Write the calculation only, like 3 + 4 = 7; 7 - 2 = 5"
+COUNT = "Write the calculation only, like 3 + 4 = 7"
 TELL = "Answer in one short sentence that ends on the number, like: So Leo has 5 books."
 
 
@@ -303,30 +303,39 @@ def _published(c: ml_collections.ConfigDict) -> None:
 
 
 def _small(c: ml_collections.ConfigDict) -> None:
-    """What differs for a small model on a CPU: two-step sums told as short stories."""
-    plan = dict(instruction=COUNT, max_tokens=24)
+    """What differs for a small model on a CPU: sums told as short stories.
+
+    The Reasoner writes the calculation; the Actor has too few tokens to do so, too.
+    """
+    plan = dict(instruction=COUNT, max_tokens=16)
     work = dict(instruction=TELL, max_tokens=12)
     c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
     c.data.update(
         task="arithmetic",
-        train=("arithmetic.two_steps/train",),
-        test="arithmetic.two_steps/test",
-        prompt_tokens=80,
+        train=("arithmetic.one_step/train",),
+        test="arithmetic.one_step/test",
+        prompt_tokens=72,
     )
-    c.sampling.update(temperature=0.8, top_k=20, top_p=0.95, at_once=0)
+    # What is outside of the first 20 of 49,152 tokens is noise.
+    c.sampling.update(temperature=1.0, top_k=20, top_p=0.95, at_once=0)
     c.reward.update(cut=0.5, fallback=("boxed", "answer_is", "last_number"))
-    c.warm_start.update(steps=16, batch_size=8, lr=5e-5, warmup=4, checkpoint_every=8)
+    # A few right demonstrations: what a message looks like, and no more.
+    c.warm_start.update(
+        steps=3, batch_size=8, lr=5e-5, warmup=1, accumulate=8, checkpoint_every=3
+    )
+    c.warm_start.careless.update(dict.fromkeys(c.warm_start.careless, 0.0))
+    c.policy.adapters = dict(ADAPTERS, rank=16)
     c.train.update(
-        steps=30,
-        batch_size=4,
+        steps=24,
+        batch_size=8,
         epochs=1,
         minibatches=1,
-        accumulate=1,
+        accumulate=2,
         buckets=0,
         kl=0.0,
         kl_target=None,
-        lr=3e-5,
+        lr=3e-4,
         warmup=2,
-        checkpoint_every=10,
+        checkpoint_every=8,
     )
     c.evaluate.update(every=100, questions=256, samples=2, k=(1, 2), batch_size=64)

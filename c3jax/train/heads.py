@@ -15,6 +15,8 @@ from c3jax.data import buckets, tasks
 # Sizes at most, and what every one below the limit is a multiple of: up to there, a
 # prompt costs little however it is padded.
 _COUNT, _MULTIPLE = 3, 64
+# A size is worth its programs if it is at most this part of the next one.
+_WORTH = 3 / 4
 # Of questions that are generated, how many of a split are looked at.
 _SOME = 512
 
@@ -78,9 +80,18 @@ def of(
     return Heads(
         median=int(np.median(every)),
         longest=int(every.max()),
-        sizes=tuple(sorted({min(size, limit) for size in sizes})),
+        sizes=_apart(sorted({min(size, limit) for size in sizes})),
         limit=limit,
     )
+
+
+def _apart(sizes: list[int]) -> tuple[int, ...]:
+    """Without those that are hardly smaller than the next."""
+    found = sizes[-1:]
+    for size in reversed(sizes[:-1]):
+        if size <= _WORTH * found[0]:
+            found.insert(0, size)
+    return tuple(found)
 
 
 def _longest(lengths: Sequence[int], size: int) -> list[int]:

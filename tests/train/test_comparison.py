@@ -24,7 +24,7 @@ def changed(**changes):
         ("duo", "duo", dict(evaluator_calls=46_080, generated_tokens=560_000)),
         ("trio", "trio", dict(evaluator_calls=46_080, generated_tokens=560_000)),
         pytest.param(
-            *("smollm2", "duo", dict(generated_tokens=25_000)), marks=pytest.mark.model
+            *("smollm2", "duo", dict(generated_tokens=20_000)), marks=pytest.mark.model
         ),
     ],
 )

@@ -43,6 +43,9 @@ def test_sizes_are_few_and_hold_every_question_and_hardly_more():
 def test_short_prompts_and_generated_ones_have_one_size():
     assert of([20, 31], [19], limit=32).sizes == (32,)
     assert of([150, 151], [149], limit=160).sizes == (160,)
+    # Some batches would fit into 64, which is not worth compiling everything once more.
+    assert of([60, 61, 70, 62] * 9, [70], limit=80, batch_size=1).sizes == (80,)
+    assert of([60, 61, 90, 62] * 9, [90], limit=96, batch_size=1).sizes == (64, 96)
     assert support.math_setup().heads.sizes == (32,)
 
 
