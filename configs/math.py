@@ -2,10 +2,12 @@
 
     python -m c3jax.main --config=math
     python -m c3jax.main --config=math --config.seed=1 --workdir=runs/math1
+    python -m c3jax.main --config=math:smollm2
 
 Needs no accelerator, no network and no download. Measured on 2 CPU cores: 4 minutes;
 sampled accuracy on the test questions 43.2-43.8% after the warm start and 91.5-96.7%
-after training, seeds 0 to 2.
+after training, seeds 0 to 2. With a published model, SmolLM2-135M-Instruct: 10 minutes,
+34% and 68%, seed 0.
 """
 
 import ml_collections

@@ -16,7 +16,8 @@ RUN = (
         f"--config.{change}"
         for change in (
             *("train.steps=2", "train.batch_size=2", "train.checkpoint_every=1"),
-            *("warm_start.steps=1", "warm_start.batch_size=4", "evaluate.trees=1"),
+            *("warm_start.steps=1", "warm_start.batch_size=2", "evaluate.trees=1"),
+            *("warm_start.accumulate=2", "train.accumulate=1"),
             *("evaluate.questions=2", "evaluate.batch_size=2"),
             *("evaluate.samples=1", "evaluate.k=(1,)"),
         )
