@@ -24,7 +24,7 @@ from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
 from c3jax.rollout import desks, frozen, loads
-from c3jax.train import answers, evaluate, evidence, growth, scoring, update
+from c3jax.train import answers, evidence, grading, growth, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
 
@@ -135,7 +135,7 @@ class _Batch:
     def _written(self, team, turns) -> Spent:
         bare = [turn.replace(logp=None, margin=None, support=None) for turn in turns]
         given = tuple(self._given)
-        return evaluate.written(team, self._questions, jax.device_get(bare), given)
+        return grading.written(team, self._questions, jax.device_get(bare), given)
 
     def _continued(self, messages: Turn, times: int, key) -> tuple:
         """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
@@ -206,7 +206,7 @@ class _Batch:
     def _submit(self, setup, team, questions, times, turns, given):
         items = self._items * times
         args = (setup, team, questions, items, turns, self._scorer)
-        return evaluate.submit(*args, given=tuple(given))
+        return grading.submit(*args, given=tuple(given))
 
     def buckets(self, credit: Mapping[str, np.ndarray]) -> list[buckets.Bucket]:
         """The contexts in which somebody still spoke."""

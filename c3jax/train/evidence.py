@@ -10,7 +10,7 @@ from c3jax.core import hosts, keys
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import ratings
 from c3jax.rollout import desks, evidence
-from c3jax.train import critics, evaluate, scoring, update
+from c3jax.train import critics, grading, scoring, update
 from c3jax.train.setup import Setup
 
 
@@ -22,9 +22,9 @@ def gather(
     items: list,
     turns: tuple[Turn, ...],
     scorer: scoring.Scorer,
-    graded: Callable[[], evaluate.Graded],
+    graded: Callable[[], grading.Graded],
     stop: Callable[[], bool] = lambda: False,
-) -> Callable[[], evaluate.Graded]:
+) -> Callable[[], grading.Graded]:
     """Plays what the estimator needs, and hands the answers over to be scored.
 
     A critic guesses meanwhile, before it learns from these rewards.
@@ -60,7 +60,7 @@ def gather(
             key = jax.random.fold_in(jax.random.fold_in(at_step, place), number)
             said, _ = run.grow(params, questions, turns, key, stop)
             waiting[name].append(
-                evaluate.submit(
+                grading.submit(
                     setup, run.team, questions, items, said, scorer, given=run.given
                 )
             )
@@ -108,7 +108,7 @@ def _rate(setup, params, items, turns, key, stop) -> Callable:
     said = [turn.replace(logp=None, margin=None, support=None) for turn in said]
     said = hosts.fetch(said)
     texts = [setup.texts(turn, level) for level, turn in enumerate(said[count:])]
-    spent = evaluate.written(team, questions, said, given=tuple(range(count)))
+    spent = grading.written(team, questions, said, given=tuple(range(count)))
 
     def rated(reward):
         shares, invalid = ratings.shares(texts, (reward > 0.5).reshape(-1))

@@ -11,7 +11,7 @@ import numpy as np
 from c3jax.core import hosts, keys, metrics
 from c3jax.core.types import Evidence, Questions, Turn
 from c3jax.rollout import comb, desks, loads, tree
-from c3jax.train import evaluate, evidence, scored, scoring, update
+from c3jax.train import evidence, grading, scored, scoring, update
 from c3jax.train.setup import Setup
 
 
@@ -29,7 +29,7 @@ class Group(NamedTuple):
     questions: Questions
     turns: tuple[Turn, ...]
     load: loads.Load
-    graded: Callable[[], evaluate.Graded]
+    graded: Callable[[], grading.Graded]
     teeth: tuple[tuple[Turn, ...], ...] = ()
 
     @property
@@ -86,10 +86,10 @@ class Grown:
         yield from zip(*roles, strict=True)
 
     @functools.cached_property
-    def graded(self) -> evaluate.Graded:
+    def graded(self) -> grading.Graded:
         """Rewards of all the leaves, what else credit needs, and what they took."""
         parts = [group.graded() for group in self.groups]
-        return evaluate.Graded(
+        return grading.Graded(
             reward=np.concatenate([part.reward for part in parts]),
             spent=functools.reduce(lambda a, b: a + b, (part.spent for part in parts)),
             evidence=jax.tree.map(
@@ -237,7 +237,7 @@ def _tree(setup, state, step, questions, items, scorer, stop) -> Group:
     key = jax.random.fold_in(keys.stream(setup.config.seed, "rollout"), step)
     turns, load = desks.grow(state.params, setup.team, questions, key, stop=stop)
     turns = jax.block_until_ready(turns)
-    graded = evaluate.submit(setup, setup.team, questions, items, turns, scorer)
+    graded = grading.submit(setup, setup.team, questions, items, turns, scorer)
     graded = evidence.gather(
         setup, state, step, questions, items, turns, scorer, graded, stop
     )
@@ -250,13 +250,13 @@ def _comb(setup, state, step, questions, items, scorer, stop) -> Group:
     grown = comb.grow(state.params, team, questions, setup.config.seed, step, stop)
     said, load = next(grown)
     bare = [turn.replace(logp=None, margin=None, support=None) for turn in said]
-    spent = evaluate.written(comb.base(team), questions, hosts.fetch(bare))
+    spent = grading.written(comb.base(team), questions, hosts.fetch(bare))
     teeth, waiting = [], []
     for level, (turns, took) in enumerate(grown):
         turns, load = jax.block_until_ready(turns), load + took
         told, given = comb.teeth(team)[level], tuple(range(level))
         waiting.append(
-            evaluate.submit(setup, told, questions, items, turns, scorer, given=given)
+            grading.submit(setup, told, questions, items, turns, scorer, given=given)
         )
         teeth.append(turns)
 
@@ -268,7 +268,7 @@ def _comb(setup, state, step, questions, items, scorer, stop) -> Group:
             for each, k in zip(found, team.protocol.branching, strict=True)
         )
         rows = [reward.reshape(len(reward), -1) for reward in rewards]
-        return evaluate.Graded(
+        return grading.Graded(
             reward=np.concatenate(rows, 1),
             spent=functools.reduce(lambda a, b: a + b, (f.spent for f in found), spent),
             evidence={"teeth": rewards},

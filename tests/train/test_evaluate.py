@@ -6,7 +6,7 @@ import pytest
 
 from c3jax.data import problems
 from c3jax.reward import math
-from c3jax.train import evaluate, parts, scoring, warm_start
+from c3jax.train import evaluate, grading, parts, scoring, warm_start
 from tests import support
 
 SMALL = {
@@ -53,7 +53,7 @@ def test_a_second_reading_tells_arithmetic_from_form():
     shown = [[problems.Demonstration("", text)] for text in said]
     turns = warm_start.demonstrated(setup, shown)
     with scoring.started(setup) as scorer:
-        graded = evaluate.submit(
+        graded = grading.submit(
             *(setup, team, setup.questions(items), items, turns, scorer),
             says=math.any_number,
         )()
@@ -81,7 +81,7 @@ def test_a_message_that_does_not_end_leaves_less_of_the_reward():
         [[[True, False], [True, False]]],
     ]
     with scoring.started(setup) as scorer:
-        graded = evaluate.submit(
+        graded = grading.submit(
             setup, setup.team, setup.questions(items), items, turns, scorer
         )()
     assert graded.reward.tolist() == [[[1, 0.5], [0.5, 0.25]]]

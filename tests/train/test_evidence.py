@@ -14,8 +14,8 @@ from c3jax.rollout import desks
 from c3jax.train import (
     checkpoint,
     critics,
-    evaluate,
     evidence,
+    grading,
     growth,
     loop,
     memory,
@@ -98,7 +98,7 @@ def test_extra_runs_have_draws_of_their_own_at_every_step(monkeypatch):
         return (), None
 
     monkeypatch.setattr(desks, "grow", grow)
-    monkeypatch.setattr(evaluate, "submit", lambda *args, **options: None)
+    monkeypatch.setattr(grading, "submit", lambda *args, **options: None)
     setup = support.math_setup(credit__name="agent_removal", **SMALL)
     state = types.SimpleNamespace(params=None, critic=())
     for step in range(2):

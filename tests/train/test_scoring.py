@@ -10,7 +10,7 @@ from c3jax.core.types import EXACT, Rules
 from c3jax.credit import api
 from c3jax.reward import algebra, pool
 from c3jax.reward import math as maths
-from c3jax.train import evaluate, growth, scoring
+from c3jax.train import grading, growth, scoring
 from c3jax.train.ledger import Spent
 from tests import support
 
@@ -92,7 +92,7 @@ def test_credit_waits_for_no_more_rewards_than_it_needs(per_question):
 
         def score(number=number, some=some):
             asked.append(number)
-            return evaluate.Graded(some, Spent(evaluator_calls=16))
+            return grading.Graded(some, Spent(evaluator_calls=16))
 
         questions = support.questions(2, roles=2)
         groups.append(growth.Group(questions, (), None, score))

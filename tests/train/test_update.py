@@ -11,7 +11,7 @@ from c3jax.core import keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
-from c3jax.train import evaluate, growth, ledger, loop, scoring, update, warm_start
+from c3jax.train import grading, growth, ledger, loop, scoring, update, warm_start
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -40,7 +40,7 @@ def one_step(setup, step=0, update_step=None):
     groups = []
     for group in grown.groups:
         shape = (group.questions.uid.shape[0], *setup.team.protocol.branching)
-        made_up = evaluate.Graded(np.float32(rng.random(shape)), ledger.Spent())
+        made_up = grading.Graded(np.float32(rng.random(shape)), ledger.Spent())
         groups.append(group._replace(graded=functools.partial(lambda x: x, made_up)))
     grown = growth.Grown(setup, state.memory, groups)
     reference = None
