@@ -117,10 +117,10 @@ class Shape:
 
 # The matrix products of a layer: heads h, positions in a head k.
 PRODUCTS = {
-    "q": "td,dhk->htk",
-    "k": "td,dhk->htk",
-    "v": "td,dhk->htk",
-    "o": "htk,hkd->td",
+    "q": "td,dhk->thk",
+    "k": "td,dhk->thk",
+    "v": "td,dhk->thk",
+    "o": "thk,hkd->td",
     "gate": "td,df->tf",
     "up": "td,df->tf",
     "down": "tf,fd->td",
@@ -267,7 +267,7 @@ def forward(
 
     def one(weights, x, past):
         read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
-        return layer(s, weights, x, waves, read)
+        return layer(s, weights, x, lambda *qkv: attention(s, *qkv, waves, read))
 
     past = tuple((c.k, c.v) for c in context)
     x, (k, v) = scan(params, s, one, embedded(params, s, tokens), past)
@@ -317,22 +317,21 @@ def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
 
 
 def layer(
-    s: Shape, weights: tuple[dict, dict], x: jax.Array, waves: jax.Array, context: list
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """One layer, of one block of tokens.
+    s: Shape, weights: tuple[dict, dict], x: jax.Array, attend: Callable
+) -> tuple[jax.Array, object]:
+    """One layer, of tokens that may be of many sequences.
 
     Args:
         s: sizes.
         weights: of the layer, and its adapters, in the dtype of activations.
         x: [T, width].
-        waves: of `positions`.
-        context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
+        attend: (q, [T, heads, D]; k and v, [T, kv_heads, D]) -> (what is read there,
+            [T, heads, D]; what is kept of it), as of `attention`.
 
     Returns:
-        [T, width], and the block's own k and v, [kv_heads, T, D].
+        [T, width], and what is kept.
     """
     p, adapters = weights
-    size = x.shape[0]
 
     def product(x, name):
         y = jnp.einsum(PRODUCTS[name], x, p[name])
@@ -346,19 +345,38 @@ def layer(
     y = rms_norm(x, p["attention_norm"], s.norm_eps)
     q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
     if s.qkv_bias:
-        q, k, v = (
-            x + p[f"{name}_bias"][:, None] for name, x in (("q", q), ("k", k), ("v", v))
-        )
+        q, k, v = (x + p[f"{name}_bias"] for name, x in (("q", q), ("k", k), ("v", v)))
     if s.qk_norm:
         q = rms_norm(q, p["q_norm"], s.norm_eps)
         k = rms_norm(k, p["k_norm"], s.norm_eps)
-    q, k = rotate(q, waves), rotate(k, waves)
-    q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
-    y = ATTENTION[s.attention](q, context, (k, v))
-    x = x + product(y.reshape(s.heads, size, s.head_dim), "o")
+    y, kept = attend(q, k, v)
+    x = x + product(y, "o")
     y = rms_norm(x, p["mlp_norm"], s.norm_eps)
     y = jax.nn.silu(product(y, "gate")) * product(y, "up")
-    return x + product(y, "down"), (k, v)
+    return x + product(y, "down"), kept
+
+
+def attention(
+    s: Shape, q: jax.Array, k: jax.Array, v: jax.Array, waves: jax.Array, context: list
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """What one block of tokens reads, in a context and in itself.
+
+    Args:
+        s: sizes.
+        q: [T, heads, D].
+        k, v: [T, kv_heads, D].
+        waves: of `positions`.
+        context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
+
+    Returns:
+        [T, heads, D], and the block's own k, rotated, and v, [kv_heads, T, D].
+    """
+    q, k, v = (x.swapaxes(0, 1) for x in (q, k, v))
+    q, k = rotate(q, waves), rotate(k, waves)
+    size = q.shape[1], s.head_dim
+    q = q.reshape(s.kv_heads, s.heads // s.kv_heads, *size)
+    y = ATTENTION[s.attention](q, context, (k, v))
+    return y.reshape(s.heads, *size).swapaxes(0, 1), (k, v)
 
 
 def normed(params: dict, s: Shape, x: jax.Array) -> jax.Array:

@@ -7,12 +7,14 @@ and `decoder.forward`, and so agree up to rounding.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from c3jax.core.types import Questions, Script, Segment, Turn
 from c3jax.credit import arrays
@@ -180,24 +182,14 @@ class Piece(NamedTuple):
     """Token ids that are read in one go.
 
     Attributes:
-        ids: [*axes, T] int32, padded.
-        length: [*axes] int32.
-        axes: along which they vary.
-        span: the same, and axes of what stands before.
-        size: of the axes of the span.
+        ids: [*span, T] int32, padded.
+        length: [*span] int32.
+        span: the axes along which they or what stands before them varies.
     """
 
     ids: jax.Array
     length: jax.Array
-    axes: tuple[int, ...]
     span: tuple[int, ...]
-    size: tuple[int, ...]
-
-    def spread(self, x: jax.Array) -> jax.Array:
-        """[*axes, ..] as [*span, ..]."""
-        missing = [at for at, axis in enumerate(self.span) if axis not in self.axes]
-        x = jnp.expand_dims(x, missing)
-        return jnp.broadcast_to(x, (*self.size, *x.shape[len(self.span) :]))
 
 
 def read(
@@ -230,7 +222,8 @@ def read(
 
 def told(params: dict, team: Team, level: int) -> Context:
     """A role's instruction, where it is a piece of its own."""
-    return _read(params, team, level, _instruction(team, level), Context())[0]
+    pieces = _instruction(team, level)
+    return _read(params, team, level, pieces, Context())[0] if pieces else Context()
 
 
 def hidden(
@@ -254,7 +247,7 @@ def hidden(
     """
     pieces = _pieces(team, level, questions, turns)
     length = jnp.full(ids.shape[:-1], ids.shape[-1], jnp.int32)
-    pieces.append(Piece(ids, length, axes, axes, ids.shape[:-1]))
+    pieces.append(Piece(ids, length, axes))
     return _read(params, team, level, pieces, Context(), last=True)[1]
 
 
@@ -267,62 +260,97 @@ def after(tokens: jax.Array, opener: int) -> jax.Array:
 def _instruction(team: Team, level: int) -> list[Piece]:
     told = team.scripts[level].told
     ids, length = jnp.array(told, jnp.int32), jnp.int32(len(told))
-    return [Piece(ids, length, (), (), ())] if told else []
+    return [Piece(ids, length, ())] if told else []
 
 
 def _pieces(team: Team, level: int, questions, turns) -> list[Piece]:
     """What a role's context is made of, in order."""
     script, over = team.scripts[level], spans(team, level)
-    pieces, shared = _instruction(team, level), len(team.scripts[level].told)
+    pieces, shared = _instruction(team, level), len(script.told)
     ids, length = questions.heads[level], questions.lengths[level]
-    axes, batch = (BATCH,), ids.shape[0]
-    pieces.append(Piece(ids[:, shared:], length - shared, axes, axes, (batch,)))
+    pieces.append(Piece(ids[:, shared:], length - shared, (BATCH,)))
     for index, glue in zip(script.reads, script.glue, strict=True):
         axes = (BATCH, *team.protocol.spans[index], index)
         ids, length = splice(turns[index], glue)
-        own, span = sizes(team, axes, batch), over[len(pieces)]
-        ids, length = ids.reshape(*own, -1), length.reshape(own)
-        pieces.append(Piece(ids, length, axes, span, sizes(team, span, batch)))
+        span, batch = over[len(pieces)], ids.shape[0]
+        # With a size of 1 along the axes of what stands before it alone.
+        own = tuple(
+            size if axis in axes else 1
+            for axis, size in zip(span, sizes(team, span, batch), strict=True)
+        )
+        whole = sizes(team, span, batch)
+        ids = jnp.broadcast_to(ids.reshape(*own, -1), (*whole, ids.shape[-1]))
+        pieces.append(Piece(ids, jnp.broadcast_to(length.reshape(own), whole), span))
     return pieces
 
 
 def _read(params, team, level, pieces, context, last=False):
     """The context with the pieces, or, of the `last` one, its hidden states.
 
-    All pieces go through a layer before any goes through the next, so the gradient of
-    a layer's weights is the sum over them before it is written.
+    All pieces go through a layer before any goes through the next, as the rows of one
+    matrix: so each weight is read once, and its gradient is written once. Over several
+    devices every piece is a matrix, since the rows of all would have to be dealt out
+    again.
     """
     policy, s = team.policy(params, level)
-    lengths, before = [each.length for each in context.segments], list(context.spans)
-    xs, waves = [], []
-    for piece in pieces:
-        above = before[-1] if before else ()
-        waves.append(_waves(s, piece.ids.shape[-1], above, before, lengths))
-        xs.append(piece.spread(decoder.embedded(policy, s, piece.ids)))
-        lengths.append(piece.spread(piece.length))
-        before.append(piece.span)
+    lengths = [each.length for each in (*context.segments, *pieces)]
+    over = [*context.spans, *(piece.span for piece in pieces)]
+    first, waves = len(context.spans), []
+    for at, piece in enumerate(pieces, first):
+        above = over[at - 1] if at else ()
+        waves.append(_waves(s, piece.ids.shape[-1], above, over[:at], lengths[:at]))
+    packs = [pieces] if s.mesh is None else [[piece] for piece in pieces]
 
-    def layer(weights, xs, past):
-        def one(x, waves, read):
-            return decoder.layer(s, weights, x, waves, read)
-
-        kv, out = list(past), []
-        for x, wave, piece in zip(xs, waves, pieces, strict=True):
-            done = [(*each, n) for each, n in zip(kv, lengths, strict=False)]
-            lanes = [Lane(span) for span in before[: len(kv)]]
-            above = Lane(before[len(kv) - 1] if kv else ())
-            args = (Lane(piece.span), above, lanes)
-            x, new = lift(one, piece.span, args)(x, wave, done)
-            out.append(x)
+    def attend(kv, pack, *qkv):
+        """Each piece of a pack in turn, after the `kv` of all before."""
+        found, kv = [], list(kv)
+        for piece, *own in zip(pack, *(_apart(pack, x) for x in qkv), strict=True):
+            at = len(kv)
+            above = over[at - 1] if at else ()
+            read = [(*each, n) for each, n in zip(kv, lengths[:at], strict=True)]
+            lanes = (*[Lane(piece.span)] * 3, Lane(above), [*map(Lane, over[:at])])
+            one = functools.partial(decoder.attention, s)
+            y, new = lift(one, piece.span, lanes)(*own, waves[at - first], read)
+            found.append(y)
             kv.append(new)
-        return out, None if last else kv[len(past) :]
+        return _joined(pack, found), kv
 
+    def layer(weights, xs, kv):
+        found = []
+        for pack, x in zip(packs, xs, strict=True):
+            read = functools.partial(attend, kv, pack)
+            x, kv = decoder.layer(s, weights, x, read)
+            found.append(x)
+        return found, None if last else kv[first:]
+
+    xs = [
+        decoder.embedded(policy, s, _joined(pack, [piece.ids for piece in pack]))
+        for pack in packs
+    ]
     past = [(each.k, each.v) for each in context.segments]
     xs, kv = decoder.scan(policy, s, layer, xs, past)
     if last:
-        return None, decoder.normed(policy, s, xs[-1])
-    new = [Segment(k, v, n) for (k, v), n in zip(kv, lengths[len(past) :], strict=True)]
-    return Context((*context.segments, *new), tuple(before)), None
+        return None, decoder.normed(policy, s, _apart(packs[-1], xs[-1])[-1])
+    new = [Segment(k, v, n) for (k, v), n in zip(kv, lengths[first:], strict=True)]
+    return Context((*context.segments, *new), tuple(over)), None
+
+
+def _apart(pack: list[Piece], x: jax.Array) -> list[jax.Array]:
+    """Rows of one matrix as what they are of each piece: [N, ..] to [*span, T, ..]."""
+    ends = np.cumsum([piece.ids.size for piece in pack])[:-1]
+    return [
+        rows.reshape(*piece.ids.shape, *x.shape[1:])
+        for piece, rows in zip(pack, jnp.split(x, ends), strict=True)
+    ]
+
+
+def _joined(pack: list[Piece], parts: list[jax.Array]) -> jax.Array:
+    """The inverse of `_apart`."""
+    rows = [
+        x.reshape(-1, *x.shape[piece.ids.ndim :])
+        for piece, x in zip(pack, parts, strict=True)
+    ]
+    return jnp.concatenate(rows)
 
 
 def _waves(s, size, axes, spans, lengths):
