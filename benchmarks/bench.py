@@ -188,12 +188,20 @@ def parser(description: str) -> argparse.ArgumentParser:
     return found
 
 
+def weights(model: str) -> int:
+    """The numbers of one layer's matrix products."""
+    m = MODELS[model]
+    heads, kv = m["heads"] * m["head_dim"], m["kv_heads"] * m["head_dim"]
+    return m["width"] * (2 * heads + 2 * kv + 3 * m["hidden"])
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """The value of a flag that names several sizes to try: 1,2,4."""
     return tuple(int(number) for number in text.split(","))
 
 
-# Qwen3's shape throughout; "peer" is the one that google-tunix was measured with.
+# Qwen3's shape throughout, in SmolLM2-135M's sizes, too; "peer" is the one that
+# google-tunix was measured with.
 MODELS = {
     "tiny": dict(
         vocab=8192, width=256, layers=4, heads=4, kv_heads=2, head_dim=64, hidden=1024
@@ -203,6 +211,9 @@ MODELS = {
     ),
     "small": dict(
         vocab=8192, width=512, layers=8, heads=8, kv_heads=4, head_dim=64, hidden=1536
+    ),
+    "smollm2": dict(
+        vocab=49152, width=576, layers=30, heads=9, kv_heads=3, head_dim=64, hidden=1536
     ),
     "qwen3_4b": dict(
         vocab=151936,

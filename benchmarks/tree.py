@@ -2,6 +2,7 @@
 
     python -m benchmarks.tree --roles=2 -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
     python -m benchmarks.tree --roles=1 --model=peer --peers=tunix,torch
+    python -m benchmarks.tree --model=smollm2 -G 4 -K 8 -P 72 -C 32 --top-k=20
 
 Grow the trees, score and credit them on the host, update with AdamW from a state that
 is given away. One role has K siblings; two are a Reasoner and an Actor that reads it,
@@ -13,6 +14,9 @@ takes them over what top-k and top-p kept, the peers take them over the vocabula
 
 Phases: "grow", "score" (reward and credit; with `--rescore` a peer also computes its
 old log-probabilities again, which for one step a batch it does not need), "update".
+"of matmul" is the useful part of the machine's rate for products of large matrices, in
+the same process: 2 operations a weight and token read, 6 a token learned on, and the
+logits of what was sampled.
 """
 
 import dataclasses
@@ -50,6 +54,7 @@ def team(args) -> contexts.Team:
         Role("actor", "", ("reasoner",), True, args.completion),
     )
     return solo.replace(
+        cast=solo.cast * 2,
         protocol=Protocol(roles, shapes.default_branching(2, args.siblings)),
         scripts=(*solo.scripts, Script((0,), (GLUE,), decode.OPENER)),
     )
@@ -67,7 +72,9 @@ def alone(team: contexts.Team, level: int) -> contexts.Team:
     """One role of a team as one row: a single message after a prompt of its own."""
     role = dataclasses.replace(team.protocol.roles[level], depends_on=())
     return team.replace(
-        protocol=Protocol((role,), (1,)), scripts=(Script((), (), decode.OPENER),)
+        cast=(team.cast[level],),
+        protocol=Protocol((role,), (1,)),
+        scripts=(Script((), (), decode.OPENER),),
     )
 
 
@@ -146,6 +153,7 @@ class Side(NamedTuple):
         batch: that and [G, N, K] advantages a role to what the update reads.
         step: (state, batch, *, objective) to the new state and statistics.
         rows: what the pieces of an update must divide.
+        prefilled: grown to tokens that are read before messages.
     """
 
     grow: Callable
@@ -154,6 +162,7 @@ class Side(NamedTuple):
     batch: Callable
     step: Callable
     rows: tuple[int, ...]
+    prefilled: Callable
 
 
 def shared(team, params, questions, key, optimise) -> Side:
@@ -169,6 +178,9 @@ def shared(team, params, questions, key, optimise) -> Side:
         batch=batch,
         step=functools.partial(updates.update, team=team, optimise=optimise),
         rows=(questions.uid.shape[0],),
+        prefilled=lambda turns: contexts.slots(
+            team, questions, jax.tree.map(np.asarray, turns)
+        ),
     )
 
 
@@ -189,6 +201,7 @@ def repeated(team, params, questions, key, optimise) -> Side:
         batch=batch,
         step=functools.partial(update_repeated, teams=teams, optimise=optimise),
         rows=tuple(questions.uid.shape[0] * count for count in counts(team)),
+        prefilled=lambda grown: sum(rows.heads[0].size for rows in grown[0]),
     )
 
 
@@ -261,6 +274,7 @@ def main() -> None:
         sampling = peers.tune_sampling(others)
         tried |= {f"{name} grow": each for name, each in sampling.items()}
         tried |= peers.tune(others, answers, credit(ours, answers)[0].reshape(-1))
+    prefilled = {name: side.prefilled(grown[name]) for name, side in made.items()}
     del grown, candidates
     seconds = {name: [] for name in (*chosen, *others)}
     work = {}
@@ -271,6 +285,7 @@ def main() -> None:
         run = functools.partial(peer_step, peer, ours, args.rescore)
         work[name] = phased(run, seconds[name])
     found = bench.interleaved(work, args.repeats)
+    limits = bench.limits(args.dtype)
     said, rows = args.groups * sum(counts(ours)) * args.completion, []
     for name in work:
         columns = {
@@ -279,6 +294,8 @@ def main() -> None:
         } | update.about(name, chosen, others)
         if name in made:
             columns["compile_s"] += made[name].grow_s
+            rate = _flop(args, prefilled[name], said) / found[name]["wall_s"]
+            columns["of matmul"] = rate / limits["flop_per_s"]
         rows.append(bench.row(name, found[name], said, **columns))
     bench.finish(
         args,
@@ -291,8 +308,19 @@ def main() -> None:
         grad_norm_relative=abs(norms[0] / norms[-1] - 1),
         tried=tried,
         peers_about=facts,
+        limits=limits,
         machine=bench.machine(),
     )
+
+
+def _flop(args, read: int, said: int) -> float:
+    """Of a step that reads and writes some tokens, and learns on both.
+
+    Without attention, and without what remat computes again.
+    """
+    m = bench.MODELS[args.model]
+    layers = 2 * m["layers"] * bench.weights(args.model) * (read + said)
+    return (1 + 3) * layers + 2 * m["width"] * m["vocab"] * said
 
 
 def peer_step(peer: peers.Peer, team: contexts.Team, rescore: bool, watch) -> float:

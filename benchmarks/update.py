@@ -240,8 +240,7 @@ def _flop(args, copies: int) -> float:
     """
     m = bench.MODELS[args.model]
     heads = m["heads"] * m["head_dim"]
-    kv = m["kv_heads"] * m["head_dim"]
-    weights = m["width"] * (2 * heads + 2 * kv + 3 * m["hidden"])
+    weights = bench.weights(args.model)
     count = args.groups * args.siblings
     prefix, said = copies * args.prefix, count * args.completion
     seen = prefix * args.prefix / 2 + said * (args.prefix + args.completion / 2)

@@ -328,7 +328,7 @@ def _small(c: ml_collections.ConfigDict) -> None:
     c.warm_start.careless.update(dict.fromkeys(c.warm_start.careless, 0.0))
     c.policy.adapters = dict(ADAPTERS, rank=16)
     c.train.update(
-        steps=24,
+        steps=40,
         batch_size=8,
         epochs=1,
         minibatches=1,
@@ -338,6 +338,6 @@ def _small(c: ml_collections.ConfigDict) -> None:
         kl_target=None,
         lr=3e-4,
         warmup=2,
-        checkpoint_every=8,
+        checkpoint_every=10,
     )
     c.evaluate.update(every=100, questions=256, samples=2, k=(1, 2), batch_size=64)
