@@ -1,5 +1,7 @@
 """What cannot fit is refused, in words, before anything is allocated."""
 
+import subprocess
+import sys
 import types
 
 import jax
@@ -53,6 +55,13 @@ def test_every_mode_is_refused_before_it_looks_for_a_checkpoint(
     monkeypatch.setattr(system, "available", lambda: 0)
     with pytest.raises(ValueError, match="this machine has .*: use a machine with"):
         mode(support.page_config(), tmp_path, "")
+
+
+@pytest.mark.slow
+def test_a_process_has_at_its_peak_what_it_said_within_a_quarter():
+    command = [sys.executable, "-m", "tests.train.memory_process"]
+    said, had = map(int, subprocess.check_output(command, cwd=support.ROOT).split())
+    assert had / 1.25 < said < had * 1.25
 
 
 def test_of_an_audit_what_it_samples_may_be_changed_and_of_a_run_that_exists_nothing():
