@@ -76,16 +76,23 @@ class Case:
         return self.placed(jax.eval_shape(blank))
 
     @functools.cached_property
+    def told(self):
+        """What the second role is told."""
+        told = functools.partial(desks._told, team=self.team, level=1)
+        return jax.eval_shape(told, self.params)
+
+    @functools.cached_property
     def desk(self):
         """One context of the second role."""
 
-        def begun(params, questions, turns):
-            segments = desks._read(params, self.team, 1, questions, turns, 0)
+        def begun(params, told, questions, turns):
+            segments = desks._read(params, self.team, 1, told, questions, turns, 0)
             siblings = self.team.protocol.branching[1]
             node = keys.nodes(KEY, questions.uid[:1], 1, siblings)[0]
             return desks._begin(self.team, 1, segments, 0, node)
 
-        return jax.eval_shape(begun, self.params, self.questions, self.turns)
+        args = self.params, self.told, self.questions, self.turns
+        return jax.eval_shape(begun, *args)
 
     @functools.cached_property
     def room(self):
@@ -147,12 +154,12 @@ STEPS = {
     "grow": lambda c: (tree.grow, (c.params, c.team, c.questions, KEY)),
     "read for a desk": lambda c: (
         desks._read,
-        (c.params, c.team, 1, c.questions, c.turns, 0),
+        (c.params, c.team, 1, c.told, c.questions, c.turns, 0),
     ),
     "sit at a desk": lambda c: (desks._sit, (c.team, c.room, c.desk, 0)),
     "write at desks": lambda c: (
         desks._advance,
-        (c.params, c.team, 1, c.room, jnp.ones(c.batch, bool), 0, 1),
+        (c.params, c.team, 1, c.told, c.room, jnp.ones(c.batch, bool), 0, 1),
     ),
     "leave a desk": lambda c: (
         desks._leave,

@@ -40,6 +40,9 @@ DUO = (
 )
 DUO_SCRIPTS = (Script((), (), 2), Script((0,), ((5, 6),), 3))
 
+# What every head begins with, and what some roles compute once for all questions.
+TOLD = (9, 8, 7)
+
 # A planner, two solvers who do not read each other, and one who reads both solvers.
 DIAMOND = (
     Role("planner", "", (), False, 5),
@@ -48,10 +51,10 @@ DIAMOND = (
     Role("integrator", "", ("solver_b", "solver_a"), True, 5),
 )
 DIAMOND_SCRIPTS = (
-    Script((), (), 2),
+    Script((), (), 2, told=TOLD),
     Script((0,), ((4,),), 3),
     Script((0,), ((),), 3),
-    Script((2, 1), ((5,), (6, 7)), 2),
+    Script((2, 1), ((5,), (6, 7)), 2, told=TOLD),
 )
 
 
@@ -88,12 +91,13 @@ def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contex
 
 
 def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
-    """Random heads of different lengths."""
+    """Random heads of different lengths, behind `TOLD`."""
     rng = np.random.default_rng(0)
     length = rng.integers(4, size + 1, batch)
     heads = rng.integers(8, 40, (roles, batch, size)) * (
         np.arange(size) < length[:, None]
     )
+    heads[..., : len(TOLD)] = TOLD
     return Questions(
         uid=jnp.arange(10, 10 + batch, dtype=jnp.uint32),
         heads=tuple(jnp.array(head, jnp.int32) for head in heads),

@@ -66,7 +66,9 @@ def case(mesh: tuple[int, ...], roles: int, told: bool = True) -> steps.Case:
     mesh = meshes.make(*mesh)
     shape = dataclasses.replace(SHAPE, mesh=mesh if told else None)
     members = ROLES if roles == 2 else (dataclasses.replace(ROLES[0], answers=True),)
-    team = support.team(members, support.DUO_SCRIPTS[:roles], (2,) * roles)
+    first, second = support.DUO_SCRIPTS
+    scripts = first, dataclasses.replace(second, told=support.TOLD)
+    team = support.team(members, scripts[:roles], (2,) * roles)
     return steps.Case(
         team.replace(cast=support.cast(shape, roles), mesh=mesh), PROMPT, QUESTIONS
     )

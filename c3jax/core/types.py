@@ -69,12 +69,15 @@ class Script:
             a prefix is never asked for logits.
         finish: [V, M] uint8, row-major, how its message comes to hold a mark of M
             characters that ends the talk (see `protocol.marks`); empty for no mark.
+        told: what every head begins with, computed once for all questions; () where
+            that is too short to be worth it.
     """
 
     reads: tuple[int, ...]
     glue: tuple[tuple[int, ...], ...]
     opener: int
     finish: bytes = b""
+    told: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

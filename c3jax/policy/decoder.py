@@ -4,7 +4,7 @@ RMSNorm, rotary positions, grouped-query attention, SwiGLU; biases on queries, k
 values as in Qwen2, their norms as in Qwen3, or neither as in Llama. Everything is
 written for one sequence and holds no state: the context comes in as KV segments, the
 new tokens' keys and values come out as one more. Prefill, sampling, replay and
-training all call `forward`; batching over the tree is `jax.vmap` at the call site.
+training all run `layer`; batching over the tree is `jax.vmap` at the call site.
 """
 
 import dataclasses
@@ -262,60 +262,108 @@ def forward(
         `length` = T.
     """
     size = tokens.shape[0]
-    dtype = jnp.dtype(s.dtype)
-    start = sum(segment.length for segment in context)
-    waves = rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
     lengths = [segment.length for segment in context]
+    waves = positions(s, sum(lengths), size)
+
+    def one(weights, x, past):
+        read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
+        return layer(s, weights, x, waves, read)
+
+    past = tuple((c.k, c.v) for c in context)
+    x, (k, v) = scan(params, s, one, embedded(params, s, tokens), past)
+    return normed(params, s, x), Segment(k=k, v=v, length=jnp.int32(size))
+
+
+def embedded(params: dict, s: Shape, tokens: jax.Array) -> jax.Array:
+    """[T] ids to the [T, width] that the first layer reads."""
+    return _table(params, s, "embed")[tokens].astype(s.dtype)
+
+
+def positions(s: Shape, start: jax.Array | int, size: int) -> jax.Array:
+    """[2, T, D / 2], `rotary` of a block of `size` tokens with `start` before it."""
+    return rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
+
+
+def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
+    """Applies `fn` to every layer in turn.
+
+    Args:
+        params: as `init` makes them.
+        s: sizes.
+        fn: (weights of a layer, for `layer`; x; the layer's part of `past`) ->
+            (x for the next layer, what is kept of this one).
+        x: what the first layer reads.
+        past: arrays with a first axis of layers.
+
+    Returns:
+        What the last layer leaves of x, and what was kept, with a first axis of layers.
+    """
     declared = declare(s)
 
     def at_hand(name, scanned):
         def one(p, w):
-            return _at_hand(w.astype(dtype), s, p.axes[1:])
+            return _at_hand(w.astype(s.dtype), s, p.axes[1:])
 
         return jax.tree.map(one, declared.get(name, {}), scanned, is_leaf=_is_param)
 
-    def layer(x, scanned):
+    def one(x, scanned):
         p, adapters, past = scanned
-        p, adapters = at_hand("layers", p), at_hand("adapters", adapters)
-
-        def product(x, name):
-            y = jnp.einsum(PRODUCTS[name], x, p[name])
-            if name not in adapters:
-                return y
-            axes, into, out, result = _low_rank(name)
-            low = jnp.einsum(f"{axes},{into}->tr", x, adapters[name]["a"])
-            change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
-            return y + s.adapters.alpha / s.adapters.rank * change
-
-        y = rms_norm(x, p["attention_norm"], s.norm_eps)
-        q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
-        if s.qkv_bias:
-            q, k, v = (
-                x + p[f"{name}_bias"][:, None]
-                for name, x in (("q", q), ("k", k), ("v", v))
-            )
-        if s.qk_norm:
-            q = rms_norm(q, p["q_norm"], s.norm_eps)
-            k = rms_norm(k, p["k_norm"], s.norm_eps)
-        q, k = rotate(q, waves), rotate(k, waves)
-        q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
-        read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
-        y = ATTENTION[s.attention](q, read, (k, v))
-        y = y.reshape(s.heads, size, s.head_dim)
-        x = x + product(y, "o")
-        y = rms_norm(x, p["mlp_norm"], s.norm_eps)
-        y = jax.nn.silu(product(y, "gate")) * product(y, "up")
-        return x + product(y, "down"), (k, v)
+        return fn((at_hand("layers", p), at_hand("adapters", adapters)), x, past)
 
     if s.remat != "none" or s.mesh is not None:
-        layer = jax.checkpoint(layer, policy=REMAT[s.remat])
-    past = tuple((c.k, c.v) for c in context)
-    x = _table(params, s, "embed")[tokens].astype(dtype)
+        one = jax.checkpoint(one, policy=REMAT[s.remat])
     adapters = params["adapters"] if s.adapters else {}
-    scanned = (params["layers"], adapters, past)
-    x, (k, v) = jax.lax.scan(layer, x, scanned, unroll=s.unroll)
-    x = rms_norm(x, params["final_norm"].astype(dtype), s.norm_eps)
-    return x, Segment(k=k, v=v, length=jnp.int32(size))
+    return jax.lax.scan(one, x, (params["layers"], adapters, past), unroll=s.unroll)
+
+
+def layer(
+    s: Shape, weights: tuple[dict, dict], x: jax.Array, waves: jax.Array, context: list
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """One layer, of one block of tokens.
+
+    Args:
+        s: sizes.
+        weights: of the layer, and its adapters, in the dtype of activations.
+        x: [T, width].
+        waves: of `positions`.
+        context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
+
+    Returns:
+        [T, width], and the block's own k and v, [kv_heads, T, D].
+    """
+    p, adapters = weights
+    size = x.shape[0]
+
+    def product(x, name):
+        y = jnp.einsum(PRODUCTS[name], x, p[name])
+        if name not in adapters:
+            return y
+        axes, into, out, result = _low_rank(name)
+        low = jnp.einsum(f"{axes},{into}->tr", x, adapters[name]["a"])
+        change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
+        return y + s.adapters.alpha / s.adapters.rank * change
+
+    y = rms_norm(x, p["attention_norm"], s.norm_eps)
+    q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
+    if s.qkv_bias:
+        q, k, v = (
+            x + p[f"{name}_bias"][:, None] for name, x in (("q", q), ("k", k), ("v", v))
+        )
+    if s.qk_norm:
+        q = rms_norm(q, p["q_norm"], s.norm_eps)
+        k = rms_norm(k, p["k_norm"], s.norm_eps)
+    q, k = rotate(q, waves), rotate(k, waves)
+    q = q.reshape(s.kv_heads, s.heads // s.kv_heads, size, s.head_dim)
+    y = ATTENTION[s.attention](q, context, (k, v))
+    x = x + product(y.reshape(s.heads, size, s.head_dim), "o")
+    y = rms_norm(x, p["mlp_norm"], s.norm_eps)
+    y = jax.nn.silu(product(y, "gate")) * product(y, "up")
+    return x + product(y, "down"), (k, v)
+
+
+def normed(params: dict, s: Shape, x: jax.Array) -> jax.Array:
+    """What the last layer leaves, after the final norm."""
+    return rms_norm(x, params["final_norm"].astype(s.dtype), s.norm_eps)
 
 
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:

@@ -21,6 +21,8 @@ from c3jax.protocol import marks
 
 # Private-use characters: no template, text or tokenizer gives them a meaning.
 _QUESTION, _MESSAGE = "\ue000", 0xE001
+# Ids that are worth a piece of their own: fewer cost less than one more piece does.
+_WORTH = 16
 # No character at all, in Unicode: where a text is cut.
 _CUT = "\ufdd0"
 
@@ -107,6 +109,7 @@ def prompt(
             glue=tuple(pieces[2:]),
             opener=last[-1],
             finish=marks.table(tokenizer, role) if role.finishes else b"",
+            told=pieces[0] if len(pieces[0]) >= _WORTH else (),
         ),
         tokenizer=tokenizer,
     )

@@ -168,12 +168,36 @@ def _in_turn(fn: Callable, in_axes: tuple, out) -> Callable:
 class Context(NamedTuple):
     """What a role reads: segments in order, and the axes along which each varies."""
 
-    segments: tuple[Segment, ...]
-    spans: tuple[tuple[int, ...], ...]
+    segments: tuple[Segment, ...] = ()
+    spans: tuple[tuple[int, ...], ...] = ()
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
         return tuple(Lane(span, _KV) for span in self.spans)
+
+
+class Piece(NamedTuple):
+    """Token ids that are read in one go.
+
+    Attributes:
+        ids: [*axes, T] int32, padded.
+        length: [*axes] int32.
+        axes: along which they vary.
+        span: the same, and axes of what stands before.
+        size: of the axes of the span.
+    """
+
+    ids: jax.Array
+    length: jax.Array
+    axes: tuple[int, ...]
+    span: tuple[int, ...]
+    size: tuple[int, ...]
+
+    def spread(self, x: jax.Array) -> jax.Array:
+        """[*axes, ..] as [*span, ..]."""
+        missing = [at for at, axis in enumerate(self.span) if axis not in self.axes]
+        x = jnp.expand_dims(x, missing)
+        return jnp.broadcast_to(x, (*self.size, *x.shape[len(self.span) :]))
 
 
 def read(
@@ -182,11 +206,13 @@ def read(
     level: int,
     questions: Questions,
     turns: tuple[Turn, ...],
+    told: Context | None = None,
 ) -> Context:
     """Computes a role's context, every piece at its own level of the tree.
 
-    The head is computed once a question. A message is computed once for each of its
-    tokens' histories, that is along its own axes and those of what stands before it.
+    An instruction is computed once, the rest of a head once a question. A message is
+    computed once for each of its tokens' histories, that is along its own axes and
+    those of what stands before it.
 
     Args:
         params: the policies; a role reads with its own.
@@ -194,32 +220,125 @@ def read(
         level: index of the role.
         questions: heads of B questions.
         turns: at least the turns of the roles it reads.
+        told: of `told`, if it is there already.
     """
-    protocol, script = team.protocol, team.scripts[level]
-    pieces = [(questions.heads[level], questions.lengths[level], (BATCH,))]
+    pieces = _pieces(team, level, questions, turns)
+    if told is None:
+        told = Context()
+    return _read(params, team, level, pieces[len(told.spans) :], told)[0]
+
+
+def told(params: dict, team: Team, level: int) -> Context:
+    """A role's instruction, where it is a piece of its own."""
+    return _read(params, team, level, _instruction(team, level), Context())[0]
+
+
+def hidden(
+    params: dict,
+    team: Team,
+    level: int,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+    ids: jax.Array,
+    axes: tuple[int, ...],
+) -> jax.Array:
+    """Reads a role's context and a block of ids after it, differentiable.
+
+    Args:
+        params, team, level, questions, turns: as of `read`.
+        ids: [*axes, T] int32, padded.
+        axes: tree axes, all those of the context among them.
+
+    Returns:
+        [*axes, T, width] hidden states of the block after the final norm.
+    """
+    pieces = _pieces(team, level, questions, turns)
+    length = jnp.full(ids.shape[:-1], ids.shape[-1], jnp.int32)
+    pieces.append(Piece(ids, length, axes, axes, ids.shape[:-1]))
+    return _read(params, team, level, pieces, Context(), last=True)[1]
+
+
+def after(tokens: jax.Array, opener: int) -> jax.Array:
+    """[.., 1 + T], what is read to score or to write more of [.., T] tokens."""
+    first = jnp.full((*tokens.shape[:-1], 1), opener, jnp.int32)
+    return jnp.concatenate([first, tokens], -1)
+
+
+def _instruction(team: Team, level: int) -> list[Piece]:
+    told = team.scripts[level].told
+    ids, length = jnp.array(told, jnp.int32), jnp.int32(len(told))
+    return [Piece(ids, length, (), (), ())] if told else []
+
+
+def _pieces(team: Team, level: int, questions, turns) -> list[Piece]:
+    """What a role's context is made of, in order."""
+    script, over = team.scripts[level], spans(team, level)
+    pieces, shared = _instruction(team, level), len(team.scripts[level].told)
+    ids, length = questions.heads[level], questions.lengths[level]
+    axes, batch = (BATCH,), ids.shape[0]
+    pieces.append(Piece(ids[:, shared:], length - shared, axes, axes, (batch,)))
     for index, glue in zip(script.reads, script.glue, strict=True):
-        axes = (BATCH, *protocol.spans[index], index)
+        axes = (BATCH, *team.protocol.spans[index], index)
         ids, length = splice(turns[index], glue)
-        size = sizes(team, axes, ids.shape[0])
-        pieces.append((ids.reshape(*size, -1), length.reshape(size), axes))
+        own, span = sizes(team, axes, batch), over[len(pieces)]
+        ids, length = ids.reshape(*own, -1), length.reshape(own)
+        pieces.append(Piece(ids, length, axes, span, sizes(team, span, batch)))
+    return pieces
 
-    def read(ids, length, past):
-        segment = decoder.forward(*team.policy(params, level), ids, past)[1]
-        return segment.replace(length=length)
 
-    done = Context((), ())
-    for (ids, length, axes), span in zip(pieces, spans(team, level), strict=True):
-        segment = lift(read, span, (Lane(axes), Lane(axes), done.lanes), out=_KV)(
-            ids, length, done.segments
-        )
-        done = Context((*done.segments, segment), (*done.spans, span))
-    return done
+def _read(params, team, level, pieces, context, last=False):
+    """The context with the pieces, or, of the `last` one, its hidden states.
+
+    All pieces go through a layer before any goes through the next, so the gradient of
+    a layer's weights is the sum over them before it is written.
+    """
+    policy, s = team.policy(params, level)
+    lengths, before = [each.length for each in context.segments], list(context.spans)
+    xs, waves = [], []
+    for piece in pieces:
+        above = before[-1] if before else ()
+        waves.append(_waves(s, piece.ids.shape[-1], above, before, lengths))
+        xs.append(piece.spread(decoder.embedded(policy, s, piece.ids)))
+        lengths.append(piece.spread(piece.length))
+        before.append(piece.span)
+
+    def layer(weights, xs, past):
+        def one(x, waves, read):
+            return decoder.layer(s, weights, x, waves, read)
+
+        kv, out = list(past), []
+        for x, wave, piece in zip(xs, waves, pieces, strict=True):
+            done = [(*each, n) for each, n in zip(kv, lengths, strict=False)]
+            lanes = [Lane(span) for span in before[: len(kv)]]
+            above = Lane(before[len(kv) - 1] if kv else ())
+            args = (Lane(piece.span), above, lanes)
+            x, new = lift(one, piece.span, args)(x, wave, done)
+            out.append(x)
+            kv.append(new)
+        return out, None if last else kv[len(past) :]
+
+    past = [(each.k, each.v) for each in context.segments]
+    xs, kv = decoder.scan(policy, s, layer, xs, past)
+    if last:
+        return None, decoder.normed(policy, s, xs[-1])
+    new = [Segment(k, v, n) for (k, v), n in zip(kv, lengths[len(past) :], strict=True)]
+    return Context((*context.segments, *new), tuple(before)), None
+
+
+def _waves(s, size, axes, spans, lengths):
+    """[*axes, 2, T, D / 2], positions of a block after segments of some lengths."""
+
+    def waves(*lengths):
+        return decoder.positions(s, sum(lengths), size)
+
+    return lift(waves, axes, tuple(map(Lane, spans)))(*lengths)
 
 
 def spans(team: Team, level: int) -> tuple[tuple[int, ...], ...]:
     """The axes along which each segment of a role's context varies."""
-    found: list[tuple[int, ...]] = [(BATCH,)]
-    for index in team.scripts[level].reads:
+    script = team.scripts[level]
+    found: list[tuple[int, ...]] = [(), (BATCH,)] if script.told else [(BATCH,)]
+    for index in script.reads:
         axes = {*found[-1], *team.protocol.spans[index], index}
         found.append(tuple(sorted(axes)))
     return tuple(found)
@@ -266,12 +385,15 @@ def prefilled(
         own = protocol.spans[level]
         wrote = (turns[level].length > 0).any(-1)
         wrote = arrays.on_tree(wrote, own, None, sizes)
-        pieces = [arrays.on_tree(questions.lengths[level], (), None, sizes)]
+        shared = len(script.told)
+        pieces = [arrays.on_tree(questions.lengths[level] - shared, (), None, sizes)]
         for index, glue in zip(script.reads, script.glue, strict=True):
             turn, above = turns[index], protocol.spans[index]
             length = turn.length - turn.ended + len(glue)
             pieces.append(arrays.on_tree(length, above, index, sizes))
-        for length, span in zip(pieces, spans(team, level), strict=True):
+        total += shared * bool(wrote.any())
+        over = spans(team, level)[-len(pieces) :]
+        for length, span in zip(pieces, over, strict=True):
             below = tuple(1 + axis for axis in own if axis not in span)
             total += int((length * wrote.any(below, keepdims=True)).sum())
     return total
@@ -298,10 +420,15 @@ def slots(
         batch, width = questions.heads[level].shape
         if team.at_once:  # A question is read if somebody writes after it.
             batch = int((turns[level].length > 0).any((1, 2)).sum())
-        widths = [width] + [
-            turns[index].tokens.shape[-1] + len(glue)
-            for index, glue in zip(script.reads, script.glue, strict=True)
-        ]
+        shared = len(script.told)
+        widths = (
+            [shared] * bool(shared)
+            + [width - shared]
+            + [
+                turns[index].tokens.shape[-1] + len(glue)
+                for index, glue in zip(script.reads, script.glue, strict=True)
+            ]
+        )
         for width, span in zip(widths, spans(team, level), strict=True):
             total += width * math.prod(sizes(team, span, batch))
     return total

@@ -42,7 +42,8 @@ class Desk:
     Arrays of a room have the axis of desks where those of a tree have questions.
 
     Attributes:
-        segments: the context; [L, .., kv_heads, S, head_dim] keys and values.
+        segments: the context behind what is told to all; [L, .., kv_heads, S, head_dim]
+            keys and values.
         node: [.., R] keys.
         writing: R messages, with one clock a desk.
     """
@@ -122,13 +123,13 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
     node = keys.nodes(key, questions.uid, level, each * siblings)
     node = node.reshape(count, siblings)
     written = writing.blank(team, level, node.shape)
-    few = siblings // 4
-    wide = _Room(team, level, team.at_once, siblings, few)
+    few, told = siblings // 4, _told(params, team, level)
+    wide = _Room(team, level, told, team.at_once, siblings, few)
     # Half as many rows: the last siblings of a context are a small part of the work.
-    narrow = _Room(team, level, team.at_once // 2, few, 0)
+    narrow = _Room(team, level, told, team.at_once // 2, few, 0)
     over = finish.over(team, level, turns)
     talks = np.ones(count, bool) if over is None else ~hosts.fetch(over).reshape(-1)
-    arriving = _arrivals(params, team, level, questions, turns, node, talks)
+    arriving = _arrivals(params, team, level, told, questions, turns, node, talks)
     waiting, moving = int(talks.sum()), collections.deque()
     while waiting or moving or wide.taken or narrow.taken:
         while waiting and wide.has_space:
@@ -154,7 +155,7 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
     return written, dataclasses.replace(load, tokens=int(written.length.sum()))
 
 
-def _arrivals(params, team, level, questions, turns, node, talks):
+def _arrivals(params, team, level, told, questions, turns, node, talks):
     """Every context of a level that talks, with its siblings about to begin."""
     each = team.protocol.contexts(level)
     siblings = np.arange(node.shape[1])
@@ -162,7 +163,7 @@ def _arrivals(params, team, level, questions, turns, node, talks):
         places = np.flatnonzero(talks[question * each :][:each]).tolist()
         if not places:
             continue
-        segments = _read(params, team, level, questions, turns, question)
+        segments = _read(params, team, level, told, questions, turns, question)
         for n in places:
             context = question * each + n
             desk = _begin(team, level, segments, n, node[context])
@@ -170,18 +171,27 @@ def _arrivals(params, team, level, questions, turns, node, talks):
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _read(params, team, level, questions, turns, question):
-    """The segments of all contexts of one question."""
+def _told(params, team, level) -> tuple[Segment, ...]:
+    """What all contexts of a level begin with."""
+    return contexts.told(params, team, level).segments
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _read(params, team, level, told, questions, turns, question):
+    """The segments of all contexts of one question, behind what is told to all."""
     one = jax.tree.map(
         lambda x: jax.lax.dynamic_slice_in_dim(x, question, 1), (questions, turns)
     )
-    return contexts.read(params, team, level, *one).segments
+    told = Context(told, ((),) * len(told))
+    found = contexts.read(params, team, level, *one, told=told)
+    return found.segments[len(told.spans) :]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _begin(team, level, segments, n, node) -> Desk:
     """Context n of a question, nothing written yet."""
     axes = team.protocol.spans[level]
+    spans = contexts.spans(team, level)[-len(segments) :]
     place = dict(
         zip(axes, jnp.unravel_index(n, contexts.sizes(team, axes, 1)), strict=True)
     )
@@ -195,7 +205,7 @@ def _begin(team, level, segments, n, node) -> Desk:
     return Desk(
         segments=tuple(
             Segment(pick(s.k, span, 1), pick(s.v, span, 1), pick(s.length, span, 0))
-            for s, span in zip(segments, contexts.spans(team, level), strict=True)
+            for s, span in zip(segments, spans, strict=True)
         ),
         node=node,
         writing=writing.begin(team, level, node.shape),
@@ -220,11 +230,19 @@ class _Room:
         load: what was spent here.
     """
 
-    def __init__(self, team: Team, level: int, messages: int, rows: int, few: int):
+    def __init__(
+        self,
+        team: Team,
+        level: int,
+        told: tuple[Segment, ...],
+        messages: int,
+        rows: int,
+        few: int,
+    ):
         parts = meshes.batch_size(team.mesh) if team.mesh else 1
         # Every device has the same number of desks.
         width = parts * max(1, messages // (parts * max(rows, 1)))
-        self._team, self._level = team, level
+        self._team, self._level, self._told = team, level, told
         self._shape, self._few = (width, rows), few
         self._seats: list[Seat | None] = [None] * width
         self.desks: Desk | None = None
@@ -255,7 +273,14 @@ class _Room:
         taken = np.array([seat is not None for seat in self._seats])
         wanted = 1 if waited else taken.sum()
         self.desks, steps, alive = _advance(
-            params, self._team, self._level, self.desks, taken, self._few, wanted
+            params,
+            self._team,
+            self._level,
+            self._told,
+            self.desks,
+            taken,
+            self._few,
+            wanted,
         )
         # All processes read the same, and so seat the same.
         steps, alive = hosts.fetch((steps, alive))
@@ -350,8 +375,8 @@ def _keep(written: Turn, desks: Desk, at, context, siblings) -> Turn:
     return jax.tree.map(put, written, desks.writing.turn)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=3)
-def _advance(params, team, level, desks: Desk, taken, few, wanted):
+@functools.partial(jax.jit, static_argnums=(1, 2), donate_argnums=4)
+def _advance(params, team, level, told, desks: Desk, taken, few, wanted):
     """Writes until `wanted` of the desks taken have no more than `few` rows alive.
 
     But no more than `_STEPS` tokens, after which the host is heard.
@@ -359,7 +384,10 @@ def _advance(params, team, level, desks: Desk, taken, few, wanted):
     Returns:
         The room, the steps taken, and [width, R] bool, the rows alive.
     """
-    context = Context(desks.segments, ((BATCH,),) * len(desks.segments))
+    context = Context(
+        (*told, *desks.segments),
+        ((),) * len(told) + ((BATCH,),) * len(desks.segments),
+    )
 
     def free(now):
         return taken & (now.alive.sum(-1) <= few)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from c3jax.core.types import Questions, Turn
 from c3jax.policy import critic, decoder
 from c3jax.rollout import contexts
-from c3jax.rollout.contexts import BATCH, Lane, Part, Team
+from c3jax.rollout.contexts import BATCH, Part, Team
 
 NAME = "critic"
 
@@ -46,16 +46,12 @@ def of_contexts(
     Returns:
         [B, N] float32 in reward units, differentiable.
     """
-    mind, shape = team.policy(params, level)
-    opener = jnp.array([team.scripts[level].opener], jnp.int32)
-
-    def one(segments):
-        hidden, _ = decoder.forward(mind, shape, opener, segments)
-        return critic.guess(mind, "value", hidden[0])
-
-    ctx = contexts.read(params, team, level, questions, turns)
+    mind, opener = team.policy(params, level)[0], team.scripts[level].opener
     axes = (BATCH, *team.protocol.spans[level])
-    found = contexts.lift(one, axes, (ctx.lanes,))(ctx.segments)
+    sizes = contexts.sizes(team, axes, questions.uid.shape[0])
+    inputs = jnp.full((*sizes, 1), opener, jnp.int32)
+    hidden = contexts.hidden(params, team, level, questions, turns, inputs, axes)
+    found = critic.guess(mind, "value", hidden)
     return found.reshape(found.shape[0], -1)
 
 
@@ -80,20 +76,15 @@ def of_messages(
     Returns:
         [B, N, K] float32 in reward units, differentiable.
     """
-    mind, shape = team.policy(params, level)
-    turn, opener = turns[level], team.scripts[level].opener
+    mind, turn = team.policy(params, level)[0], turns[level]
     axes = (BATCH, *team.protocol.spans[level], level)
     sizes = contexts.sizes(team, axes, turn.tokens.shape[0])
-
-    def one(tokens, length, segments):
-        inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens])
-        hidden, _ = decoder.forward(mind, shape, inputs, segments)
-        return critic.guess(mind, "q", hidden)[length]
-
-    ctx = contexts.read(params, team, level, questions, turns)
-    found = contexts.lift(one, axes, (Lane(axes), Lane(axes), ctx.lanes))(
-        turn.tokens.reshape(*sizes, -1), turn.length.reshape(sizes), ctx.segments
-    )
+    tokens = turn.tokens.reshape(*sizes, -1)
+    inputs = contexts.after(tokens, team.scripts[level].opener)
+    hidden = contexts.hidden(params, team, level, questions, turns, inputs, axes)
+    guess = critic.guess(mind, "q", hidden)
+    last = turn.length.reshape(*sizes, 1)
+    found = jnp.take_along_axis(guess, last, -1)
     return found.reshape(turn.length.shape)
 
 

@@ -171,9 +171,7 @@ def _scored(read: Callable, params, team, level, questions, turns):
             place = jnp.argmax(support == token)
         return read(jax.nn.log_softmax(scores), place)
 
-    def one(tokens, support, segments):
-        inputs = jnp.concatenate([jnp.array([opener], jnp.int32), tokens[:-1]])
-        hidden, _ = decoder.forward(policy, shape, inputs, segments)
+    def one(tokens, support, hidden):
         return _in_chunks(
             score,
             (tokens, support, hidden, jnp.arange(tokens.shape[0])),
@@ -181,11 +179,11 @@ def _scored(read: Callable, params, team, level, questions, turns):
         )
 
     unfold = lambda x: x.reshape(*sizes, *x.shape[3:])  # noqa: E731
-    ctx = contexts.read(params, team, level, questions, turns)
-    values = contexts.lift(one, axes, (Lane(axes), Lane(axes), ctx.lanes))(
-        unfold(turn.tokens),
-        None if turn.support is None else unfold(turn.support),
-        ctx.segments,
+    tokens = unfold(turn.tokens)
+    inputs = contexts.after(tokens[..., :-1], opener)
+    hidden = contexts.hidden(params, team, level, questions, turns, inputs, axes)
+    values = contexts.lift(one, axes, (Lane(axes),) * 3)(
+        tokens, None if turn.support is None else unfold(turn.support), hidden
     )
     return jax.tree.map(
         lambda x: jnp.where(turn.mask, x.reshape(turn.tokens.shape), 0), values

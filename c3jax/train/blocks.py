@@ -28,9 +28,10 @@ def blocks(setup: Setup, team: contexts.Team, level: int, questions: int):
     """What is read for a role's messages, these last, each a `Block`."""
     team = comb.teeth(team)[level] if team.protocol.continuations else team
     protocol, script = team.protocol, team.scripts[level]
-    past = setup.heads.sizes[-1]
-    found = [Block(questions, past, past)]
-    spans = contexts.spans(team, level)[1:]
+    past, told = setup.heads.sizes[-1], len(script.told)
+    found = [Block(1, told, told)] if told else []
+    found.append(Block(questions, past - told, past))
+    spans = contexts.spans(team, level)[len(found) :]
     for index, glue, span in zip(script.reads, script.glue, spans, strict=True):
         size = protocol.roles[index].max_tokens + len(glue)
         past += size

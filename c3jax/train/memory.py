@@ -182,11 +182,10 @@ def _learnt(
     levels = [n for n in _writers(team) if team.cast[n].name in learned]
     gradients = _bytes(learned) if summed else 0
     for name, part in learned.items():
-        # Each block has a gradient of its own by all layers, and the compiler adds all
-        # of these up at once.
+        # Each role's pass has a gradient of its own by all layers, and the compiler
+        # adds all of these up at once.
         layers = _bytes(part.get("layers", part))
-        mine = [n for n in levels if team.cast[n].name == name]
-        count = sum(len(blocks.blocks(setup, team, n, questions)) for n in mine)
+        count = sum(team.cast[n].name == name for n in levels)
         gradients += _bytes(part) - layers + count * layers
     kept = sum(blocks.kept(setup, team, n, questions) for n in levels)
     logits = sum(2 * blocks.logits(setup, team, n, questions) for n in levels)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -162,3 +164,12 @@ def test_a_template_that_loses_a_part_is_refused(template, message):
     words.chat_template = template
     with pytest.raises(ValueError, match=message):
         prompts.prompt(words, ROLES[0], ROLES)
+
+
+def test_a_long_instruction_is_a_piece_of_its_own_that_every_head_begins_with(words):
+    long = dataclasses.replace(ROLES[1], instruction=" ".join(["write it out ."] * 5))
+    short, told = (prompts.prompt(words, role, ROLES) for role in (ROLES[1], long))
+    assert short.script.told == ()
+    assert told.script.told == told.before
+    head = prompts.encode((told,), [1], [QUESTION], 64).heads[0][0]
+    assert tuple(head[: len(told.before)]) == told.script.told

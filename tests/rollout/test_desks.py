@@ -15,7 +15,9 @@ KEY = keys.stream(0, "rollout")
 
 
 def teams(**changes):
-    return support.team(branching=(8, 2), top_k=5, **changes)
+    first, second = support.DUO_SCRIPTS
+    scripts = (first, dataclasses.replace(second, told=support.TOLD))
+    return support.team(scripts=scripts, branching=(8, 2), top_k=5, **changes)
 
 
 @functools.cache
@@ -87,11 +89,13 @@ def test_desks_spread_over_devices_write_the_same_messages(mesh):
 
 
 def test_a_context_is_on_a_desk_once_however_many_siblings_it_has():
-    team = teams()
-    segments = desks._read(support.params(), team, 1, questions(), at_once(), 0)
+    params, team = support.params(), teams()
+    told = desks._told(params, team, 1)
+    segments = desks._read(params, team, 1, told, questions(), at_once(), 0)
     node = keys.nodes(KEY, questions().uid[:1], 1, 2)[0]
     desk = desks._begin(team, 1, segments, 3, node)
-    for segment in desk.segments:
+    assert len(desk.segments) == 2
+    for segment in (*told, *desk.segments):
         assert segment.k.shape[0] == support.SHAPE.layers
         assert segment.k.ndim == 4
     assert desk.writing.token.shape == (2,)

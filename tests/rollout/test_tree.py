@@ -271,3 +271,12 @@ def _jaxprs(jaxpr):
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 yield from _jaxprs(inner)
+
+
+def test_an_instruction_that_is_computed_once_changes_nothing():
+    team = TEAMS["diamond"]
+    scripts = tuple(dataclasses.replace(s, told=()) for s in team.scripts)
+    apart, turns = team.replace(scripts=scripts), grown(team)[2]
+    for turn, other in zip(turns, grown(apart)[2], strict=True):
+        np.testing.assert_array_equal(turn.tokens, other.tokens)
+        np.testing.assert_allclose(turn.logp, other.logp, atol=1e-5)

@@ -31,6 +31,7 @@ def test_prefilled_tokens_and_slots_are_those_of_the_segments_that_are_computed(
 
         def lengths(level=level):
             context = contexts.read(params, team, level, questions, turns)
+            assert context.spans == contexts.spans(team, level)
             shapes = [segment.k.shape[1:-3] for segment in context.segments]
             assert shapes == [tuple(sizes[a] for a in span) for span in context.spans]
             slots.extend(
