@@ -11,7 +11,7 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import ml_collections
 
@@ -129,14 +129,10 @@ def train(
     """
     from c3jax.audit import report
     from c3jax.core import environment
-    from c3jax.train import loop, memory, setup, summary, workdir
+    from c3jax.train import loop, memory, summary, workdir
 
     cache = cached(cache_dir)
-    resolved = setup.resolve(config)
-    needed = memory.estimate(resolved)
-    if any(player.model for player in resolved.players.values()):
-        print(needed, flush=True)
-    memory.check(needed, resolved.mesh.local_devices[0])
+    resolved = _admitted(config, memory.training)
     page = directory / report.PAGE
     with workdir.held(directory), signals.Stop(hosts.largest) as stop:
         described = environment.describe(resolved.mesh)
@@ -275,9 +271,9 @@ def evaluate(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> pathlib.Path:
     """Measures the newest checkpoint of a run; the file of what it found."""
-    from c3jax.train import evaluate, scoring
+    from c3jax.train import evaluate, memory, scoring
 
-    resolved, state = _newest(config, directory, cache_dir)
+    resolved, state = _newest(config, directory, cache_dir, memory.evaluating)
     with scoring.started(resolved) as scorer:
         found = evaluate.measure(state.params, resolved, scorer)
     step = int(state.step)
@@ -292,21 +288,30 @@ def export(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> None:
     """Writes the newest checkpoint of a run as `transformers` loads it."""
-    from c3jax.train import export
+    from c3jax.train import export, memory
 
-    resolved, state = _newest(config, directory, cache_dir)
+    resolved, state = _newest(config, directory, cache_dir, memory.exporting)
     print(export.write(resolved, state.params, int(state.step), directory))
 
 
-def _newest(config, directory: pathlib.Path, cache_dir: str) -> tuple:
+def _newest(config, directory: pathlib.Path, cache_dir: str, phases: Callable) -> tuple:
     """A run's setup, and the state of its newest checkpoint."""
-    from c3jax.train import checkpoint, loop, setup
+    from c3jax.train import checkpoint, loop
 
     cached(cache_dir)
-    resolved = setup.resolve(config)
+    resolved = _admitted(config, phases)
     with checkpoint.Store(directory / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(resolved))
     return resolved, state
+
+
+def _admitted(config: ml_collections.ConfigDict, phases: Callable):
+    """A run's setup, if there is memory for what `train.memory` says of a mode."""
+    from c3jax.train import admission, setup
+
+    resolved = setup.resolve(config)
+    admission.admit(resolved, phases(resolved))
+    return resolved
 
 
 def report(directory: pathlib.Path) -> None:
@@ -321,10 +326,10 @@ def replay(
 ) -> bool:
     """Certifies a run; whether every message could be replayed."""
     from c3jax.audit import certificate
-    from c3jax.train import setup
+    from c3jax.train import memory
 
     cached(cache_dir)
-    found = certificate.certify(setup.resolve(config), directory)
+    found = certificate.certify(_admitted(config, memory.replaying), directory)
     print(found)
     return not found.failures
 

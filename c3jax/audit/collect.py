@@ -24,7 +24,7 @@ from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
 from c3jax.rollout import desks, frozen, loads
-from c3jax.train import answers, evidence, grading, growth, scoring, update
+from c3jax.train import answers, evidence, grading, growth, memory, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
 
@@ -85,6 +85,39 @@ def collect(
         role = setup.team.protocol.roles[level].name
         progress.show(done * plan.batch_size, role=role)
     return found, spent
+
+
+def phases(setup: setups.Setup, plan: Plan) -> memory.Phases:
+    """Of an audit, what a device needs; see `train.memory`.
+
+    Args:
+        setup: of the run.
+        plan: from `methods.plan`.
+
+    Raises:
+        ValueError: a method cannot be asked.
+    """
+    asked = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
+    held, own = memory.restored(setup), setup.config.credit.name
+    others = (each for name, each in asked.items() if name != own)
+    held["critic"] += sum(memory.restored(each)["critic"] for each in others)
+    count, contexts, trees = plan.candidates, [], []
+    for level in range(len(setup.spans)):
+        for times in ((count + plan.extra, 1), (count, plan.continuations)):
+            contexts.append(frozen.continued(setup.team, level, *times))
+        for each in asked.values():
+            size = each.team.protocol.branching[level]
+            trees.append((each.team, count // size))
+
+    def grown(some):
+        rows = ((team, copies * plan.batch_size) for team, copies in some)
+        return held | memory.most(memory.written(setup, *each) for each in rows)
+
+    return {
+        "frozen contexts": grown(contexts),
+        "trees around them": grown(trees),
+        **memory.evaluating(setup),
+    }
 
 
 def _part(batch: "_Batch", asked: Mapping[str, Method]) -> dict:

@@ -14,7 +14,7 @@ from c3jax.audit import buckets, collect, figures, methods, riding
 from c3jax.audit.riding import Riding
 from c3jax.core import files
 from c3jax.core.stats import Interval
-from c3jax.train import checkpoint, loop, scoring, workdir
+from c3jax.train import admission, checkpoint, loop, scoring, workdir
 from c3jax.train import setup as setups
 
 PICTURES = "audit"
@@ -64,10 +64,11 @@ def audit(
     setup = setups.resolve(workdir.config(directory), devices)
     with workdir.held(directory):
         with checkpoint.Store(directory / "checkpoints") as store:
-            state, record = store.restore(loop.abstract_state(setup))
-        record = loop.Record.from_json(record)
-        setup = setup.branched(setup.choice.at(record.seen, record.step))
-        plan = methods.plan(fields, setup)
+            record = loop.Record.from_json(store.record())
+            setup = setup.branched(setup.choice.at(record.seen, record.step))
+            plan = methods.plan(fields, setup)
+            admission.admit(setup, collect.phases(setup, plan))
+            state, _ = store.restore(loop.abstract_state(setup), record.step)
         asked = dataclasses.asdict(plan)
         told = json.dumps([record.step, asked]).encode()
         parts = directory / PICTURES / f"parts-{hashlib.sha256(told).hexdigest()[:8]}"

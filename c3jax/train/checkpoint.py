@@ -124,6 +124,10 @@ class Store:
         path = self.path(step).absolute()
         return self._checkpointer.restore(path / "state", target), record
 
+    def record(self, step: int | None = None) -> dict:
+        """The record of a step, as `restore` finds it, without the state."""
+        return hosts.by_first(self._read, step)[1]
+
     def _there(self) -> list[int]:
         found = self._directory.glob("[0-9]*")
         return sorted(int(path.name) for path in found if path.name.isdigit())

@@ -1,101 +1,28 @@
-"""What a run will need at once, phase by phase, before anything is allocated."""
+"""What a device will need at once, phase by phase, of each mode.
+
+Nothing is allocated to know it; see `admission`, which refuses what cannot fit.
+"""
 
 import dataclasses
 import math
 from collections.abc import Iterable
 
 import jax
+import jax.numpy as jnp
 
-from c3jax.core import memory
 from c3jax.core import mesh as meshes
+from c3jax.policy import weights
 from c3jax.rollout import contexts
 from c3jax.train import blocks, critics, update
 from c3jax.train.setup import Setup
 
-# What to change if a phase is too large by a part of its own.
-_KNOBS = {
-    "warm start": "raise warm_start.accumulate, lower warm_start.batch_size, or choose "
-    "policy.remat='layer'",
-    "sampling": "write fewer messages at a time (sampling.at_once)",
-    "starting policy's scores": "raise train.groups, or do without them (train.kl=0)",
-    "update": "raise train.accumulate, choose policy.remat='layer', or lower "
-    "policy.logits_chunk",
-    "critic's update": "raise critic.minibatches or train.accumulate",
-    "evaluation": "lower evaluate.batch_size or evaluate.samples",
-}
-# What is there in every phase, and what to change if most is of that.
-_HELD = {
-    "parameters": "spread them with mesh.fsdp or mesh.tensor",
-    "optimiser": "spread it with mesh.fsdp, or learn less (policy.adapters.rank)",
-    "gradients": "spread them with mesh.fsdp, or learn less (policy.adapters.rank)",
-    "starting policy": "spread it with mesh.fsdp, or do without it (train.kl=0)",
-    "critic": "spread it with mesh.fsdp, or name a smaller one in critic.policy",
-}
-# Of a process on a CPU: itself, before there are any arrays.
-_ITSELF = "itself"
-# What it has more of once its programs are compiled.
-_COMPILED = 900 << 20
+# Bytes by what for; and these by when: one phase happens at a time.
+Parts = dict[str, int]
+Phases = dict[str, Parts]
 
 
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """Bytes that are needed at once, by when and by what for.
-
-    Attributes:
-        phases: name to parts, each name to bytes; one phase happens at a time.
-        whole: whether they are of this process, on a CPU; or of the fullest device.
-    """
-
-    phases: dict[str, dict[str, int]]
-    whole: bool = False
-
-    @property
-    def worst(self) -> str:
-        """The phase that needs most."""
-        return max(self.phases, key=self._sum)
-
-    @property
-    def total(self) -> int:
-        """What that phase needs."""
-        return self._sum(self.worst)
-
-    def _sum(self, phase: str) -> int:
-        return sum(self.phases[phase].values())
-
-    def __str__(self) -> str:
-        who, worst = "this process" if self.whole else "a device", self.worst
-        parts = [f"{k} {_shown(v)}" for k, v in self.phases[worst].items() if v]
-        others = [f"{k} {_shown(self._sum(k))}" for k in self.phases if k != worst]
-        return (
-            f"{who} needs about {_shown(self.total)}, most in the {worst} "
-            f"({', '.join(parts)}); {', '.join(others)}"
-        )
-
-
-def estimate(setup: Setup) -> Estimate:
-    """What training needs on the fullest device, or on a CPU in this process.
-
-    Args:
-        setup: of the run.
-    """
-    found, devices = phases(setup), setup.mesh.local_devices
-    if devices[0].platform != "cpu":
-        return Estimate(found)
-    itself = {_ITSELF: memory.resident() + _COMPILED}
-    found["saving"] = {**_held(setup), "files": _state(setup) // 3}
-    return Estimate(
-        {
-            name: itself | {part: len(devices) * n for part, n in parts.items()}
-            for name, parts in found.items()
-        },
-        whole=True,
-    )
-
-
-def phases(setup: Setup) -> dict[str, dict[str, int]]:
-    """Per phase of a run, what a device needs, by parts.
-
-    Of the trees that a run may choose, the largest counts.
+def training(setup: Setup) -> Phases:
+    """Of a run, what a device needs. Of the trees it may choose, the largest counts.
 
     Args:
         setup: of the run.
@@ -103,83 +30,100 @@ def phases(setup: Setup) -> dict[str, dict[str, int]]:
     c, held = setup.config, _held(setup)
     found = {"warm start": _warm_start(setup)} if c.warm_start.steps else {}
     trees = [setup.branched(each) for each in setup.choice.candidates]
-    grown = [
-        setup.team.replace(protocol=tree)
-        for each in trees
-        for tree in each.team.protocol.trees
-    ]
-    at_once = c.train.batch_size // c.train.groups
-    found["sampling"] = held | _most(_written(setup, t, at_once) for t in grown)
+    found["sampling"] = held | _grown(setup)
     if c.train.kl:
-        found["starting policy's scores"] = held | _most(
+        at_once = c.train.batch_size // c.train.groups
+        found["starting policy's scores"] = held | most(
             _scored(setup, each.team, at_once) for each in trees
         )
     pieces = max(c.train.groups, c.train.minibatches * c.train.accumulate)
     size = c.train.batch_size // pieces
     learned = update.learned(setup.abstract_params(), setup.objective.learners)
-    found["update"] = held | _most(
+    found["update"] = held | most(
         _learnt(each, learned, each.team, size, c.train.accumulate > 1)
         for each in trees
     )
     if setup.critic is not None:
-        found["critic's update"] = held | _most(map(_lesson, trees))
-    chain = setup.team.protocol.chain
-    episodes = c.evaluate.samples if chain().is_episodic else 1
-    played = setup.team.replace(protocol=chain(episodes))
-    found["evaluation"] = held | _written(setup, played, c.evaluate.batch_size)
+        found["critic's update"] = held | most(map(_lesson, trees))
+    found["evaluation"] = held | _evaluated(setup)
+    if _is_cpu(setup):
+        found["saving"] = {**held, "files": sum(restored(setup).values()) // 3}
     return found
 
 
-def check(found: Estimate, device: jax.Device) -> None:
-    """Refuses a run that cannot fit.
+def evaluating(setup: Setup) -> Phases:
+    """Of an evaluation of a checkpoint, what a device needs.
 
     Args:
-        found: what it needs.
-        device: where; one that does not say how much it has is taken for large enough,
-            but for a CPU, which has what the system has left and this process has.
-
-    Raises:
-        ValueError: it is too much; says what to change.
+        setup: of the run.
     """
-    limit, what = (device.memory_stats() or {}).get("bytes_limit"), device.device_kind
-    if limit is None and found.whole:
-        left = memory.available()
-        limit = None if left is None else left + memory.resident()
-        what = "this machine"
-    if limit is None or found.total <= limit:
-        return
-    worst = found.worst
-    parts = {k: n for k, n in found.phases[worst].items() if k != _ITSELF}
-    most = max(parts, key=parts.get)
-    raise ValueError(
-        f"{found}. But {what} has {_shown(limit)}. Most are {most}: "
-        f"{_HELD.get(most) or _KNOBS[worst]}."
-    )
+    return {"evaluation of a checkpoint": restored(setup) | _evaluated(setup)}
 
 
-def _most(found: Iterable[dict[str, int]]) -> dict[str, int]:
+def replaying(setup: Setup) -> Phases:
+    """Of a replay of saved trees, what a device needs.
+
+    With fewer bits than float32 a role's messages are sampled together, as they were;
+    otherwise each is computed again alone.
+
+    Args:
+        setup: of the run.
+    """
+    chain = setup.team.replace(protocol=setup.team.protocol.chain())
+    parts = written(setup, chain, 1)
+    if any(shape.dtype != "float32" for shape in setup.team.shapes.values()):
+        parts = _grown(setup)
+    return {"replay": restored(setup) | parts}
+
+
+def exporting(setup: Setup) -> Phases:
+    """Of an export of a checkpoint, what a device needs.
+
+    Adapters are merged into copies of their weights in float32, a policy at a time. On
+    a CPU a file is in memory before it is written.
+
+    Args:
+        setup: of the run.
+    """
+    parts = []
+    for params in setup.abstract_params().values():
+        layers = params["layers"]
+        changed = [layers[name] for name in params.get("adapters", {})]
+        files = min(_bytes(params), weights.SHARD_BYTES)
+        parts.append(
+            {
+                "merged": _bytes([x.update(dtype=jnp.float32) for x in changed]),
+                "files": files if _is_cpu(setup) else 0,
+            }
+        )
+    return {"export": restored(setup) | most(parts)}
+
+
+def most(found: Iterable[Parts]) -> Parts:
     """The largest of some phases' parts."""
     return max(found, key=lambda parts: sum(parts.values()))
 
 
-def _held(setup: Setup) -> dict[str, int]:
-    """What is there as long as a run trains."""
-    moving = _moving(setup)
+def restored(setup: Setup) -> Parts:
+    """What a checkpoint holds, which every mode reads as a whole.
+
+    Args:
+        setup: of the run.
+    """
     critic = 0
     if setup.critic is not None:  # With its moments.
         critic = 3 * _bytes(critics.abstract_params(setup))
     return {
         "parameters": _bytes(setup.abstract_params()),
-        "optimiser": 2 * moving,
-        "starting policy": moving if setup.config.train.kl else 0,
+        "optimiser": 2 * _moving(setup),
         "critic": critic,
     }
 
 
-def _state(setup: Setup) -> int:
-    """Bytes of what a checkpoint holds."""
-    held = _held(setup)
-    return sum(held.values()) - held["starting policy"]
+def _held(setup: Setup) -> Parts:
+    """What is there as long as a run trains."""
+    start = _moving(setup) if setup.config.train.kl else 0
+    return restored(setup) | {"starting policy": start}
 
 
 def _moving(setup: Setup) -> int:
@@ -188,7 +132,7 @@ def _moving(setup: Setup) -> int:
     return _bytes(update.learned(params, setup.objective.learners))
 
 
-def _bytes(params: dict) -> int:
+def _bytes(params: object) -> int:
     """Of the part of some parameters that one device holds."""
     return sum(
         p.dtype.itemsize * math.prod(p.sharding.shard_shape(p.shape))
@@ -196,7 +140,7 @@ def _bytes(params: dict) -> int:
     )
 
 
-def _warm_start(setup: Setup) -> dict[str, int]:
+def _warm_start(setup: Setup) -> Parts:
     """Every policy imitates as a whole, by the plain softmax."""
     c, setup = setup.config.warm_start, setup.bare()
     params = setup.abstract_params()
@@ -210,7 +154,7 @@ def _warm_start(setup: Setup) -> dict[str, int]:
     }
 
 
-def _lesson(setup: Setup) -> dict[str, int]:
+def _lesson(setup: Setup) -> Parts:
     """What a critic's update needs beside the critic, for one piece of it."""
     made = critics.course(setup)
     size = setup.config.train.batch_size // (made.minibatches * made.accumulate)
@@ -224,7 +168,7 @@ def _learnt(
     team: contexts.Team,
     questions: int,
     summed: bool,
-) -> dict[str, int]:
+) -> Parts:
     """What a gradient needs beside the policies.
 
     Args:
@@ -252,10 +196,10 @@ def _learnt(
     }
 
 
-def _scored(setup: Setup, team: contexts.Team, questions: int) -> dict[str, int]:
+def _scored(setup: Setup, team: contexts.Team, questions: int) -> Parts:
     """What it takes to score the messages of all roles, one after the other."""
     parts, tensor = _spread(setup)
-    return _most(
+    return most(
         {
             "keys and values": blocks.cached(setup, team, level, questions)
             // parts
@@ -267,8 +211,33 @@ def _scored(setup: Setup, team: contexts.Team, questions: int) -> dict[str, int]
     )
 
 
-def _written(setup: Setup, team: contexts.Team, questions: int) -> dict[str, int]:
-    """What it takes to write the messages of all roles, one after the other."""
+def _grown(setup: Setup) -> Parts:
+    """What it takes to grow the trees of a training step."""
+    c = setup.config.train
+    trees = [setup.branched(each).team for each in setup.choice.candidates]
+    return most(
+        written(setup, setup.team.replace(protocol=tree), c.batch_size // c.groups)
+        for team in trees
+        for tree in team.protocol.trees
+    )
+
+
+def _evaluated(setup: Setup) -> Parts:
+    """What it takes to play `evaluate.samples` episodes."""
+    c, chain = setup.config.evaluate, setup.team.protocol.chain
+    episodes = c.samples if chain().is_episodic else 1
+    played = setup.team.replace(protocol=chain(episodes))
+    return written(setup, played, c.batch_size)
+
+
+def written(setup: Setup, team: contexts.Team, questions: int) -> Parts:
+    """What it takes to write the messages of all roles, one after the other.
+
+    Args:
+        setup: of the run.
+        team: as it speaks.
+        questions: at a time.
+    """
     parts, tensor = _spread(setup)
 
     def of(level):
@@ -288,17 +257,17 @@ def _written(setup: Setup, team: contexts.Team, questions: int) -> dict[str, int
             "logits": 2 * 4 * rows * vocab // parts // tensor,
         }
 
-    return _most(map(of, _writers(team)))
+    return most(map(of, _writers(team)))
 
 
 def _writers(team: contexts.Team) -> list[int]:
     return [n for n in range(len(team.cast)) if n not in team.silenced]
 
 
+def _is_cpu(setup: Setup) -> bool:
+    return setup.mesh.local_devices[0].platform == "cpu"
+
+
 def _spread(setup: Setup) -> tuple[int, int]:
     """Over how many devices questions are spread, and heads."""
     return meshes.batch_size(setup.mesh), setup.mesh.shape["tensor"]
-
-
-def _shown(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count > 2**28 else f"{count / 2**20:.0f} MiB"

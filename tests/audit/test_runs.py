@@ -8,6 +8,7 @@ import pytest
 
 from c3jax.audit import buckets, certificate, figures, runs
 from c3jax.configs import audit as audit_page
+from c3jax.core import memory
 from tests import program, support
 
 ASKED = dict(
@@ -73,6 +74,19 @@ def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
     assert {*about.spent} == {"buckets", "c3", "riding"}
     page = (path / "report.html").read_text()
     assert "How good is the credit?" in page and "Who earns their place?" in page
+
+
+def test_an_audit_that_cannot_fit_is_refused_before_it_reads_the_policy(
+    trained, monkeypatch
+):
+    path, _ = trained
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    monkeypatch.setattr(memory, "resident", lambda: 0)
+    fields = support.changed(
+        audit_page.get_config(), **{f"audit__{k}": v for k, v in ASKED.items()}
+    )
+    with pytest.raises(ValueError, match="trees around them .*But this machine has 0"):
+        runs.audit(fields.audit, path, devices=jax.devices()[:1])
 
 
 @pytest.mark.parametrize(

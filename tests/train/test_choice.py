@@ -122,7 +122,7 @@ def test_a_choice_that_cannot_be_made_is_refused(changes, message):
 
 def test_a_run_needs_the_memory_of_its_largest_tree():
     def needed(**changes):
-        found = memory.phases(support.math_setup(**changes))
+        found = memory.training(support.math_setup(**changes))
         return {phase: sum(parts.values()) for phase, parts in found.items()}
 
     auto = needed(**AUTO)

@@ -208,7 +208,7 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     )
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     assert state.critic.params["critic"]["embed"].shape[1] == 16
-    assert memory.phases(setup)["update"]["critic"] > 0
+    assert memory.training(setup)["update"]["critic"] > 0
     grown = growth.grow(
         *(setup, state, 0, [setup.task.split("train")[i] for i in range(2)]),
         *(support.MadeUp(), metrics.Stopwatch()),
@@ -229,7 +229,7 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
 def test_a_run_without_a_critic_has_none_in_its_state():
     setup = support.math_setup(**SMALL)
     assert setup.critic is None and loop.abstract_state(setup).critic == ()
-    assert memory.phases(setup)["update"]["critic"] == 0
+    assert memory.training(setup)["update"]["critic"] == 0
 
 
 def test_a_critic_that_cannot_be_is_refused():

@@ -115,7 +115,7 @@ def test_who_does_not_learn_costs_no_optimiser_state():
     moments = jax.tree.leaves(state.opt_state["actor"])
     adapters = jax.tree.leaves(state.params["actor"]["adapters"])
     assert sum(x.size for x in moments) == 2 * sum(x.size for x in adapters) + 2
-    found = memory.phases(setup)["update"]
+    found = memory.training(setup)["update"]
     learned = update.learned(state.params, setup.objective.learners)
     assert found["optimiser"] == 8 * sum(x.size for x in jax.tree.leaves(learned))
 
