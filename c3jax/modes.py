@@ -11,7 +11,8 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import ml_collections
 
@@ -148,7 +149,7 @@ def train(
         found = hosts.by_first(workdir.summary, directory)
         if found is not None and not hosts.by_first(page.exists):
             if certify and config.evaluate.trees:
-                _certify(directory, cache_dir, release)
+                _certify(directory, cache_dir, release, stop)
             hosts.by_first(report.write, directory)
     if found is None:
         _tell_stopped(stop)
@@ -165,8 +166,13 @@ def train(
     )
 
 
-def _certify(directory: pathlib.Path, cache_dir: str, release: bool) -> None:
-    """Has a fresh process replay a finished run, which is over on these devices."""
+def _certify(
+    directory: pathlib.Path, cache_dir: str, release: bool, stop: Callable[[], bool]
+) -> None:
+    """Has a fresh process replay a finished run, which is over on these devices.
+
+    A stop ends it. A page without a certificate says how to make one.
+    """
     import jax
     from jax.extend import backend
 
@@ -180,10 +186,16 @@ def _certify(directory: pathlib.Path, cache_dir: str, release: bool) -> None:
             return
         backend.clear_backends()  # Their memory is needed there.
     command += [f"--cache_dir={cache_dir}"]
-    subprocess.run([*_COMMAND, *command], check=False)
+    with subprocess.Popen([*_COMMAND, *command], start_new_session=True) as process:
+        while process.poll() is None:
+            if stop():
+                process.kill()
+            time.sleep(_POLL_S)
 
 
 _COMMAND = (sys.executable, "-m", "c3jax.main")
+# Seconds between two looks at a process.
+_POLL_S = 0.1
 
 
 def _tell_stopped(stop: signals.Stop) -> None:
@@ -277,7 +289,7 @@ def evaluate(
     """Measures the newest checkpoint of a run; the file of what it found."""
     from c3jax.train import evaluate, scoring
 
-    resolved, state = _newest(config, directory, cache_dir)
+    resolved, state = _newest(config, directory, cache_dir, asks=True)
     with scoring.started(resolved) as scorer:
         found = evaluate.measure(state.params, resolved, scorer)
     step = int(state.step)
@@ -294,16 +306,16 @@ def export(
     """Writes the newest checkpoint of a run as `transformers` loads it."""
     from c3jax.train import export
 
-    resolved, state = _newest(config, directory, cache_dir)
+    resolved, state = _newest(config, directory, cache_dir, asks=False)
     print(export.write(resolved, state.params, int(state.step), directory))
 
 
-def _newest(config, directory: pathlib.Path, cache_dir: str) -> tuple:
-    """A run's setup, and the state of its newest checkpoint."""
+def _newest(config, directory: pathlib.Path, cache_dir: str, *, asks: bool) -> tuple:
+    """A run's setup, as of `setup.resolve`, and the state of its newest checkpoint."""
     from c3jax.train import checkpoint, loop, setup
 
     cached(cache_dir)
-    resolved = setup.resolve(config)
+    resolved = setup.resolve(config, asks=asks)
     with checkpoint.Store(directory / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(resolved))
     return resolved, state
@@ -324,7 +336,7 @@ def replay(
     from c3jax.train import setup
 
     cached(cache_dir)
-    found = certificate.certify(setup.resolve(config), directory)
+    found = certificate.certify(setup.resolve(config, asks=False), directory)
     print(found)
     return not found.failures
 

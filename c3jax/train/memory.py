@@ -101,7 +101,7 @@ def phases(setup: Setup) -> dict[str, dict[str, int]]:
         setup: of the run.
     """
     c, held = setup.config, _held(setup)
-    found = {"warm start": _warm_start(setup)} if c.warm_start.steps else {}
+    found = {"warm start": _warm_start(setup)} if setup.warm_steps else {}
     trees = [setup.branched(each) for each in setup.choice.candidates]
     grown = [
         setup.team.replace(protocol=tree)
