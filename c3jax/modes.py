@@ -11,6 +11,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 
 import ml_collections
@@ -144,7 +145,7 @@ def train(
         found = hosts.by_first(workdir.summary, directory)
         if found is not None and not hosts.by_first(page.exists):
             if certify and config.evaluate.trees:
-                _certify(directory, cache_dir, release)
+                _certify(directory, cache_dir, release, stop)
             hosts.by_first(report.write, directory)
     if found is None:
         _tell_stopped(stop)
@@ -161,8 +162,13 @@ def train(
     )
 
 
-def _certify(directory: pathlib.Path, cache_dir: str, release: bool) -> None:
-    """Has a fresh process replay a finished run, which is over on these devices."""
+def _certify(
+    directory: pathlib.Path, cache_dir: str, release: bool, stop: Callable[[], bool]
+) -> None:
+    """Has a fresh process replay a finished run, which is over on these devices.
+
+    A stop ends it. A page without a certificate says how to make one.
+    """
     import jax
     from jax.extend import backend
 
@@ -176,10 +182,16 @@ def _certify(directory: pathlib.Path, cache_dir: str, release: bool) -> None:
             return
         backend.clear_backends()  # Their memory is needed there.
     command += [f"--cache_dir={cache_dir}"]
-    subprocess.run([*_COMMAND, *command], check=False)
+    with subprocess.Popen([*_COMMAND, *command], start_new_session=True) as process:
+        while process.poll() is None:
+            if stop():
+                process.kill()
+            time.sleep(_POLL_S)
 
 
 _COMMAND = (sys.executable, "-m", "c3jax.main")
+# Seconds between two looks at a process.
+_POLL_S = 0.1
 
 
 def _tell_stopped(stop: signals.Stop) -> None:
@@ -290,26 +302,33 @@ def export(
     """Writes the newest checkpoint of a run as `transformers` loads it."""
     from c3jax.train import export, memory
 
-    resolved, state = _newest(config, directory, cache_dir, memory.exporting)
+    resolved, state = _newest(
+        config, directory, cache_dir, memory.exporting, asks=False
+    )
     print(export.write(resolved, state.params, int(state.step), directory))
 
 
-def _newest(config, directory: pathlib.Path, cache_dir: str, phases: Callable) -> tuple:
-    """A run's setup, and the state of its newest checkpoint."""
+def _newest(
+    config, directory: pathlib.Path, cache_dir: str, phases: Callable, asks: bool = True
+) -> tuple:
+    """A run's setup, as of `_admitted`, and the state of its newest checkpoint."""
     from c3jax.train import checkpoint, loop
 
     cached(cache_dir)
-    resolved = _admitted(config, phases)
+    resolved = _admitted(config, phases, asks)
     with checkpoint.Store(directory / "checkpoints") as store:
         state, _ = store.restore(loop.abstract_state(resolved))
     return resolved, state
 
 
-def _admitted(config: ml_collections.ConfigDict, phases: Callable):
-    """A run's setup, if there is memory for what `train.memory` says of a mode."""
+def _admitted(config: ml_collections.ConfigDict, phases: Callable, asks: bool = True):
+    """A run's setup, if there is memory for what `train.memory` says of a mode.
+
+    `asks` is of `setup.resolve`.
+    """
     from c3jax.train import admission, setup
 
-    resolved = setup.resolve(config)
+    resolved = setup.resolve(config, asks=asks)
     admission.admit(resolved, phases(resolved))
     return resolved
 
@@ -329,7 +348,8 @@ def replay(
     from c3jax.train import memory
 
     cached(cache_dir)
-    found = certificate.certify(_admitted(config, memory.replaying), directory)
+    resolved = _admitted(config, memory.replaying, asks=False)
+    found = certificate.certify(resolved, directory)
     print(found)
     return not found.failures
 

@@ -109,7 +109,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         # Training questions of the test split: drop, keep or refuse.
         overlap=dict(action="drop", ngram=13, share=0.5),
         tokenizer="program_words",  # or a directory; "": the published policy's
-        prompt_tokens=36,
+        prompt_tokens=36,  # of the longest question; 0: as it needs, up to 512
         overlong="drop",  # questions of more tokens: drop, or refuse
         thinking=False,  # what a chat template with a switch for it is told
     )
@@ -171,6 +171,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
         demonstrations="",  # a file of your own; "": the task's own, careless ones
+        missing="refuse",  # where a task has none: refuse, or skip the warm start
         steps=600,
         batch_size=32,
         accumulate=1,  # pieces a gradient is summed over, to save memory

@@ -126,7 +126,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         # Training questions of the test split: drop, keep or refuse.
         overlap=dict(action="drop", ngram=13, share=0.5),
         tokenizer="words",  # or a directory; "": the published policy's
-        prompt_tokens=32,
+        prompt_tokens=32,  # of the longest question; 0: as it needs, up to 512
         overlong="drop",  # questions of more tokens: drop, or refuse
         thinking=False,  # what a chat template with a switch for it is told
     )
@@ -190,6 +190,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # Supervised on careless demonstrations: the team learns the form, not the truth.
     c.warm_start = dict(
         demonstrations="",  # a file of your own; "": the task's own, careless ones
+        missing="refuse",  # where a task has none: refuse, or skip the warm start
         steps=1500,
         batch_size=32,
         accumulate=1,  # pieces a gradient is summed over, to save memory
@@ -312,18 +313,19 @@ def _small(c: ml_collections.ConfigDict) -> None:
     plan = dict(instruction=COUNT, max_tokens=16)
     work = dict(instruction=TELL, max_tokens=12)
     c.teams = dict(solo=topologies.solo(work), duo=topologies.duo(plan, work))
-    c.data.update(
-        task="arithmetic",
-        train=("arithmetic.one_step/train",),
-        test="arithmetic.one_step/test",
-        prompt_tokens=72,
-    )
+    c.data.update(task="arithmetic", prompt_tokens=0)
     # What is outside of the first 20 of 49,152 tokens is noise.
     c.sampling.update(temperature=1.0, top_k=20, top_p=0.95, at_once=0)
     c.reward.update(cut=0.5, fallback=("boxed", "answer_is", "last_number"))
     # A few right demonstrations: what a message looks like, and no more.
     c.warm_start.update(
-        steps=3, batch_size=8, lr=5e-5, warmup=1, accumulate=8, checkpoint_every=3
+        missing="skip",
+        steps=3,
+        batch_size=8,
+        lr=5e-5,
+        warmup=1,
+        accumulate=8,
+        checkpoint_every=3,
     )
     c.warm_start.careless.update(dict.fromkeys(c.warm_start.careless, 0.0))
     c.policy.adapters = dict(ADAPTERS, rank=16)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -54,6 +55,14 @@ def test_a_finished_run_is_a_record_of_its_summary_and_paths(tmp_path, capsys):
     assert config.to_json_best_effort() == before
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.stopped = signal.SIGTERM
+
+
+def test_a_stop_is_heard_while_a_run_is_certified(monkeypatch, tmp_path):
+    wait = (sys.executable, "-c", "import time; time.sleep(60)")
+    monkeypatch.setattr(modes, "_COMMAND", wait)
+    begin = time.monotonic()
+    modes._certify(tmp_path, "", False, lambda: True)
+    assert time.monotonic() - begin < 30
 
 
 def test_a_run_that_is_told_to_stop_says_so_and_is_not_finished(tmp_path, capsys):

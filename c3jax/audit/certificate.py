@@ -26,6 +26,8 @@ from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
 CERTIFICATE = "certificate.json"
+# Of what a head is padded to.
+_MULTIPLE = 32
 
 
 @dataclasses.dataclass
@@ -227,9 +229,10 @@ def _together(played: _Played, lines: list[dict], _) -> Callable:
 
 def _alone(played: _Played, lines: list[dict], certificate: Certificate) -> Callable:
     """Every message again by itself."""
-    setup, team, params, level, key = played
-    at_most = max(len(line["roles"][level]["head"]) for line in lines)
-    size = setup.heads.size(at_most)
+    _, team, params, level, key = played
+    # All are padded alike, so that one program replays them.
+    longest = max(len(line["roles"][level]["head"]) for line in lines)
+    size = -(-longest // _MULTIPLE) * _MULTIPLE
 
     def compare(b, n, k, message):
         if not replay.is_whole(team, level, message):

@@ -28,7 +28,8 @@ class Fidelity(NamedTuple):
         pearson: linear correlation of the same.
         error: mean square difference, in squared reward units.
         ceiling: the rank correlation that perfect credit could be expected to reach,
-            as the target is noisy itself; None if the target came without parts.
+            as the target is noisy itself; None if the target came without parts, or in
+            parts of which one is the same for all messages.
     """
 
     spearman: Interval
@@ -93,7 +94,8 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
         return found + ([_ceiling(halves.correlation(weight))] if halves else [])
 
     spearman, pearson, error, *ceiling = stats.resampled(figures, len(advantage))
-    return Fidelity(spearman, pearson, error, ceiling[0] if ceiling else None)
+    known = bool(ceiling) and not math.isnan(ceiling[0].mean)
+    return Fidelity(spearman, pearson, error, ceiling[0] if known else None)
 
 
 def variance(advantage: np.ndarray) -> Interval:

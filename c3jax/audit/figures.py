@@ -57,6 +57,11 @@ class MethodFigures:
     curve: tuple[Point, ...]
 
 
+# Contexts that a figure takes. Of n that are drawn n times all are one and the same in
+# n^(1-n) of the draws, which is to be less than the 2.5% beyond an end of an interval.
+LEAST = 4
+
+
 @dataclasses.dataclass(frozen=True)
 class Level:
     """How much of a message shows in what comes after it.
@@ -146,7 +151,7 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
     valued = full & np.isfinite(arrays.extra).any(1)
 
     def fidelity() -> Fidelity:
-        if full.sum() > 1 and valued.sum() < 2:
+        if full.sum() >= LEAST > valued.sum():
             raise ValueError(
                 f"too few contexts ({valued.sum()}) have `extra` rewards, so nothing "
                 "independent says what a context is worth; log those of further "
@@ -159,10 +164,10 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
         return diagnostics.variance(enough(full).credit[name])
 
     def enough(kept: np.ndarray) -> Arrays:
-        if full.sum() < 2:
+        if full.sum() < LEAST:
             raise ValueError(
                 f"{name} credits all candidates in too few contexts ({full.sum()}); "
-                "intervals are over contexts, so it takes 2 or more."
+                f"intervals are over contexts, so it takes {LEAST} or more."
             )
         return arrays.where(kept)
 
@@ -213,7 +218,7 @@ def _level(name: str, arrays: Arrays) -> Level:
                 f"no `{name}` are known: nothing follows these messages, or it is not "
                 "logged; add them, one a return."
             )
-        if kept.sum() < 2:
+        if kept.sum() < LEAST:
             raise ValueError(
                 f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "
                 "candidate, and of one each nothing says if they differ by candidate "

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 
+from c3jax.audit import figures
 from c3jax.core import config as checks
 from c3jax.core import mesh as meshes
 from c3jax.core import metrics
@@ -71,7 +72,8 @@ def plan(fields, setup: setups.Setup) -> Plan:
     listed = given.pop("methods").strip("[]() ").replace("'", "").replace('"', "")
     asked = tuple(name.strip() for name in listed.split(",") if name.strip())
     plan = Plan(**given, methods=asked or _usual(setup, given["candidates"]))
-    least = dict(questions=2, batch_size=1, candidates=2, continuations=1)
+    least = dict(batch_size=1, candidates=2, continuations=1)
+    least["questions"] = figures.LEAST
     for name, value in (least | dict(extra=0, fit=0)).items():
         found = getattr(plan, name)
         checks.require(found >= value, f"audit.{name}", found, f"{value} or more")

@@ -49,15 +49,19 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         about=about,
         directory=directory,
         settings=pictures.flat(about["config"]),
-        first=found[0],
-        last=found[-1],
+        ends=[found[0], found[-1]] if len(found) > 1 else found,
+        spent=lines[-1],
         readings=summary.readings(found[-1]),
         emptied=summary.emptied(found[-1]),
         done=lines[-1]["step"],
         summary=workdir.summary(directory),
-        curves={name: _curves(found, x, name, place) for x, name in _SCALES.items()},
+        curves={
+            name: _curves(found, x, name, place)
+            for x, name in _SCALES.items()
+            if len(found) > 1
+        },
         pictures=_pictures(lines, place),
-        phases=_phases(found[-1]),
+        phases=_phases(lines[-1]),
         words=_words(found, audited, replayed),
         audited=audited,
         credit=credit,
@@ -139,13 +143,13 @@ def _curves(found: list[dict], x: str, label: str, folder: pathlib.Path) -> str:
 def _pictures(lines: list[dict], place: pathlib.Path) -> list[tuple[str, str]]:
     """(title, picture) of what training itself shows."""
     steps = [line | _pace(line) for line in lines if "reward" in line]
-    if not steps:
+    if len(steps) < 2:  # No line can be drawn.
         return []
     at = [line["step"] for line in steps]
     found = []
     for title, names in {
         "Reward while training, mean over all leaves": {"reward": "sampled"},
-        "Messages cut at their limit, answers without a box": {
+        "Messages cut at their limit, answers that could not be read": {
             "truncated_frac": "other",
             "malformed_frac": "bad",
         },

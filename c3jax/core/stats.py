@@ -45,7 +45,8 @@ def resampled(
 ) -> tuple[Interval, ...]:
     """Any figures of n independent units, with percentile bootstrap intervals.
 
-    Draws on which a figure is not defined, NaN, are left out of its interval.
+    Draws on which a figure is not defined, NaN, are left out of its interval; if there
+    are no others its ends are NaN.
 
     Args:
         figures: of how often each unit is drawn, [n] float: all ones for the figures.
@@ -59,9 +60,12 @@ def resampled(
     for _ in range(resamples):
         unit = rng.integers(n, size=n)
         drawn.append(figures(np.bincount(unit, minlength=n).astype(float)))
-    low, high = np.nanquantile(drawn, (0.025, 0.975), axis=0)
-    found = zip(figures(np.ones(n)), low, high, strict=True)
-    return tuple(Interval(*map(float, each)) for each in found)
+    found = []
+    for mean, values in zip(figures(np.ones(n)), np.transpose(drawn), strict=True):
+        known = values[~np.isnan(values)]
+        ends = np.quantile(known, (0.025, 0.975)) if len(known) else (math.nan,) * 2
+        found.append(Interval(*map(float, (mean, *ends))))
+    return tuple(found)
 
 
 def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:

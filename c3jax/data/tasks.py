@@ -82,8 +82,8 @@ TASKS = {
         ),
     ),
     "arithmetic": Kind(
-        "arithmetic/train",
-        "arithmetic/test",
+        "arithmetic.one_step/train",
+        "arithmetic.one_step/test",
         generator=Generator(
             arithmetic.Arithmetic,
             arithmetic.demonstrate,
@@ -206,6 +206,12 @@ def load(
     return Task(splits, kind.reward, reading=kind.reading, report=report)
 
 
+def unread(task: str) -> Task:
+    """A task without its questions, for who does not ask any."""
+    kind = checks.pick(TASKS, task, "data.task")
+    return Task({}, kind.reward, kind.generator, kind.reading)
+
+
 def _generated(task, kind, train, weights, test, near) -> Task:
     """The questions of a task with levels."""
 
@@ -300,7 +306,7 @@ def fitting(
             first = part[next(n for n, length in enumerate(found) if length > limit)]
             raise ValueError(
                 f"data.overlong='refuse': {len(part) - len(places)} {name} questions "
-                "are longer than data.prompt_tokens with their instruction, or have a "
+                f"are longer than {limit} tokens with their instruction, or have a "
                 f"word that the tokenizer does not know, the first of them {first.id!r}"
                 ". Raise data.prompt_tokens, or say 'drop'."
             )
@@ -310,16 +316,14 @@ def fitting(
     parts = [some(part, "train") for part in train.parts]
     if not all(len(part) for part in (*parts, test)):
         raise ValueError(
-            f"no question fits: {dropped} are longer than data.prompt_tokens with "
-            "their instruction, or have a word that the tokenizer does not know; raise "
-            "it, or take another tokenizer."
+            f"no question fits: {dropped} are longer than {limit} tokens with their "
+            "instruction, or have a word that the tokenizer does not know; raise "
+            "data.prompt_tokens, or take another tokenizer."
         )
     report = task.report
     if any(dropped.values()):
         told = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
-        report += (
-            f". Too long for data.prompt_tokens, or unknown words, left out: {told}"
-        )
+        report += f". Longer than {limit} tokens, or unknown words, left out: {told}"
     splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
     return dataclasses.replace(
         task, splits=splits, report=report, dropped=dropped, lengths=lengths

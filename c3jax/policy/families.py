@@ -268,9 +268,11 @@ def read_config(model: pathlib.Path):
     if model.suffix == gguf.SUFFIX:
         return gguf_model.config(gguf.read(model), FAMILIES)
     if not (model / "config.json").exists():
+        packed = sorted(model.glob(f"*{gguf.SUFFIX}"))
+        one = packed[0] if packed else f"a {gguf.SUFFIX} file"
         raise ValueError(
             f"{model} has no config.json; give a directory with a model as "
-            f"`transformers` saves it, a {gguf.SUFFIX} file, or a name on the Hugging "
-            "Face hub."
+            f"`transformers` saves it, {one}, the name of an installed Python package "
+            "that carries one, or a name on the Hugging Face hub."
         )
     return transformers.AutoConfig.from_pretrained(model)

@@ -31,7 +31,7 @@ from flax import struct
 from c3jax.core import hosts, keys, signals
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Segment, Turn
-from c3jax.rollout import contexts, finish, loads, tree, writing
+from c3jax.rollout import contexts, finish, loads, together, tree, writing
 from c3jax.rollout.contexts import BATCH, Context, Team
 
 
@@ -85,8 +85,7 @@ def grow(
         questions: heads of B questions.
         key: the key of the step (see `core.keys`).
         given: levels that are not sampled, since their messages are these.
-        stop: asked every few tokens, by all processes at the same places; before
-            anything is written where all messages are written at once.
+        stop: asked every few tokens, by all processes at the same places.
 
     Returns:
         One `Turn` a role, in topological order, and what it took.
@@ -94,30 +93,34 @@ def grow(
     Raises:
         signals.Stopped: it was stopped.
     """
-    if stop():
-        raise signals.Stopped
-    if not team.at_once:
-        turns = tree.grow(params, team, questions, key, given)
-        fresh = [t for n, t in enumerate(turns) if not (given and n in given)]
-        return turns, loads.at_once(fresh)
     turns, load = (), loads.Load()
     for level in range(len(team.protocol.roles)):
         if given and level in given:
             turns += (given[level],)
             continue
-        batch, siblings = questions.uid.shape[0], team.protocol.branching[level]
-        flat = (batch, team.protocol.contexts(level), siblings)
         if level in team.silenced:
-            turns += (writing.blank(team, level, flat),)
+            turns += (tree.silence(team, level, questions),)
             continue
-        turn, spent = _write(params, team, level, questions, turns, key, stop)
-        turns += (tree.fold(turn, 2, flat),)
+        _ask(stop)
+        args = params, team, level, questions, turns, key
+        if team.at_once:
+            turn, spent = _write(*args, stop)
+        else:
+            turn = together.write(*args, _STEPS, stop)
+            spent = loads.at_once([turn])
+        turns += (turn,)
         load += spent
     return turns, load
 
 
+def _ask(stop: Callable[[], bool]) -> None:
+    """Leaves if a stop is asked for."""
+    if stop():
+        raise signals.Stopped
+
+
 def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, loads.Load]:
-    """All messages of one level as [B * N, K, ..], and what it took."""
+    """All messages of one level at desks, and what it took."""
     siblings, each = team.protocol.branching[level], team.protocol.contexts(level)
     count = questions.uid.shape[0] * each
     node = keys.nodes(key, questions.uid, level, each * siblings)
@@ -137,14 +140,12 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
             waiting -= 1
             # To read contexts may take as long as to write.
             jax.block_until_ready(wide.desks.node)
-            if stop():
-                raise signals.Stopped
+            _ask(stop)
         while moving and narrow.has_space:
             narrow.seat(*moving.popleft())
         room = wide if wide.taken and (narrow.has_space or not narrow.taken) else narrow
         other = narrow if room is wide else wide
-        if stop():
-            raise signals.Stopped
+        _ask(stop)
         for at, seat, alive in room.work(
             params, bool(waiting or moving or other.taken)
         ):
@@ -152,6 +153,7 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
             if alive.any():
                 moving.append(_move(team, room.desks, at, seat, alive, few))
     load = wide.load + narrow.load
+    written = tree.fold(written, 2, (questions.uid.shape[0], each, siblings))
     return written, dataclasses.replace(load, tokens=int(written.length.sum()))
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.core import keys
-from c3jax.core.types import Questions, Turn
+from c3jax.core.types import Questions, Segment, Turn
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, finish, sample, writing
-from c3jax.rollout.contexts import BATCH, Lane, Team
+from c3jax.rollout.contexts import BATCH, Context, Lane, Team
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -38,25 +38,84 @@ def grow(
     for level in range(len(team.protocol.roles)):
         if given and level in given:
             turns += (given[level],)
-            continue
-        axes = (BATCH, *team.protocol.spans[level], level)
-        sizes = contexts.sizes(team, axes, questions.uid.shape[0])
-        flat = (sizes[0], team.protocol.contexts(level), sizes[-1])
-        if level in team.silenced:
-            turns += (writing.blank(team, level, flat),)
-            continue
-        node = keys.nodes(key, questions.uid, level, flat[1] * flat[2])
-        turn = writing.generate(
-            params,
-            team,
-            level,
-            contexts.read(params, team, level, questions, turns),
-            node.reshape(sizes),
-            axes,
-            finish.over(team, level, turns),
-        )
-        turns += (fold(turn, len(sizes), flat),)
+        elif level in team.silenced:
+            turns += (silence(team, level, questions),)
+        else:
+            args = params, team, level, questions, turns, key
+            turns += (finished(team, level, begin(*args)[-1]),)
     return turns
+
+
+def silence(team: Team, level: int, questions: Questions) -> Turn:
+    """The empty messages of a role, [B, N, K, ..]."""
+    return writing.blank(team, level, _flat(team, level, questions.uid.shape[0]))
+
+
+def begin(
+    params: dict,
+    team: Team,
+    level: int,
+    questions: Questions,
+    turns: tuple[Turn, ...],
+    key: jax.Array,
+    steps: int | None = None,
+) -> tuple[tuple[Segment, ...], jax.Array, writing.Writing]:
+    """Reads the contexts of a level and writes after them, all messages at once.
+
+    Args:
+        params: the behaviour policies.
+        team: static description.
+        level: index of the role.
+        questions: heads of B questions.
+        turns: those of the levels before.
+        key: the key of the step.
+        steps: tokens at most; None for whole messages.
+
+    Returns:
+        What `go_on` goes on with: the contexts' segments, the messages' keys and the
+        messages so far.
+    """
+    batch = questions.uid.shape[0]
+    sizes = contexts.sizes(team, _axes(team, level), batch)
+    _, number, siblings = _flat(team, level, batch)
+    node = keys.nodes(key, questions.uid, level, number * siblings).reshape(sizes)
+    over = finish.over(team, level, turns)
+    begun = writing.begin(team, level, sizes, over=over)
+    segments = contexts.read(params, team, level, questions, turns).segments
+    return go_on(params, team, level, segments, node, begun, steps)
+
+
+def go_on(
+    params: dict,
+    team: Team,
+    level: int,
+    segments: tuple[Segment, ...],
+    node: jax.Array,
+    now: writing.Writing,
+    steps: int | None = None,
+) -> tuple[tuple[Segment, ...], jax.Array, writing.Writing]:
+    """Writes some more tokens of messages that `begin` began; see there."""
+    context = Context(segments, contexts.spans(team, level))
+    place = params, team, level, context, node, _axes(team, level)
+    return segments, node, writing.go_on(*place, now, steps)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def finished(team: Team, level: int, now: writing.Writing) -> Turn:
+    """The messages of a level as [B, N, K, ..]."""
+    axes, batch = _axes(team, level), now.token.shape[0]
+    return fold(writing.finished(now), len(axes), _flat(team, level, batch))
+
+
+def _axes(team: Team, level: int) -> tuple[int, ...]:
+    """The tree axes of a level's messages."""
+    return (BATCH, *team.protocol.spans[level], level)
+
+
+def _flat(team: Team, level: int, batch: int) -> tuple[int, int, int]:
+    """B, N and K of a level."""
+    protocol = team.protocol
+    return batch, protocol.contexts(level), protocol.branching[level]
 
 
 def replay(

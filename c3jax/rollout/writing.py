@@ -35,7 +35,13 @@ class Writing:
         return ~self.turn.ended & (t < self.turn.tokens.shape[-1])
 
 
-def begin(team: Team, level: int, size: tuple[int, ...], clocks: int = 0) -> Writing:
+def begin(
+    team: Team,
+    level: int,
+    size: tuple[int, ...],
+    clocks: int = 0,
+    over: jax.Array | None = None,
+) -> Writing:
     """Messages of no tokens yet.
 
     Args:
@@ -44,13 +50,17 @@ def begin(team: Team, level: int, size: tuple[int, ...], clocks: int = 0) -> Wri
         size: of the tree axes.
         clocks: 0 if all messages write their token t together, 1 if the first axis
             has a clock of its own each.
+        over: [*axes[:-1]] bool, contexts in which nothing is written; None for none.
     """
     shape, limit = team.cast[level].shape, team.protocol.roles[level].max_tokens
     cache = (shape.layers, *size, shape.kv_heads, limit, shape.head_dim)
+    turn = blank(team, level, size)
+    if over is not None:
+        turn = turn.replace(ended=jnp.broadcast_to(over[..., None], size))
     return Writing(
         t=jnp.zeros(size[:clocks], jnp.int32),
         token=jnp.full(size, team.scripts[level].opener, jnp.int32),
-        turn=blank(team, level, size),
+        turn=turn,
         cache=(jnp.zeros(cache, shape.dtype), jnp.zeros(cache, shape.dtype)),
     )
 
@@ -178,9 +188,6 @@ def generate(
 ) -> Turn:
     """Samples one message at every node, all at once.
 
-    The loop runs until every message has ended or reached the limit. Its carry holds
-    the cache of the messages, updated in place.
-
     Args:
         params: the policies.
         team: static description.
@@ -193,16 +200,42 @@ def generate(
     Returns:
         The messages, with [*axes, ..] in place of the [B, N, K, ..] of `Turn`.
     """
-    begun = begin(team, level, node.shape)
-    if over is not None:
-        idle = jnp.broadcast_to(over[..., None], node.shape)
-        begun = begun.replace(turn=begun.turn.replace(ended=idle))
-    turn = jax.lax.while_loop(
-        lambda now: now.alive.any(),
+    begun = begin(team, level, node.shape, over=over)
+    return finished(go_on(params, team, level, context, node, axes, begun))
+
+
+def go_on(
+    params: dict,
+    team: Team,
+    level: int,
+    context: Context,
+    node: jax.Array,
+    axes: tuple[int, ...],
+    now: Writing,
+    steps: int | None = None,
+) -> Writing:
+    """Writes until every message has ended or reached the limit.
+
+    The carry of the loop holds the cache of the messages, updated in place.
+
+    Args:
+        params: the policies.
+        team: static description.
+        level: index of the role.
+        context: what the messages follow.
+        node: [*axes] keys.
+        axes: the tree axes of the messages.
+        now: messages in the making, of one clock.
+        steps: tokens at most; None for no matter how many.
+    """
+    until = now.t + (now.turn.tokens.shape[-1] if steps is None else steps)
+    return jax.lax.while_loop(
+        lambda now: now.alive.any() & (now.t < until),
         lambda now: write(params, team, level, context, node, axes, now),
-        begun,
-    ).turn
-    if over is None:
-        return turn
-    # A message without tokens has no end token either.
-    return turn.replace(ended=turn.ended & ~idle)
+        now,
+    )
+
+
+def finished(now: Writing) -> Turn:
+    """The messages; one without tokens, as its talk was over, has no end token."""
+    return now.turn.replace(ended=now.turn.ended & (now.turn.length > 0))

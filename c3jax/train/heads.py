@@ -15,6 +15,10 @@ from c3jax.data import buckets, tasks
 # Sizes at most, and what every one below the limit is a multiple of: up to there, a
 # prompt costs little however it is padded.
 _COUNT, _MULTIPLE = 3, 64
+# What questions may take where `data.prompt_tokens` does not say it.
+_MOST = 512
+# What that is a multiple of if they take less.
+_ROUND = 8
 # A size is worth its programs if it is at most this part of the next one.
 _WORTH = 3 / 4
 # Of questions that are generated, how many of a split are looked at.
@@ -29,7 +33,7 @@ class Heads:
         median: tokens of a question in the middle, in the role where it is longest.
         longest: the same of the longest that was looked at.
         sizes: ascending, what a batch may be padded to; the last holds every question.
-        limit: `data.prompt_tokens`.
+        limit: what no question is longer than.
     """
 
     median: int
@@ -46,25 +50,36 @@ class Heads:
         sizes = f"{', '.join(others)} or {last}" if others else last
         return (
             f"questions with their instruction: {self.median} tokens at the median, "
-            f"{self.longest} at most, padded to {sizes} "
-            f"(data.prompt_tokens={self.limit})"
+            f"{self.longest} at most, padded to {sizes} (limit: {self.limit})"
         )
+
+
+def limit(prompt_tokens: int) -> int:
+    """The tokens of the longest question that is not left out.
+
+    Args:
+        prompt_tokens: of `data`; 0 for room for all but the very longest.
+    """
+    return prompt_tokens or _MOST
 
 
 def of(
     task: tasks.Task,
     count: Callable[[list[str]], Sequence[int]],
     batch_size: Mapping[str, int],
-    limit: int,
+    prompt_tokens: int,
 ) -> Heads:
     """Looks at the questions of a run.
 
     Args:
-        task: what is asked, with `lengths` unless all of it is generated.
+        task: what is asked, with `lengths` unless all of it is generated; of one that
+            was not read nothing but the limit is known.
         count: of each text, its tokens with the longest instruction.
         batch_size: of "train", "test" and "demonstrations".
-        limit: tokens at most.
+        prompt_tokens: of `data`.
     """
+    if not task.splits:
+        return Heads(0, 0, (limit(prompt_tokens),), limit(prompt_tokens))
     lengths = dict(task.lengths)
     if not lengths:
         for name, split in task.splits.items():
@@ -72,16 +87,19 @@ def of(
             lengths[name] = count(some)
     if task.demonstrations:
         lengths["demonstrations"] = count([each.text for each in task.demonstrations])
+    every = np.concatenate([*lengths.values()])
+    longest, most = int(every.max()), limit(prompt_tokens)
+    if task.lengths and not prompt_tokens:  # All were looked at.
+        most = min(most, -(-longest // _ROUND) * _ROUND)
     batches = [n for name in lengths for n in _longest(lengths[name], batch_size[name])]
     if not task.lengths:  # Another question may be longer.
-        batches.append(limit)
+        batches.append(most)
     sizes = buckets.choose(batches, _COUNT, _MULTIPLE)
-    every = np.concatenate([*lengths.values()])
     return Heads(
         median=int(np.median(every)),
-        longest=int(every.max()),
-        sizes=_apart(sorted({min(size, limit) for size in sizes})),
-        limit=limit,
+        longest=longest,
+        sizes=_apart(sorted({min(size, most) for size in sizes})),
+        limit=most,
     )
 
 

@@ -85,8 +85,8 @@ def run(
         setup: of the run.
         workdir: claimed by this experiment.
         cache: where a warm start is kept for other runs; None for nowhere.
-        stop: asked every few tokens that are written and between batches of an
-            evaluation; if it says so, the run is saved and left.
+        stop: asked every few tokens that are written, between pieces of an update and
+            between batches of an evaluation; if it says so, the run is saved and left.
 
     Raises:
         OSError: something could not be written.
@@ -139,15 +139,23 @@ def run(
             done, stopped = last and record.evaluated == step, stopped or stop()
             if _is_saved(setup, record) or stopped:
                 with watch("checkpoint"):
-                    record = record.replace(log=log.sizes())
-                    if step not in store.steps():
-                        store.save(step, state, dataclasses.asdict(record))
+                    record = _saved(store, state, record, log)
             if done or stopped:
                 break
 
+            try:
+                with watch("update"):
+                    scored = growth.credited(
+                        here, grown, state.params, reference, watch
+                    )
+                    args = (step, state, grown, scored, stop)
+                    state, stats = learn(branching)(*args)
+            except signals.Stopped:
+                # Else the first of several optimiser steps have changed it.
+                if update.is_whole(state):
+                    record = _saved(store, state, record, log)
+                break
             with watch("update"):
-                scored = growth.credited(here, grown, state.params, reference, watch)
-                state, stats = learn(branching)(step, state, grown, scored)
                 seen = setup.choice.after(
                     record.seen, step, grown.graded.reward, grown.tokens
                 )
@@ -180,10 +188,20 @@ def run(
                 **{"tok/s": f"{pace:,.0f}"},
             )
         log.close()
+        store.wait()
+        at = store.steps()[-1]
     if done:
         hosts.by_first(_summarise, workdir, c, record)
     else:
-        print(f"saved at step {record.step} of {c.train.steps}", flush=True)
+        print(f"saved at step {at} of {c.train.steps}", flush=True)
+
+
+def _saved(store: checkpoint.Store, state, record: Record, log) -> Record:
+    """The record of a step as its checkpoint has it, which is there afterwards."""
+    record = record.replace(log=log.sizes())
+    if record.step not in store.steps():
+        store.save(record.step, state, dataclasses.asdict(record))
+    return record
 
 
 def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
@@ -271,16 +289,16 @@ def _begin(setup, store, workdir, cache, stop):
 
 
 def compiled_step(setup: Setup) -> Callable:
-    """(step, state, grown, scored groups) -> (state, statistics): all that learns.
+    """(step, state, grown, scored groups, stop) -> (state, statistics).
 
-    Policies, by `compiled_update`, then the critic, if there is one; and what the
-    estimator remembers.
+    All that learns: policies, by `compiled_update`, then the critic, if there is one;
+    and what the estimator remembers.
     """
     update_step, critic_step = compiled_update(setup), critics.compiled(setup)
 
-    def learn(step, state, grown, scored):
+    def learn(step, state, grown, scored, stop=lambda: False):
         objective = setup.objective_at(step)
-        state, stats = update_step(objective, state, grown.groups, scored)
+        state, stats = update_step(objective, state, grown.groups, scored, stop)
         critic, learnt = critic_step(state.critic, grown)
         memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
         stats = {name: float(value) for name, value in (stats | learnt).items()}
@@ -296,13 +314,15 @@ def _memory(setup: Setup) -> object:
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(objective, state, groups, scored groups) -> (state, statistics).
+    """(objective, state, groups, scored groups, stop) -> (state, statistics).
 
     One program an objective where everything is at hand at once, `update.update`;
-    otherwise `pieces`, which begins with groups that are scored while others are not.
+    otherwise `pieces`, which begins with groups that are scored while others are not,
+    and hears a stop between pieces.
     """
     state = abstract_state(setup)
-    in_pieces = setup.config.train.buckets or setup.config.train.groups > 1
+    c = setup.config.train
+    in_pieces = c.buckets or c.groups > 1 or c.accumulate > 1
     sizes = piece_sizes(setup) if in_pieces else None
 
     @functools.cache
@@ -311,22 +331,22 @@ def compiled_update(setup: Setup) -> Callable:
         if in_pieces:
             return pieces.compiled(**static, sizes=sizes, state=state)
         step = update.compiled(functools.partial(update.update, **static), state)
-        return lambda state, groups, scored: step(state, *scored)
+        return lambda state, groups, scored, stop=None: step(state, *scored)
 
     return lambda objective, *args: program(objective)(*args)
 
 
 def piece_sizes(setup: Setup) -> pieces.Sizes:
     """Padded sizes by the lengths of the first questions and the limits of messages."""
-    count, limit = setup.config.train.buckets, setup.heads.sizes[-1]
+    count, known = setup.config.train.buckets, setup.heads.sizes
     roles = setup.team.protocol.roles
     if not count:
-        return pieces.Sizes((limit,), tuple((role.max_tokens,) for role in roles))
+        return pieces.Sizes(known, tuple((role.max_tokens,) for role in roles))
     source = setup.task.split("train")
     some = [source[i] for i in range(min(len(source), 2048))]
     heads = prompts.longest(setup.prompts, [item.text for item in some])
     return pieces.Sizes(
-        heads=buckets.choose([*heads, limit], count),
+        heads=buckets.choose([*heads, known[-1]], count),
         messages=tuple(buckets.ladder(role.max_tokens, count) for role in roles),
     )
 

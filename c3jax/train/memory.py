@@ -28,7 +28,7 @@ def training(setup: Setup) -> Phases:
         setup: of the run.
     """
     c, held = setup.config, _held(setup)
-    found = {"warm start": _warm_start(setup)} if c.warm_start.steps else {}
+    found = {"warm start": _warm_start(setup)} if setup.warm_steps else {}
     trees = [setup.branched(each) for each in setup.choice.candidates]
     found["sampling"] = held | _grown(setup)
     if c.train.kl:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from c3jax.core import hosts
+from c3jax.core import hosts, signals
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets
 from c3jax.rollout import contexts
@@ -137,10 +137,12 @@ def compiled(
     sizes: Sizes,
     state: update.TrainState,
 ) -> Callable:
-    """(state, groups, scored) -> (state, statistics); see `update.update`.
+    """(state, groups, scored, stop) -> (state, statistics); see `update.update`.
 
     `groups` have questions, turns and base, `scored` brings each of them as
-    `update.Scored`, and may take its time.
+    `update.Scored`, and may take its time. `stop` is asked before every piece, by all
+    processes alike; if it says so, `signals.Stopped` is raised, and the state that was
+    given is whole up to the first optimiser step: see `update.is_whole`.
 
     Args:
         team: static description.
@@ -151,7 +153,7 @@ def compiled(
     """
     nothing, add, apply = programs(team, objective, optimise, state)
 
-    def step(state, groups, scored):
+    def step(state, groups, scored, stop=lambda: False):
         cuts, spoken = _cut(groups, team, objective, sizes)
         seen, here, scored = [], [], iter(scored)
         kl = update.weight(state, objective)
@@ -166,6 +168,9 @@ def compiled(
                 if group == len(here):
                     here.append(_widened(next(scored), sizes.heads[-1]))
                 batch = here[group]
+                jax.block_until_ready(found[-1:])
+                if stop():
+                    raise signals.Stopped
                 total, stats = add(total, state.params, batch, chosen, whole, size)
                 found.append(stats)
             part, changed, norm = apply(

@@ -80,6 +80,12 @@ class Setup:
         return self.objective.replace(learners=(learners[step % len(learners)],))
 
     @property
+    def warm_steps(self) -> int:
+        """Steps of imitation; 0 where there is nobody to imitate."""
+        c = self.config.warm_start
+        return c.steps if self.task.generator is not None or c.demonstrations else 0
+
+    @property
     def warm_seed(self) -> int:
         """The seed of the starting policy."""
         given = self.config.warm_start.seed
@@ -99,7 +105,7 @@ class Setup:
             read = [team.protocol.roles[i].max_tokens for i in script.reads]
             glue = sum(map(len, script.glue)) + 1
             sizes.append(sum(read) + glue + role.max_tokens)
-        return self.config.data.prompt_tokens + max(sizes)
+        return self.heads.limit + max(sizes)
 
     def questions(self, items: list) -> Questions:
         """Items of this process as the heads of every role, on the devices."""
@@ -114,7 +120,7 @@ class Setup:
             (*self.prompts, *self.raters) if rated else self.prompts,
             [item.uid for item in items],
             [item.text for item in items],
-            self.config.data.prompt_tokens,
+            self.heads.limit,
         )
         longest = hosts.largest(max(int(each.max()) for each in found.lengths))
         size = self.heads.size(longest)
@@ -141,7 +147,7 @@ class Setup:
 
     def _abstract(self, name: str, shape: decoder.Shape) -> dict:
         # What nothing ever changes is kept as it is computed with.
-        taught = self.config.warm_start.steps or (
+        taught = self.warm_steps or (
             name in self.objective.learners
             and self.players[name].shape.adapters is None
         )
@@ -182,12 +188,16 @@ class Setup:
         return hosts.gather(values, meshes.rows(self.mesh, size))
 
 
-def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> Setup:
+def resolve(
+    config: ml_collections.ConfigDict, devices: list | None = None, asks: bool = True
+) -> Setup:
     """Checks a config and builds what it names.
 
     Args:
         config: as a config file makes it.
         devices: to run on; None for all there are.
+        asks: whether there will be questions. If not, none is read, and their files
+            need not be there.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -236,7 +246,9 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
     )
     count = functools.partial(prompts.longest, compiled)
     writers = [role.name for role in roles if not role.counts]
-    task = _questions(config, count, writers)
+    task = (
+        _questions(config, count, writers) if asks else tasks.unread(config.data.task)
+    )
     validate.answers(config, counts, task)
     validate.careless(config, task)
     validate.demonstrations(config, task, roles, compiled[: len(roles)])
@@ -300,7 +312,8 @@ def resolve(config: ml_collections.ConfigDict, devices: list | None = None) -> S
         critic=critic,
     )
     setup.abstract_params()
-    _check_positions(setup)
+    if asks:
+        _check_positions(setup)
     return setup
 
 
@@ -320,7 +333,7 @@ def _check_positions(setup: Setup) -> None:
         most = families.read_config(player.model).max_position_embeddings
         if setup.longest > most:
             raise ValueError(
-                f"data.prompt_tokens={setup.config.data.prompt_tokens} and the "
+                f"data.prompt_tokens={setup.heads.limit} and the "
                 f"messages that roles read and write come to {setup.longest} tokens, "
                 f"but the max_position_embeddings of {player.model} is {most}; lower "
                 "data.prompt_tokens, or max_tokens in "
@@ -343,7 +356,7 @@ def _questions(config, count: Callable, writers: list[str]) -> tasks.Task:
         fields=c.fields,
         near=c.overlap,
     )
-    task = tasks.fitting(task, count, c.prompt_tokens, c.overlong)
+    task = tasks.fitting(task, count, heads.limit(c.prompt_tokens), c.overlong)
     if own := config.warm_start.demonstrations:
         task = tasks.demonstrated(task, own, writers, c.overlap)
     if task.report:

@@ -250,6 +250,11 @@ def abstract_state(
     )
 
 
+def is_whole(state: TrainState) -> bool:
+    """Whether no step has begun to take a state's place."""
+    return not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
 def compiled(step: Callable, state: TrainState) -> Callable:
     """(state, *args) -> (state, stats) as one program that is compiled once.
 

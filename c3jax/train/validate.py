@@ -14,7 +14,7 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Role
 from c3jax.data import tasks
 from c3jax.protocol import prompts
-from c3jax.train import budgets
+from c3jax.train import budgets, heads
 
 # What each other section of a config may hold, and must. Of "credit", which holds a
 # name and that estimator's options, `api.configured` knows.
@@ -36,7 +36,7 @@ SECTIONS = {
     "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
     "warm_start": (
         *("steps", "batch_size", "accumulate", "lr", "warmup", "careless"),
-        *("checkpoint_every", "seed", "demonstrations"),
+        *("checkpoint_every", "seed", "demonstrations", "missing"),
     ),
     "train": (
         *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
@@ -48,6 +48,8 @@ SECTIONS = {
     ),
     "evaluate": ("every", "questions", "samples", "k", "batch_size", "trees"),
 }
+# What becomes of a warm start on a task that has no demonstrations.
+MISSING = ("refuse", "skip")
 
 
 def fields(config) -> None:
@@ -68,7 +70,6 @@ def numbers(config) -> None:
         "warm_start": ("batch_size", "accumulate", "lr", "checkpoint_every"),
         "critic": ("lr", "clip", "epochs", "minibatches"),
         "evaluate": ("every", "samples", "batch_size"),
-        "data": ("prompt_tokens",),
         "rating": ("max_tokens",),
         "reward": ("timeout_s", "memory_mb"),
         "sampling": ("temperature", "top_p"),
@@ -78,6 +79,7 @@ def numbers(config) -> None:
             value = config[section][name]
             checks.require(value > 0, f"{section}.{name}", value, "above 0")
     counts = {
+        "data": ("prompt_tokens",),
         "train": ("warmup", "kl", "weight_decay", "buckets"),
         "warm_start": ("steps", "warmup"),
         "evaluate": ("trees",),
@@ -123,7 +125,10 @@ def answers(config, counts: bool, task: tasks.Task) -> None:
 
 def careless(config, task: tasks.Task) -> None:
     """Refuses demonstrations that a task does not have, or that nobody reads."""
-    own = config.warm_start.demonstrations
+    own, missing = config.warm_start.demonstrations, config.warm_start.missing
+    checks.require(
+        missing in MISSING, "warm_start.missing", missing, f"one of {MISSING}"
+    )
     if own and not config.warm_start.steps:
         raise ValueError(
             f"warm_start.demonstrations={own!r} is read by nobody while "
@@ -131,11 +136,13 @@ def careless(config, task: tasks.Task) -> None:
         )
     if own or not config.warm_start.steps:
         return
+    if task.generator is None and missing == "skip":
+        return
     if task.generator is None:
         raise ValueError(
             f"warm_start.steps={config.warm_start.steps}: data.task="
-            f"{config.data.task!r} has no demonstrations; set it to 0, or name a file "
-            "of your own in warm_start.demonstrations."
+            f"{config.data.task!r} has no demonstrations; set it to 0, name a file of "
+            "your own in warm_start.demonstrations, or say warm_start.missing='skip'."
         )
     known = [field.name for field in dataclasses.fields(task.generator.careless)]
     given = config.warm_start.careless
@@ -161,7 +168,7 @@ def demonstrations(
     """
     if not task.demonstrations:
         return
-    shown, size = [*task.demonstrations], config.data.prompt_tokens
+    shown, size = [*task.demonstrations], heads.limit(config.data.prompt_tokens)
     longest = prompts.longest(compiled, [each.text for each in shown])
     for each, length in zip(shown, longest, strict=True):
         if length > size:

@@ -155,8 +155,9 @@ def run(
     Returns:
         The starting policy; None if it was stopped.
     """
-    c = setup.config.warm_start
-    if not c.steps:
+    if not setup.warm_steps:
+        if setup.config.warm_start.steps:
+            print("no warm start: the task has no demonstrations", flush=True)
         return Warmed(initial_params(setup))
     warmed = _run(setup.bare(), directory, cache, stop)
     if warmed is None:

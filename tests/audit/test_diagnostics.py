@@ -127,6 +127,14 @@ def test_correlation_is_not_defined_for_contexts_that_do_not_vary():
     assert found.pearson.low == pytest.approx(found.pearson.mean)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_ceiling_that_is_not_defined_is_none_and_nothing_is_warned_of():
+    rng = np.random.default_rng(8)
+    target = rng.normal(size=(5, 3, 2))
+    target[..., 0] = 0.5  # One of the halves is the same for all.
+    assert audit.fidelity(rng.normal(size=(5, 3)), target).ceiling is None
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -99,6 +99,18 @@ def test_a_page_of_a_run_that_is_not_finished_says_so(tmp_path):
     assert "not finished: 2 of 2 steps so far" in " ".join(page.words)
 
 
+def test_a_page_after_one_step_tells_its_cost_and_draws_no_curves(tmp_path):
+    write_run(tmp_path, finished=False)
+    path = tmp_path / "metrics.jsonl"
+    first, second = path.read_text().splitlines()[:2]
+    second = {**json.loads(second), "total/evaluator_calls": 32}
+    path.write_text(f"{first}\n{json.dumps(second)}\n")
+    words = " ".join(Page(report.write(tmp_path).read_text()).words)
+    assert "25.0%" in words and "→" not in words
+    assert re.search(r"training\s+32\s", words)
+    assert "Learning curves" not in words and "Gradient norm" not in words
+
+
 def test_a_run_without_an_evaluation_has_no_page(tmp_path):
     write_run(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')

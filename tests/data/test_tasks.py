@@ -59,8 +59,9 @@ def test_a_task_with_levels_trains_on_some_and_is_measured_on_others():
     assert train.weights == (2, 1)
     assert task.split("test")[7] == arithmetic.Arithmetic("test", ("two_steps",))[7]
     assert (task.reading, load("problems").reading) == ("any_number", "")
-    own = load("arithmetic")
-    assert {own.split("test")[i].level for i in range(4)} == {*arithmetic.LEVELS}
+    own, every = load("arithmetic"), load("arithmetic", test="arithmetic/test")
+    assert own.split("test")[7] == arithmetic.Arithmetic("test", ("one_step",))[7]
+    assert {every.split("test")[i].level for i in range(4)} == {*arithmetic.LEVELS}
 
 
 def test_questions_of_levels_that_are_too_long_are_left_out():
@@ -143,7 +144,7 @@ def test_a_task_in_other_words_is_found_by_its_name(tmp_path, monkeypatch):
         ("problems", {"test": "math500/test"}, "data.task='problems' generates"),
         ("arithmetic", {"source": "a"}, "questions: data.source must be empty"),
         ("arithmetic", {"train": "x"}, "must be a tuple"),
-        ("arithmetic", {"test": "gsm8k/test"}, "of them, say 'arithmetic/test'"),
+        ("arithmetic", {"test": "gsm8k/test"}, "say 'arithmetic.one_step/test'"),
         ("arithmetic", {"test": "arithmetic/dev"}, "'arithmetic/dev': split='dev'"),
         ("arithmetic", {"test": "arithmetic.a+b/test"}, "level='a' is not known"),
         ("arithmetic", {"train": ("arithmetic/test",)}, "sums are those of data.test"),

@@ -264,7 +264,10 @@ def test_a_model_that_the_decoder_is_not_is_refused(tmp_path, made, message):
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no config.json"):
+    with pytest.raises(ValueError, match="has no config.json; .* a .gguf file"):
+        policy.load(tmp_path)
+    (tmp_path / "small.gguf").touch()
+    with pytest.raises(ValueError, match="has no config.json; .*/small.gguf, the name"):
         policy.load(tmp_path)
     MODELS["qwen3"]().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"lacks \['model.safetensors'\]"):

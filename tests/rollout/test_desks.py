@@ -106,3 +106,19 @@ def test_silenced_roles_write_nothing_at_desks():
     turns, _ = desks.grow(support.params(), team, questions(), KEY)
     assert int(turns[0].length.sum()) == 0
     assert int(turns[1].length.min()) > 0
+
+
+@pytest.mark.parametrize("stopped", [None, 1, 3])
+def test_a_stop_is_heard_while_all_messages_are_written_at_once(monkeypatch, stopped):
+    monkeypatch.setattr(desks, "_STEPS", 3)
+    asked = itertools.count()
+    args = (support.params(), teams(), questions(), KEY, None)
+    if stopped is None:
+        turns, _ = desks.grow(*args, lambda: next(asked) < 0)
+        assert disagreements(at_once(), turns) == []
+        # Before a level, and every three tokens.
+        assert next(asked) == sum(-(-turn.length.max() // 3) for turn in at_once())
+        return
+    with pytest.raises(signals.Stopped):
+        desks.grow(*args, lambda: next(asked) == stopped)
+    assert next(asked) == stopped + 1

@@ -167,15 +167,14 @@ def cheap(monkeypatch):
 
 
 def run(setup, workdir, *lengths):
-    """Steps of a run that is begun and not evaluated, in parts of so many steps."""
+    """A run that is begun and not evaluated, stopped when it has asked so often."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     begun = loop.Record(seed=setup.config.seed, evaluated=0)
     with checkpoint.Store(workdir / "checkpoints") as store:
         store.save(0, state, dataclasses.asdict(begun))
     for length in lengths:
         asked = itertools.count()
-        # Asked twice a step: before anything is written, and after it.
-        loop.run(setup, workdir, stop=lambda n=length, a=asked: next(a) > 2 * n)
+        loop.run(setup, workdir, stop=lambda n=length, a=asked: next(a) >= n)
     with checkpoint.Store(workdir / "checkpoints") as store:
         state, record = store.restore(loop.abstract_state(setup))
     log = [
@@ -187,14 +186,15 @@ def run(setup, workdir, *lengths):
 
 def test_a_run_that_goes_on_chooses_the_same_trees(cheap, tmp_path):
     setup = support.math_setup(**SMALL)
-    state, record, log = run(setup, tmp_path / "whole", 5)
+    # Asked before each role writes, and after that.
+    state, record, log = run(setup, tmp_path / "whole", 5 * 3)
     grown = [[line[f"branching/{name}"] for name in NAMES] for line in log]
     assert grown == [[2, 2], [2, 2], [2, 2], [4, 1], [2, 2]]
     assert [line["evaluator_calls"] for line in log] == [16] * 5
     # What a tree hides it does not change.
     spread = [[line[f"spread/{name}"] for name in NAMES] for line in log]
     assert spread[3] == spread[2] != spread[4]
-    other, again, found = run(setup, tmp_path / "parts", 3, 2)
+    other, again, found = run(setup, tmp_path / "parts", 3 * 3, 2 * 3)
     assert (again["seen"], found) == (record["seen"], log)
     jax.tree.map(np.testing.assert_array_equal, *jax.device_get((state, other)))
 

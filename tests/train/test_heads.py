@@ -40,6 +40,14 @@ def test_sizes_are_few_and_hold_every_question_and_hardly_more():
     assert "2560" in str(found)
 
 
+def test_without_a_limit_the_longest_question_is_it_up_to_512_tokens():
+    found = of([57, 67, 60], [60], 0)
+    assert (found.limit, found.sizes) == (72, (72,))
+    assert of([57, 67], [513], 0).limit == 512
+    # Of questions that are generated not all were counted.
+    assert support.math_setup(data__prompt_tokens=0).heads.limit == 512
+
+
 def test_short_prompts_and_generated_ones_have_one_size():
     assert of([20, 31], [19], limit=32).sizes == (32,)
     assert of([150, 151], [149], limit=160).sizes == (160,)

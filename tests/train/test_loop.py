@@ -9,6 +9,8 @@ import pytest
 
 from c3jax.train import checkpoint, critics, loop, update
 from tests import support
+from tests.train import test_choice
+from tests.train.test_choice import cheap  # noqa: F401
 
 SMALL = dict(policy__width=32, policy__hidden=48, policy__layers=1, train__batch_size=4)
 
@@ -34,6 +36,20 @@ def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, state(3))
     began = update.learned(state(0).params, setup.objective.learners)
     jax.tree.map(np.testing.assert_array_equal, reference, began)
+
+
+def test_a_stop_within_an_update_leaves_what_it_began_with(
+    cheap,  # noqa: F811
+    tmp_path,
+):
+    one = dict(protocol__name="solo", warm_start__steps=0, train__checkpoint_every=9)
+    setup = support.math_setup(train__accumulate=2, protocol__budget=2, **one, **SMALL)
+    # Asked before and after messages are written, and before each of two pieces.
+    state, _, log = test_choice.run(setup, tmp_path / "whole", 2 * 4)
+    assert [line["step"] for line in log] == [1, 2]
+    other, record, found = test_choice.run(setup, tmp_path / "parts", 7, 3, 4)
+    assert (record["step"], found) == (2, log)
+    jax.tree.map(np.testing.assert_array_equal, *jax.device_get((state, other)))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from c3jax.core import keys
+from c3jax.core import keys, signals
 from c3jax.core import mesh as meshes
 from c3jax.rollout import tree
 from c3jax.train import pieces, update
@@ -109,6 +110,18 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole(objective, optimise)
         jax.device_get(state.params),
         jax.device_get(other.params),
     )
+
+
+def test_a_stop_between_pieces_leaves_a_state_until_a_step_has_changed_it():
+    team, batch = scored()
+    _, abstract, state = state_on(1)
+    step = pieces.compiled(team, OBJECTIVE, OPTIMISE, SIZES, abstract)
+    # Of two minibatches of two pieces.
+    for piece, whole in [(1, True), (2, False)]:
+        asked = itertools.count()
+        with pytest.raises(signals.Stopped):
+            step(state, [batch], [batch], lambda n=piece, a=asked: next(a) == n)
+        assert update.is_whole(state) == whole
 
 
 def test_a_piece_is_as_large_as_its_longest_question_and_message():

@@ -224,6 +224,31 @@ def coder(tmp_path: pathlib.Path, positions: int, model: pathlib.Path | None = N
     return support.setups.resolve(config, jax.devices()[:1])
 
 
+@pytest.mark.parametrize("words", [12, 600])
+def test_the_page_of_a_small_model_takes_questions_of_others_as_they_are(
+    tmp_path, capsys, words
+):
+    questions = tmp_path / "own.jsonl"
+    texts = ["how many ?", "how " * words]
+    rows = [{"question": text, "answer": "1"} for text in texts for _ in range(2)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = support.page_config(
+        "math:smollm2",
+        policy__path=str(made(tmp_path / "model", "llama")),
+        data__task="gsm8k",
+        data__train=(str(questions),),
+        data__test=str(questions),
+        data__overlap__action="keep",
+        evaluate__questions=2,
+    )
+    config.policy.adapters.rank = 2
+    setup = support.setups.resolve(config, jax.devices()[:1])
+    assert setup.heads.longest <= setup.heads.limit < setup.heads.longest + 8
+    assert setup.task.dropped == dict.fromkeys(("test", "train"), 2 * (words > 512))
+    assert warm_start.run(setup, tmp_path / "warm").nll is None
+    assert "no warm start: the task has no demonstrations" in capsys.readouterr().out
+
+
 def test_the_page_of_the_coder_names_a_run_on_programs(tmp_path):
     setup = coder(tmp_path, positions=4096)
     assert setup.task.reward == "code"

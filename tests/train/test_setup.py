@@ -81,6 +81,19 @@ def test_a_parameter_that_the_mesh_cannot_divide_is_refused():
         support.math_setup(8, mesh__data=1, mesh__tensor=8)
 
 
+def test_who_asks_no_questions_needs_none_of_their_files():
+    options = dict(warm_start__steps=0, data__prompt_tokens=64, data__task="math")
+    files = dict(data__train=("nowhere.jsonl",), data__test="nowhere.jsonl")
+    config = support.page_config(policy__unroll=1, **options, **files)
+    with pytest.raises(ValueError, match=r"nowhere.jsonl"):
+        setups.resolve(config, jax.devices()[:1])
+    setup = setups.resolve(config, jax.devices()[:1], asks=False)
+    assert setup.task.splits == {} and setup.task.reward == "math"
+    known = support.math_setup(warm_start__steps=0, data__prompt_tokens=64)
+    assert setup.team == known.team and setup.longest == known.longest
+    assert setup.abstract_params() == known.abstract_params()
+
+
 def test_a_key_that_nobody_reads_is_refused_and_one_that_is_missing_too():
     config = support.page_config()
     with config.unlocked():
