@@ -1,4 +1,4 @@
-"""The story of a run: grow trees, score the leaves, assign credit, update."""
+"""The story of a run: sample trees, score the leaves, assign credit, learn."""
 
 import dataclasses
 import functools
@@ -112,17 +112,18 @@ def run(
             items = batches[record.next_index]
             branching = setup.choice.at(record.seen, step)
             here = setup.branched(branching)
-            grown, stopped = None, False
+            rollout, stopped = (), False
             try:
-                grown = growth.grow(here, state, step, items, scorer, watch, stop)
+                rollout = growth.sample(here, state, step, items, scorer, watch, stop)
             except signals.Stopped:
                 stopped = True
 
             last = _is_last(setup, record)
-            if grown and _is_due(setup, record) and record.evaluated < step:
+            if rollout and _is_due(setup, record) and record.evaluated < step:
                 shown = min(c.evaluate.trees, c.train.batch_size)
                 first = [source[record.next_index + row] for row in range(shown)]
-                trees.save(workdir, here, step, first, grown)
+                advantages, _ = growth.credit(here, rollout, state.memory)
+                trees.save(workdir, here, step, first, rollout, advantages)
                 kept = _kept(setup, workdir, step)
                 with watch("evaluate"):
                     found = evaluate.measure(state.params, setup, scorer, stop, kept)
@@ -130,7 +131,7 @@ def run(
                     kept.remove()
                     spent = found.spent
                     if last:  # These trees were only looked at.
-                        spent += grown.graded.spent
+                        spent += growth.spent(growth.score(rollout))
                     record = record.replace(evaluated=step)
                     record = record.spend("evaluate", spent, watch.take())
                     log.write(step=step, **found.fields(), **record.ledger.figures())
@@ -144,11 +145,13 @@ def run(
                 break
 
             try:
+                with watch("score"):
+                    advantages, memory = growth.credit(here, rollout, state.memory)
                 with watch("update"):
-                    scored = growth.credited(
-                        here, grown, state.params, reference, watch
+                    batch = growth.batches(
+                        here, rollout, advantages, state.params, reference, watch
                     )
-                    args = (step, state, grown, scored, stop)
+                    args = (step, state, memory, rollout, batch, stop)
                     state, stats = learn(branching)(*args)
             except signals.Stopped:
                 # Else the first of several optimiser steps have changed it.
@@ -156,24 +159,24 @@ def run(
                     record = _saved(store, state, record, log)
                 break
             with watch("update"):
-                seen = setup.choice.after(
-                    record.seen, step, grown.graded.reward, grown.tokens
-                )
+                graded = growth.score(rollout)
+                tokens = growth.tokens(rollout, setup.team)
+                seen = setup.choice.after(record.seen, step, graded[0].reward, tokens)
                 if setup.choice.at(seen, step + 1) != branching:
                     # What is known of the trees of one shape is wrong for another's.
                     state = state.replace(memory=_memory(setup))
-            spent = grown.graded.spent + _trained(here, step, grown)
+            spent = growth.spent(graded) + _trained(here, step, rollout)
             record = record.replace(
                 step=step + 1, next_index=record.next_index + c.train.batch_size
             ).spend("train", spent, seconds := watch.take())
             if told := setup.choice.told(record.seen, seen):
                 print(f"step {step + 1}  {told}", flush=True)
             record = record.replace(seen=seen, crossed=_crossed(setup, record))
-            reward = float(grown.graded.reward.mean())
+            reward = growth.mean_reward(graded)
             log.write(
                 step=step + 1,
                 reward=reward,
-                utilisation=grown.load.utilisation,
+                utilisation=growth.load(rollout).utilisation,
                 **stats,
                 **spent.figures(),
                 **setup.choice.figures(seen, branching),
@@ -211,11 +214,11 @@ def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
     return parts.Parts(workdir / "evaluation", work)
 
 
-def _trained(setup: Setup, step: int, grown: growth.Grown) -> Spent:
+def _trained(setup: Setup, step: int, rollout: growth.Rollout) -> Spent:
     """What a step's updates read, of policies and of the critic."""
-    each = grown.graded.spent.critic_tokens
+    each = growth.spent(growth.score(rollout)).critic_tokens
     return Spent(
-        trained_tokens=grown.trained(setup.objective_at(step)),
+        trained_tokens=growth.trained(setup.objective_at(step), setup.team, rollout),
         critic_tokens=setup.config.critic.epochs * each,
     )
 
@@ -289,18 +292,19 @@ def _begin(setup, store, workdir, cache, stop):
 
 
 def compiled_step(setup: Setup) -> Callable:
-    """(step, state, grown, scored groups, stop) -> (state, statistics).
+    """(step, state, memory, rollout, batches, stop) -> (state, statistics).
 
     All that learns: policies, by `compiled_update`, then the critic, if there is one;
-    and what the estimator remembers.
+    and `memory`, what the estimator remembers from here on.
     """
     update_step, critic_step = compiled_update(setup), critics.compiled(setup)
 
-    def learn(step, state, grown, scored, stop=lambda: False):
+    def learn(step, state, memory, rollout, batches, stop=lambda: False):
         objective = setup.objective_at(step)
-        state, stats = update_step(objective, state, grown.groups, scored, stop)
-        critic, learnt = critic_step(state.critic, grown)
-        memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
+        state, stats = update_step(objective, state, rollout, batches, stop)
+        evidence = growth.seen(setup, growth.score(rollout)[0])
+        critic, learnt = critic_step(state.critic, rollout, evidence)
+        memory = jax.device_put(memory, meshes.whole(setup.mesh))
         stats = {name: float(value) for name, value in (stats | learnt).items()}
         return state.replace(memory=memory, critic=critic), stats
 
@@ -314,7 +318,7 @@ def _memory(setup: Setup) -> object:
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(objective, state, groups, scored groups, stop) -> (state, statistics).
+    """(objective, state, groups, batches, stop) -> (state, statistics).
 
     One program an objective where everything is at hand at once, `update.update`;
     otherwise `pieces`, which begins with groups that are scored while others are not,
@@ -327,11 +331,12 @@ def compiled_update(setup: Setup) -> Callable:
 
     @functools.cache
     def program(objective):
-        static = dict(team=setup.team, objective=objective, optimise=optimiser(setup))
+        static = dict(objective=objective, optimise=optimiser(setup))
         if in_pieces:
-            return pieces.compiled(**static, sizes=sizes, state=state)
+            mesh = setup.team.mesh
+            return pieces.compiled(mesh, **static, sizes=sizes, state=state)
         step = update.compiled(functools.partial(update.update, **static), state)
-        return lambda state, groups, scored, stop=None: step(state, *scored)
+        return lambda state, groups, batches, stop=None: step(state, *batches)
 
     return lambda objective, *args: program(objective)(*args)
 
