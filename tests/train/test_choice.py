@@ -20,6 +20,7 @@ from c3jax.train import (
     trees,
     warm_start,
 )
+from c3jax.train.record import Record
 from tests import support
 
 DUO = ((), (0,))
@@ -168,7 +169,7 @@ def cheap(monkeypatch):
 def run(setup, workdir, *lengths):
     """A run that is begun and not evaluated, stopped when it has asked so often."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    begun = loop.Record(seed=setup.config.seed, evaluated=0)
+    begun = Record(seed=setup.config.seed, evaluated=0)
     with checkpoint.Store(workdir / "checkpoints") as store:
         store.save(0, state, dataclasses.asdict(begun))
     for length in lengths:
