@@ -13,7 +13,7 @@ from c3jax import policy
 from c3jax.audit import certificate
 from c3jax.core import keys
 from c3jax.policy import decoder
-from c3jax.train import (
+from c3jax.train import growth, (
     checkpoint,
     export,
     loop,
@@ -135,7 +135,8 @@ def test_a_role_that_is_frozen_stays_as_it_is_and_pieces_know_it():
     paths = changed(before, jax.device_get(state.params))
     assert {path.split("/")[0] for path in paths} == {"actor"}
     wrote = sum(int(group.trees[0].turns[1].length.sum()) for group in grown.rollout)
-    assert grown.trained(setup.objective) == 2 * wrote
+    trained = growth.trained(setup.objective, setup.team, grown.rollout)
+    assert trained == 2 * wrote
 
 
 def test_policies_are_checkpointed_replayed_and_exported_together(tmp_path):
