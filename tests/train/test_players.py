@@ -13,9 +13,10 @@ from c3jax import policy
 from c3jax.audit import certificate
 from c3jax.core import keys
 from c3jax.policy import decoder
-from c3jax.train import growth, (
+from c3jax.train import (
     checkpoint,
     export,
+    growth,
     loop,
     memory,
     trees,
