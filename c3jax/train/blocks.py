@@ -61,16 +61,16 @@ def desk(setup: Setup, team: contexts.Team, level: int, rows: int) -> int:
     return tokens * kv(team.cast[level].shape)
 
 
-def passing(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
-    """Bytes of a layer while the largest block of a context is read."""
-    s = team.cast[level].shape
-    numbers = 2 * (s.heads + s.kv_heads) * s.head_dim + 3 * s.hidden + 3 * s.width
-    read = blocks(setup, team, level, questions)
+def passing(s: decoder.Shape, read: list[Block]) -> int:
+    """Bytes of a layer while blocks are read, of one device as the rows of a matrix."""
+    tokens = [block.count * block.tokens for block in read]
+    rows = sum(tokens) if s.mesh is None else max(tokens)
     size = jnp.dtype(s.dtype).itemsize
-    return max(
-        block.count * block.tokens * numbers * size + 2 * scores(s, block)
-        for block in read
-    )
+    attention = 2 * (s.heads + s.kv_heads) * s.head_dim * rows * size
+    attention += 2 * max(scores(s, block) for block in read)
+    # Its inputs stay for what is added to them, normed ones are computed with.
+    inputs = (sum(tokens) + rows) * s.width * size
+    return inputs + max(attention, 2 * s.hidden * rows * size)
 
 
 def scores(s: decoder.Shape, block: Block) -> int:
