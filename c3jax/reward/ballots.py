@@ -1,8 +1,8 @@
 """Ballots: which of several answers are the same, by the verifier and not by the gold.
 
 Answers are taken in order; one joins the first before it that it is equal to, in
-either direction, since the verifier wants of two equal values the one that is worked
-out further. Who gives no answer abstains.
+either direction, since the verifier prefers the one of two equal values that is worked
+out further. A text without an answer abstains.
 """
 
 import itertools
@@ -22,7 +22,7 @@ def submit(
     """Begins to compare the answers of texts with each other.
 
     Args:
-        texts: what was said to one question.
+        texts: messages on one question.
         rules: where answers stand, and what makes them equal.
         verifier: None for `math.shared()`.
 

@@ -36,7 +36,7 @@ UNCONFINED = "run untrusted programs without seccomp"
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of a program.
+    """The outcome of running a program.
 
     Attributes:
         verdicts: one a check that the tests made, in their order: "pass", "fail",

@@ -15,7 +15,7 @@ def main(program: int, channel, confined) -> None:
 
     Args:
         program: descriptor of its source.
-        channel: to the grader.
+        channel: socket to the grader.
         confined: shuts this process in.
     """
     confined()

@@ -35,8 +35,8 @@ def main(
     Args:
         tests: descriptor of their source.
         verdicts: descriptor to write to; the program does not have it.
-        channel: to the program.
-        end: of the program's time, on the monotonic clock.
+        channel: socket to the program's process.
+        end: when the program's time is over, seconds on the monotonic clock.
         confined: shuts this process in.
         entry_point: a name of the program beside those that tests leave open; or "".
     """
@@ -106,8 +106,8 @@ class Program:
     """The program, to call.
 
     Attributes:
-        channel: to its process.
-        end: of its time, on the monotonic clock.
+        channel: socket to its process.
+        end: when its time is over, seconds on the monotonic clock.
     """
 
     def __init__(self, channel, end: float):

@@ -68,8 +68,8 @@ def encode(value, refer=None) -> bytes:
     """A value as bytes.
 
     Args:
-        value: of builtin types; containers of the standard library become the builtin
-            they derive from, iterators are drawn out.
+        value: an object of builtin types; containers of the standard library become
+            the builtin they derive from, iterators are drawn out.
         refer: object -> number, for what has no value; None refuses it.
 
     Raises:
@@ -168,7 +168,7 @@ def decode(data: bytes, resolve):
     """The value that bytes stand for, of exact builtin types.
 
     Args:
-        data: from `encode`, or from an enemy.
+        data: bytes of `encode`, or of an attacker.
         resolve: number -> what a reference becomes.
 
     Raises:
