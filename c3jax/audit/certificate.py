@@ -54,7 +54,7 @@ class Certificate:
     near_ties: list[str] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
     logp_gap: float = 0.0
-    # What held before it was recorded.
+    # The defaults hold for certificates without these fields.
     dtype: str = "float32"
     largest: float = 0.0
     tolerance: float = replay.SMALL.logp

@@ -301,7 +301,7 @@ class _Moments:
         total, *sums = np.einsum("ij,j", self._sums, drawn)
         one, other, product, square, other_square, gap = np.array(sums) / total
         spread = square - one**2, other_square - other**2
-        # Of values that are all the same rounding leaves a little.
+        # Rounding leaves a little variance where all values are the same.
         varies = spread[0] > 1e-12 * square and spread[1] > 1e-12 * other_square
         scale = spread[0] * spread[1] if varies else 0.0
         return _ratio(product - one * other, scale), float(gap)
@@ -313,7 +313,7 @@ def _ratio(product: float, squares: float) -> float:
 
 
 def _ceiling(half: float) -> float:
-    """What perfect credit reaches, from the correlation of two halves."""
+    """The correlation of perfect credit, from the correlation of two halves."""
     half = max(half, 0.0)
     return np.sqrt(2 * half / (1 + half))
 

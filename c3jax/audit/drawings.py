@@ -204,9 +204,9 @@ def _short(name: str) -> str:
 PICTURES = {
     "fidelity": (
         "Fidelity",
-        "Dot and line: how far the ranking by credit agrees with the ranking by what "
-        "messages turned out to be worth. Grey: the most that the noise of that worth "
-        "allows anybody.",
+        "Dot and line: how far the ranking by credit agrees with the ranking by the "
+        "measured worth of messages. Grey: the most that the noise of that worth "
+        "allows any method.",
         lambda role: [each.fidelity for each in role.methods],
         fidelity,
     ),
@@ -219,8 +219,8 @@ PICTURES = {
     ),
     "influence": (
         "Influence",
-        "How much what follows tells of which message was sent. Grey: what is left of "
-        "it where replies are shuffled, so chance alone.",
+        "How much the following texts tell of which message was sent. Grey: the same "
+        "with replies shuffled, so chance alone.",
         lambda role: [level.corrected for level in role.influence],
         influence,
     ),

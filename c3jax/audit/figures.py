@@ -101,7 +101,7 @@ class RoleFigures:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What `audit.json` holds.
+    """The content of `audit.json`.
 
     Attributes:
         source: where the contexts are from.
@@ -130,7 +130,7 @@ def write(directory: pathlib.Path, found: Audit) -> None:
 
 
 def read(directory: pathlib.Path) -> Audit:
-    """What `write` wrote."""
+    """Reads the file that `write` wrote."""
     page = json.loads((directory / FILE).read_text(encoding="utf-8"))
     roles = tuple(_unpacked_role(**each) for each in page["roles"])
     return Audit(page["source"], roles)

@@ -23,7 +23,7 @@ _LEVELS = (
 def section(
     roles: Sequence[RoleFigures], place: pathlib.Path | None = None
 ) -> dict[str, object]:
-    """What the macro `section` of figures.html shows.
+    """The arguments of the macro `section` of figures.html.
 
     Args:
         roles: one or more.

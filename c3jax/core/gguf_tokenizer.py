@@ -160,7 +160,7 @@ def _backend(rule: Rule, tokens, kinds, merges):
     import tokenizers
     from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-    # What only pads the table to a round size is no token of the published one.
+    # Entries that only pad the table are no tokens of the published tokenizer.
     used = {t: i for i, t in enumerate(tokens) if kinds[i] != _UNUSED}
     found = tokenizers.Tokenizer(models.BPE(used, merges, ignore_merges=rule.whole))
     if rule.normalised:

@@ -159,7 +159,7 @@ def gather(values: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
         return values
     found = multihost_utils.process_allgather(values)
     whole = np.zeros((1 + max(map(max, rows)), *values.shape[1:]), values.dtype)
-    # Of a row that several have the first one's is taken, so that all agree.
+    # The first process's copy of a shared row is taken, so that all agree.
     for mine, its in reversed([*zip(rows, found, strict=True)]):
         whole[mine] = its
     return whole

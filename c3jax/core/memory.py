@@ -38,7 +38,7 @@ def available(root: pathlib.Path = pathlib.Path("/")) -> int | None:
 
 
 def _left(root: pathlib.Path):
-    """What each limit of a control group of this process leaves."""
+    """Bytes that each limit of a control group of this process leaves."""
     for kind, mount, limit, usage, given_up in _GROUPS:
         top = root / mount
         # In a container the group may be the top of what is mounted, by another name.

@@ -83,7 +83,7 @@ class Script:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a dataset lets an answer be, beside what is equal to its gold answer.
+    """Answers that a dataset allows besides those equal to its gold answer.
 
     Attributes:
         tolerance: how far a number may be from the gold one, as a fraction of it. 0 is
@@ -169,7 +169,7 @@ class Turn:
 
 @struct.dataclass
 class Evidence:
-    """What estimators see of B trees: the rewards, and further evidence some need.
+    """The rewards of B trees, and further evidence that some estimators need.
 
     A field that was not gathered is None. `n` is the number of episodes where a team
     plays episodes only: branching (n, 1, .., 1).

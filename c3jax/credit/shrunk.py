@@ -174,7 +174,7 @@ def _others(value: jax.Array, means: tuple) -> Moments:
     def over_messages(x):
         return left(xp.broadcast_to(x, value.shape).reshape(rows.shape).mean(-1))
 
-    # Of the mean of other questions, from their own means alone: products of two
+    # For the mean of other questions, from their own means alone: products of two
     # different ones, and the square of a mean over count - 1.
     mean = rows.mean(-1)
     total, power = mean.sum() - mean, (mean**2).sum() - mean**2

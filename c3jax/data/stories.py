@@ -328,7 +328,7 @@ _HIS = {"he": "he", "He": "He", "him": "him", "his": "his"}
 
 
 def _numbers(step: Step, thing: str) -> dict:
-    """What a template may call the numbers of a step."""
+    """The names that a template may use for the numbers of a step."""
     numbers = {"a": step.left, "b": step.right}
     told = {f"n{name}": counted(number, thing) for name, number in numbers.items()}
     verbs = {f"is_{n}": "is" if number == 1 else "are" for n, number in numbers.items()}

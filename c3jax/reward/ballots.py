@@ -27,7 +27,8 @@ def submit(
         verifier: None for `math.shared()`.
 
     Returns:
-        What to call for a number a text, equal for equal answers, `ABSTAINS` for none.
+        A function that returns a number a text, equal for equal answers, `ABSTAINS`
+        for none.
         A comparison that takes too long finds no equality.
     """
     answers = [math.extract(text, rules.fallback) for text in texts]

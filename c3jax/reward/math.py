@@ -64,7 +64,7 @@ def _hash(text: str) -> str:
 
 
 def _answer_is(text: str) -> str:
-    """What follows the last "answer is", up to the end of the sentence."""
+    """The text after the last "answer is", up to the end of the sentence."""
     said = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
     return said.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
 

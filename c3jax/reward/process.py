@@ -57,7 +57,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process, and of the group that it leads."""
+        """The id of the process, and of the group that it leads."""
         return self._popen.pid
 
     def ask(self, request, limit_s: float):

@@ -106,7 +106,7 @@ def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> 
 
 
 def by_hand(dataset, file, directory, error) -> str:
-    """What to do without a network."""
+    """Instructions for a machine without a network."""
     wanted = "".join(f"\n    {f.url}\n        as {f.name}" for f in dataset.files)
     return (
         f"{dataset.name} is not prepared yet, and {file.url} cannot be fetched: "

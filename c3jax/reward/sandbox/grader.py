@@ -65,7 +65,7 @@ def main(
 
 
 class Recorder:
-    """What the checks came to, in the order they were made.
+    """The verdicts of the checks, in the order they were made.
 
     Attributes:
         verdicts: of PASS, FAIL, ERROR, TIMEOUT, LOST, "memory" and "forbidden".
@@ -115,7 +115,7 @@ class Program:
         self._asked, self._gone = 0, None
 
     def ask(self, *request):
-        """What a request comes to, of exact builtin types or `Remote`.
+        """The result of a request, in exact builtin types or `Remote`.
 
         Returns:
             The value, and which mutable arguments became what.

@@ -116,7 +116,7 @@ def _encode(value, out, refer, depth):
 
 
 def _encode_other(value, out, refer, depth):
-    """What is no builtin, as the builtin it stands for, or by reference."""
+    """Encodes a non-builtin as the builtin it stands for, or by reference."""
     kind = type(value)
     if kind in _NAMES and (parts := _MADE[_NAMES[kind]][1](value)) is not None:
         _many(out, "x", (_NAMES[kind], *parts), refer, depth)
