@@ -140,6 +140,13 @@ def test_links_lead_somewhere(page):
             assert anchor in map(slug, headings), target
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page):
+    places = "|".join(path.name for path in support.ROOT.iterdir() if path.is_dir())
+    for path in re.findall(rf"`((?:{places})/[\w/]+\.\w+)[`:]", PAGES[page]):
+        assert (support.ROOT / path).exists(), path
+
+
 def test_every_page_is_in_the_readme():
     for page in {*PAGES} - {"README.md"}:
         assert f"]({page})" in PAGES["README.md"], page

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.core import environment, files, hosts
-from c3jax.rollout import comb, contexts, finish, replay
+from c3jax.rollout import contexts, finish, replay, sampler
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
@@ -145,12 +145,12 @@ def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Arra
     levels = range(len(team.scripts))
     if "tooth" not in line:
         team = setup.branched(trees.branching(line)).team
-        return team, dict.fromkeys(levels, comb.address(seed, step))
+        return team, dict.fromkeys(levels, sampler.address(seed, step))
     tooth = [role.name for role in team.protocol.roles].index(line["tooth"])
-    sampled = dict.fromkeys(levels[tooth:], comb.address(seed, step, tooth))
+    sampled = dict.fromkeys(levels[tooth:], sampler.address(seed, step, tooth))
     if tooth == levels[-1]:
-        sampled |= dict.fromkeys(levels[:tooth], comb.address(seed, step))
-    return comb.teeth(team)[tooth], sampled
+        sampled |= dict.fromkeys(levels[:tooth], sampler.address(seed, step))
+    return sampler.teeth(team)[tooth], sampled
 
 
 class _Played(NamedTuple):

@@ -23,7 +23,7 @@ from c3jax.audit.methods import Method, Plan
 from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
-from c3jax.rollout import desks, frozen, loads
+from c3jax.rollout import desks, frozen
 from c3jax.train import answers, evidence, grading, growth, memory, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
@@ -219,12 +219,12 @@ class _Batch:
             *(setup, state, _STEP, questions, self._items * times, turns),
             *(self._scorer, graded),
         )
-        load = loads.Load()
-        group = growth.Group(questions, turns, load, functools.cache(graded))
-        found = growth.Grown(setup, state.memory, [group])
-        each = np.arange(times * len(self._items)).reshape(times, -1)
-        advantage = [self._advantage(method, found.evidence, rows) for rows in each]
-        return np.concatenate(advantage, -1), found.graded.spent
+        found = graded()
+        each, evidenced = np.arange(times * len(self._items)), growth.seen(setup, found)
+        advantage = [
+            self._advantage(method, evidenced, rows) for rows in each.reshape(times, -1)
+        ]
+        return np.concatenate(advantage, -1), found.spent
 
     def _advantage(self, method: Method, seen, rows: np.ndarray) -> np.ndarray:
         """[B, k] advantages of one group a context; others count as other questions."""

@@ -180,8 +180,11 @@ def learned(
     size, progress = c.train.batch_size, metrics.Progress(c.credit.name, plan.fit)
     batches = pipeline.Batches(source, size, growth.share(setup))
     for step in range(plan.fit):
-        grown = growth.grow(setup, state, step, batches[step * size], scorer, watch)
-        critic, _ = learn(state.critic, grown)
-        state = state.replace(memory=grown.memory, critic=critic)
+        items = batches[step * size]
+        rollout = growth.sample(setup, state, step, items, scorer, watch)
+        evidence = growth.seen(setup, growth.score(rollout)[0])
+        critic, _ = learn(state.critic, rollout, evidence)
+        _, memory = growth.credit(setup, rollout, state.memory)
+        state = state.replace(memory=memory, critic=critic)
         progress.show(step + 1)
     return Method(setup, state)

@@ -16,6 +16,7 @@ from c3jax.core import files
 from c3jax.core.stats import Interval
 from c3jax.train import admission, checkpoint, loop, scoring, workdir
 from c3jax.train import setup as setups
+from c3jax.train.record import Record
 
 PICTURES = "audit"
 BUCKETS, ABOUT = f"{PICTURES}/buckets.jsonl", f"{PICTURES}/about.json"
@@ -64,7 +65,7 @@ def audit(
     setup = setups.resolve(workdir.config(directory), devices)
     with workdir.held(directory):
         with checkpoint.Store(directory / "checkpoints") as store:
-            record = loop.Record.from_json(store.record())
+            record = Record.from_json(store.record())
             setup = setup.branched(setup.choice.at(record.seen, record.step))
             plan = methods.plan(fields, setup)
             admission.admit(setup, collect.phases(setup, plan))

@@ -189,8 +189,6 @@ class Evidence:
         correct: per voter, [B, K] float, the reward of that answer.
         ratings: [B, n, 2, 2] float in [0, 1], the share that each of two roles (axis 2)
             says that each (axis 3) contributed; .5 for an invalid rating.
-        teeth: per role, [B, K, M] float, the leaf rewards of K alternatives in a comb,
-            M continuations each; `reward` then holds them all in a row, [B, leaves].
     """
 
     reward: jax.Array
@@ -203,4 +201,3 @@ class Evidence:
     ballots: tuple[jax.Array, ...] | None = None
     correct: tuple[jax.Array, ...] | None = None
     ratings: jax.Array | None = None
-    teeth: tuple[jax.Array, ...] | None = None

@@ -61,7 +61,7 @@ def _memoryless(fn):
 
 ESTIMATORS = {
     "c3": Estimator(_memoryless(baselines.c3), "siblings"),
-    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb", needs=("teeth",)),
+    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb"),
     "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), "siblings"),
     "c3_no_replay": Estimator(_memoryless(baselines.c3_no_replay), "episodes"),
     "c3_shrunk": Estimator(

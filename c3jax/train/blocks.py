@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from c3jax.policy import decoder
-from c3jax.rollout import comb, contexts
+from c3jax.rollout import contexts, sampler
 from c3jax.train.setup import Setup
 
 
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
 def blocks(setup: Setup, team: contexts.Team, level: int, questions: int):
     """What is read for a role's messages, these last, each a `Block`."""
-    team = comb.teeth(team)[level] if team.protocol.continuations else team
+    team = sampler.teeth(team)[level] if team.protocol.continuations else team
     protocol, script = team.protocol, team.scripts[level]
     past, told = setup.heads.sizes[-1], len(script.told)
     found = [Block(1, told, told)] if told else []
