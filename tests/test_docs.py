@@ -43,6 +43,7 @@ def commands(page: str) -> list[str]:
     """What a page has a reader type: indented lines, and commands in the text."""
     prose = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.M | re.S)
     lines = re.findall(r"^    (?! )((?:.*\\\n)*.*)$", prose, re.M)
+    lines = (re.sub(r"\\\n\s*", " ", line) for line in lines)
     spans = (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose))
     return [*lines, *(each for each in spans if re.match(r"c3jax --|python -m ", each))]
 
@@ -215,7 +216,8 @@ def _read(flags: list[str]) -> None:
     """Reads flags as the program does, and resolves what they ask to train."""
     from c3jax import main
 
-    main._parse(["c3jax", *flags])
+    sys.argv = ["c3jax", *flags]  # Where ml_collections looks for fields.
+    main._parse(sys.argv)
     config = main._CONFIG.value
     if config is None or "audit" in config or main._MODE.value != "train":
         return
