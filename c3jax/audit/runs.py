@@ -23,14 +23,14 @@ BUCKETS, ABOUT = f"{PICTURES}/buckets.jsonl", f"{PICTURES}/about.json"
 
 
 class About(NamedTuple):
-    """What the figures of a run's audit are of.
+    """The circumstances of a run's audit.
 
     Attributes:
-        step: of the checkpoint.
+        step: training steps of the audited checkpoint.
         plan: how much was sampled.
-        spent: by "buckets", "riding" and each method, counts of `train.ledger.Spent`.
+        spent: counts of `train.ledger.Spent`, by "buckets", "riding" and each method.
         riding: the team without each of its roles.
-        refused: by role, why there is no team that has never heard of it.
+        refused: reasons why a role cannot be removed, by role.
     """
 
     step: int
@@ -49,13 +49,13 @@ def audit(
     """Makes `audit.json` and the files in `audit/` of a run, finished or not.
 
     Args:
-        fields: `audit` of `c3jax.configs.audit`.
-        directory: of the run.
-        stop: asked now and then; what was collected until then is kept.
-        devices: to run on; None for all there are.
+        fields: the section `audit` of `c3jax.configs.audit`.
+        directory: the run's directory.
+        stop: asked now and then; parts collected until then are kept.
+        devices: the devices to run on; None for all.
 
     Returns:
-        What was found; None if it was stopped.
+        The figures; None if it was stopped.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -98,7 +98,7 @@ def audit(
 
 
 def about(directory: pathlib.Path) -> About | None:
-    """What the figures of a run's audit are of; None if it was not audited."""
+    """The circumstances of a run's audit; None if it was not audited."""
     path = directory / ABOUT
     if not path.exists():
         return None

@@ -125,7 +125,9 @@ def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Arra
 def c3(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
     """Leave-one-out over true siblings at every level of the tree.
 
-    Source: C3, arXiv:2603.06859, reward-only form. Returns [B, N, K] a role.
+    Source: C3, arXiv:2603.06859, reward-only form. The multi-turn trees of CoMLRL
+    (github.com/OpenMLRL/CoMLRL, 2025) have the same estimator for joint actions of all
+    agents. Returns [B, N, K] a role.
     """
     return _by_level(evidence, loo_advantage, std)
 
@@ -153,7 +155,7 @@ def c3_no_replay(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, .
 
 
 def c3_value_only(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
-    """Leave-one-out over siblings of what a critic thinks of them; no reward is read.
+    """Leave-one-out over a critic's values of siblings; no reward is read.
 
     A_k = q_k - mean_{j != k} q_j. Source: an option of C3's reference code, v0.1.0.
     Needs `q`. Returns [B, N, K] a role.
@@ -176,7 +178,7 @@ def c3_value_assisted(
     Source: the shipped option of C3's reference code, v0.1.0. Needs `q`.
 
     Args:
-        evidence: rewards, and the critic's guesses.
+        evidence: rewards, and the critic's values of messages.
         alpha: the critic's share of the baseline.
         std: whether each group is divided by its deviation.
 
@@ -200,11 +202,12 @@ def c3_comb(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
 
         A_k = v_k - mean_{j != k} v_j.
 
-    A comb costs sum over roles of K * M evaluator calls, where a nested tree scores
-    prod k_r leaves for all roles at once. Roles that have one message in each context
-    are compared with nothing, and get 0. Returns [B, N, K] a role.
+    A comb costs sum over roles of K * M evaluator calls; a nested tree scores prod k_r
+    leaves for all roles at once. Roles with one message in each context have no
+    baseline, and get 0. Returns [B, N, K] a role.
 
-    Source: C3, arXiv:2603.06859, its general form.
+    Source: C3, arXiv:2603.06859, its general form; vines along one trajectory are those
+    of TRPO, arXiv:1502.05477, section 5.2.
     """
 
     def baseline(value):

@@ -69,7 +69,9 @@ def test_a_saved_tree_of_a_vote_has_an_empty_message_of_who_counts(tmp_path):
 
 
 def test_who_counts_has_one_alternative_and_compares_no_programs():
-    with pytest.raises(ValueError, match="the last entry, of who counts, must be 1"):
+    with pytest.raises(
+        ValueError, match="the last entry, for the role that counts, must be 1"
+    ):
         support.math_setup(protocol__branching=(2, 2, 1, 2), **SMALL)
     with pytest.raises(ValueError, match="independent episodes"):
         support.math_setup(credit__name="magrpo", **SMALL)
