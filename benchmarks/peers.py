@@ -273,7 +273,8 @@ def _fastest(peers: dict[str, Peer], sizes: dict, work: Callable) -> tuple[dict,
 
 
 def _checked(name: str, peer: Peer) -> float:
-    case, wanted = peer.case, decoder.count(peer.case.shape)
+    case = peer.case
+    wanted = sum(x.size for x in jax.tree.leaves(case.params))
     if peer.parameters != wanted:
         raise ValueError(
             f"{name} has {peer.parameters:,} parameters for this model where c3jax has "

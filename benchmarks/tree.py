@@ -34,7 +34,7 @@ from c3jax.core import keys, metrics
 from c3jax.core.types import Evidence, Questions, Role, Script, Turn
 from c3jax.credit import api, shapes
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, sampler
+from c3jax.rollout import contexts, prefill, sampler
 from c3jax.rollout import tree as trees
 from c3jax.train import update as updates
 
@@ -176,7 +176,7 @@ def shared(team, params, questions, key, optimise) -> Side:
         batch=batch,
         step=functools.partial(updates.update, optimise=optimise),
         rows=(questions.uid.shape[0],),
-        prefilled=lambda turns: contexts.slots(
+        prefilled=lambda turns: prefill.slots(
             team, questions, jax.tree.map(np.asarray, turns)
         ),
     )

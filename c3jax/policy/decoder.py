@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Segment
-from c3jax.policy import fused, segments
+from c3jax.policy import fused, rotary, segments
 
 # What a layer's backward pass finds kept: everything but parameters that were brought
 # together; its input alone; or that and the results of its matrix products.
@@ -28,22 +28,6 @@ REMAT = {
 }
 # What attends to a context: einsums; the kernels of accelerators, where they fit.
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}
-
-
-class Stretch(NamedTuple):
-    """Rotary wavelengths beyond the window a model was first trained on (Llama 3.1).
-
-    Attributes:
-        factor: how much longer waves become that fit into the window less than `low`
-            times.
-        low, high: waves that fit in more than `high` times stay; between is a blend.
-        window: tokens.
-    """
-
-    factor: float
-    low: float
-    high: float
-    window: int
 
 
 class Adapters(NamedTuple):
@@ -107,7 +91,7 @@ class Shape:
     attention: str = "plain"
     qkv_bias: bool = False
     qk_norm: bool = True
-    stretch: Stretch | None = None
+    stretch: rotary.Stretch | None = None
     adapters: Adapters | None = None
     mesh: jax.sharding.Mesh | None = None
 
@@ -239,12 +223,6 @@ def merged(params: dict, s: Shape) -> dict:
     return {**rest, "layers": layers}
 
 
-def count(s: Shape) -> int:
-    """How many numbers the parameters hold."""
-    params = jax.tree.leaves(declare(s), is_leaf=_is_param)
-    return sum(int(jnp.prod(jnp.array(p.shape))) for p in params)
-
-
 def forward(
     params: dict, s: Shape, tokens: jax.Array, context: tuple[Segment, ...] = ()
 ) -> tuple[jax.Array, Segment]:
@@ -280,8 +258,9 @@ def embedded(params: dict, s: Shape, tokens: jax.Array) -> jax.Array:
 
 
 def positions(s: Shape, start: jax.Array | int, size: int) -> jax.Array:
-    """[2, T, D / 2], `rotary` of a block of `size` tokens with `start` before it."""
-    return rotary(start + jnp.arange(size), s.head_dim, s.rope_theta, s.stretch)
+    """`rotary.waves` of a block of `size` tokens with `start` before it."""
+    place = start + jnp.arange(size)
+    return rotary.waves(place, s.head_dim, s.rope_theta, s.stretch)
 
 
 def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
@@ -289,9 +268,8 @@ def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
 
     Args:
         params: as `init` makes them.
-        s: sizes.
-        fn: (weights of a layer, for `layer`; x; the layer's part of `past`) ->
-            (x for the next layer, what is kept of this one).
+        s: sizes; static.
+        fn: (weights of a layer, x, its part of `past`) -> (x for the next, kept).
         x: what the first layer reads.
         past: arrays with a first axis of layers.
 
@@ -322,7 +300,7 @@ def layer(
     """One layer, of tokens that may be of many sequences.
 
     Args:
-        s: sizes.
+        s: sizes; static.
         weights: of the layer, and its adapters, in the dtype of activations.
         x: [T, width].
         attend: (q, [T, heads, D]; k and v, [T, kv_heads, D]) -> (what is read there,
@@ -362,9 +340,8 @@ def attention(
     """What one block of tokens reads, in a context and in itself.
 
     Args:
-        s: sizes.
-        q: [T, heads, D].
-        k, v: [T, kv_heads, D].
+        s: sizes; static.
+        q: [T, heads, D]; and k, v: [T, kv_heads, D].
         waves: of `positions`.
         context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
 
@@ -372,7 +349,7 @@ def attention(
         [T, heads, D], and the block's own k, rotated, and v, [kv_heads, T, D].
     """
     q, k, v = (x.swapaxes(0, 1) for x in (q, k, v))
-    q, k = rotate(q, waves), rotate(k, waves)
+    q, k = rotary.rotate(q, waves), rotary.rotate(k, waves)
     size = q.shape[1], s.head_dim
     q = q.reshape(s.kv_heads, s.heads // s.kv_heads, *size)
     y = ATTENTION[s.attention](q, context, (k, v))
@@ -420,47 +397,3 @@ def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:
     wide = x.astype(jnp.float32)
     wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps)
     return wide.astype(x.dtype) * gain
-
-
-def rotary(
-    position: jax.Array, dim: int, theta: float, stretch: Stretch | None = None
-) -> jax.Array:
-    """Cosines and sines of rotary positions (RoFormer, arXiv:2104.09864).
-
-    Args:
-        position: [T] int.
-        dim: D, of one head.
-        theta: base of the wavelengths.
-        stretch: of the long ones; None for none.
-
-    Returns:
-        [2, T, D / 2] float32.
-    """
-    turn = frequencies(dim, theta, stretch)
-    angle = position[:, None].astype(jnp.float32) * turn
-    return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-
-
-def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.Array:
-    """[D / 2] float32 radians that a position turns each pair of a head's numbers by.
-
-    Args:
-        dim: D, of one head.
-        theta: base of the wavelengths.
-        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
-    """
-    half = dim // 2
-    turn = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    if stretch is None:
-        return turn
-    fits = stretch.window * turn / (2 * jnp.pi)
-    kept = (fits - stretch.low) / (stretch.high - stretch.low)
-    kept = jnp.clip(kept, 0, 1)
-    return turn * (kept + (1 - kept) / stretch.factor)
-
-
-def rotate(x: jax.Array, waves: jax.Array) -> jax.Array:
-    """Turns [heads, T, D] by `rotary` positions, halves paired as in Llama."""
-    cos, sin = waves
-    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from c3jax.core import gguf, gguf_tokenizer
-from c3jax.policy import decoder, gguf_model
+from c3jax.policy import decoder, gguf_model, rotary
 
 # What each kind of model is beside the sizes in its config.
 FAMILIES = {
@@ -76,7 +76,7 @@ def _rotary(kind: str, fields: dict) -> dict:
         case "default":
             stretch = None
         case "llama3":
-            stretch = decoder.Stretch(
+            stretch = rotary.Stretch(
                 factor=fields["factor"],
                 low=fields["low_freq_factor"],
                 high=fields["high_freq_factor"],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from c3jax.core import gguf, gguf_tokenizer
-from c3jax.policy import decoder
+from c3jax.policy import rotary
 
 # Fields of a model that are read, all of it by the name of its architecture.
 _READ = {
@@ -105,9 +105,9 @@ def _rope(file: gguf.File, head_dim: int, theta: float) -> dict:
     if _DIVISORS not in file.tensors:
         return {"rope_type": "default", "rope_theta": theta}
     found = file.rows(_DIVISORS, 0, file.tensors[_DIVISORS].shape[-1])
-    stretch = decoder.Stretch(factor=float(found.max()), **_STRETCH)
+    stretch = rotary.Stretch(factor=float(found.max()), **_STRETCH)
     plain, wanted = (
-        np.asarray(decoder.frequencies(head_dim, theta, given))
+        np.asarray(rotary.frequencies(head_dim, theta, given))
         for given in (None, stretch)
     )
     if found.shape != plain.shape or not np.allclose(plain / found, wanted, 1e-4, 0):

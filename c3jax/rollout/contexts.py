@@ -8,7 +8,6 @@ and `decoder.forward`, and so agree up to rounding.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core.types import Questions, Script, Segment, Turn
-from c3jax.credit import arrays
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
 from c3jax.rollout import sample
@@ -386,80 +384,6 @@ def splice(turn: Turn, glue: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
         ids = jnp.where(slot < kept, ids, after)
     length = kept + len(glue)
     return jnp.where(slot < length, ids, 0), length[..., 0]
-
-
-def prefilled(
-    team: Team,
-    questions: Questions,
-    turns: tuple[Turn, ...],
-    given: tuple[int, ...] = (),
-) -> int:
-    """Context tokens that `grow` ran through the policy, by the lengths that occurred.
-
-    Each counts as often as `read` computes it, once at its own level of the tree, if a
-    message was written that follows it: after the end of a talk there is none.
-
-    Args:
-        team: static description.
-        questions: heads of B questions.
-        turns: one a role, as grown, in NumPy arrays.
-        given: levels that were not sampled.
-    """
-    protocol, total = team.protocol, 0
-    sizes = (len(questions.uid), *protocol.branching)
-    for level, script in enumerate(team.scripts):
-        if level in (*team.silenced, *given):
-            continue
-        own = protocol.spans[level]
-        wrote = (turns[level].length > 0).any(-1)
-        wrote = arrays.on_tree(wrote, own, None, sizes)
-        shared = len(script.told)
-        pieces = [arrays.on_tree(questions.lengths[level] - shared, (), None, sizes)]
-        for index, glue in zip(script.reads, script.glue, strict=True):
-            turn, above = turns[index], protocol.spans[index]
-            length = turn.length - turn.ended + len(glue)
-            pieces.append(arrays.on_tree(length, above, index, sizes))
-        total += shared * bool(wrote.any())
-        over = spans(team, level)[-len(pieces) :]
-        for length, span in zip(pieces, over, strict=True):
-            below = tuple(1 + axis for axis in own if axis not in span)
-            total += int((length * wrote.any(below, keepdims=True)).sum())
-    return total
-
-
-def slots(
-    team: Team,
-    questions: Questions,
-    turns: tuple[Turn, ...],
-    given: tuple[int, ...] = (),
-) -> int:
-    """Slots of contexts that `grow` ran through the policy, padding included.
-
-    Args:
-        team: static description.
-        questions: heads of B questions; only their shapes are looked at.
-        turns: one a role, as grown, in NumPy arrays.
-        given: levels that were not sampled.
-    """
-    total = 0
-    for level, script in enumerate(team.scripts):
-        if level in (*team.silenced, *given):
-            continue
-        batch, width = questions.heads[level].shape
-        if team.at_once:  # A question is read if somebody writes after it.
-            batch = int((turns[level].length > 0).any((1, 2)).sum())
-        shared = len(script.told)
-        widths = (
-            [shared] * bool(shared)
-            + [width - shared]
-            + [
-                turns[index].tokens.shape[-1] + len(glue)
-                for index, glue in zip(script.reads, script.glue, strict=True)
-            ]
-        )
-        for width, span in zip(widths, spans(team, level), strict=True):
-            total += width * math.prod(sizes(team, span, batch))
-    return total
 
 
 def sizes(team: Team, axes: tuple[int, ...], batch: int) -> tuple[int, ...]:

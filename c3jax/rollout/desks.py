@@ -127,9 +127,10 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
     node = node.reshape(count, siblings)
     written = writing.blank(team, level, node.shape)
     few, told = siblings // 4, _told(params, team, level)
-    wide = _Room(team, level, told, team.at_once, siblings, few)
+    advance = functools.partial(_advance, params, team, level, told)
+    wide = _Room(team, advance, team.at_once, siblings, few)
     # Half as many rows: the last siblings of a context are a small part of the work.
-    narrow = _Room(team, level, told, team.at_once // 2, few, 0)
+    narrow = _Room(team, advance, team.at_once // 2, few, 0)
     over = finish.over(team, level, turns)
     talks = np.ones(count, bool) if over is None else ~hosts.fetch(over).reshape(-1)
     arriving = _arrivals(params, team, level, told, questions, turns, node, talks)
@@ -146,9 +147,7 @@ def _write(params, team, level, questions, turns, key, stop) -> tuple[Turn, load
         room = wide if wide.taken and (narrow.has_space or not narrow.taken) else narrow
         other = narrow if room is wide else wide
         _ask(stop)
-        for at, seat, alive in room.work(
-            params, bool(waiting or moving or other.taken)
-        ):
+        for at, seat, alive in room.work(bool(waiting or moving or other.taken)):
             written = _keep(written, room.desks, at, seat.context, seat.siblings)
             if alive.any():
                 moving.append(_move(team, room.desks, at, seat, alive, few))
@@ -233,18 +232,12 @@ class _Room:
     """
 
     def __init__(
-        self,
-        team: Team,
-        level: int,
-        told: tuple[Segment, ...],
-        messages: int,
-        rows: int,
-        few: int,
+        self, team: Team, advance: Callable, messages: int, rows: int, few: int
     ):
         parts = meshes.batch_size(team.mesh) if team.mesh else 1
         # Every device has the same number of desks.
         width = parts * max(1, messages // (parts * max(rows, 1)))
-        self._team, self._level, self._told = team, level, told
+        self._team, self._advance = team, advance
         self._shape, self._few = (width, rows), few
         self._seats: list[Seat | None] = [None] * width
         self.desks: Desk | None = None
@@ -266,7 +259,7 @@ class _Room:
         else:
             self.desks = _sit(self._team, self.desks, desk, at)
 
-    def work(self, params: dict, waited: bool) -> list[tuple[int, Seat, np.ndarray]]:
+    def work(self, waited: bool) -> list[tuple[int, Seat, np.ndarray]]:
         """Writes some tokens, fewer if a desk is free, or, unless `waited`, if all are.
 
         Returns:
@@ -274,16 +267,7 @@ class _Room:
         """
         taken = np.array([seat is not None for seat in self._seats])
         wanted = 1 if waited else taken.sum()
-        self.desks, steps, alive = _advance(
-            params,
-            self._team,
-            self._level,
-            self._told,
-            self.desks,
-            taken,
-            self._few,
-            wanted,
-        )
+        self.desks, steps, alive = self._advance(self.desks, taken, self._few, wanted)
         # All processes read the same, and so seat the same.
         steps, alive = hosts.fetch((steps, alive))
         width, rows = self._shape

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from c3jax.core import hosts
-from c3jax.rollout import contexts
+from c3jax.rollout import contexts, prefill
 from c3jax.train import answers, scoring, votes
 from c3jax.train.ledger import Spent
 from c3jax.train.setup import Setup
@@ -177,7 +177,7 @@ def written(
         count: how many of the questions are asked for; None for all. What was computed
             for the others was computed, too.
     """
-    slots = contexts.slots(team, questions, turns, given)
+    slots = prefill.slots(team, questions, turns, given)
     questions = hosts.fetch(questions.replace(heads=()))
     turns, questions = jax.tree.map(lambda x: x[:count], (turns, questions))
     quiet = {*team.silenced, *given}
@@ -186,7 +186,7 @@ def written(
         messages=sum(int((turn.length > 0).sum()) for turn in said),
         truncated=sum(int((~turn.ended & (turn.length > 0)).sum()) for turn in said),
         generated_tokens=sum(int(turn.length.sum()) for turn in said),
-        prefilled_tokens=contexts.prefilled(team, questions, turns, given),
+        prefilled_tokens=prefill.tokens(team, questions, turns, given),
         prefilled_slots=slots,
     )
 

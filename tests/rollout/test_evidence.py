@@ -8,7 +8,7 @@ import pytest
 
 from c3jax.core import keys
 from c3jax.core.types import Role, Script
-from c3jax.rollout import contexts, evidence, tree, writing
+from c3jax.rollout import contexts, evidence, prefill, tree, writing
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -74,12 +74,12 @@ def test_a_silent_role_leaves_what_was_said_before_and_later_roles_speak_again()
 def test_what_is_given_is_not_paid_for_again():
     run = evidence.removed(trio(), 1)
     turns, questions = played(run), support.questions(2, roles=3)
-    paid = contexts.prefilled(run.team, questions, turns, run.given)
+    paid = prefill.tokens(run.team, questions, turns, run.given)
     heads = int(questions.lengths[2].sum())
     # The verifier's: its head, three thoughts with glue, three times glue alone.
     kept = turns[0].length - turns[0].ended
     assert paid == heads + int((kept + 1).sum()) + 2 * 3
-    both = contexts.prefilled(run.team, questions, turns)
+    both = prefill.tokens(run.team, questions, turns)
     assert both == paid + int(questions.lengths[0].sum())
 
 
@@ -88,7 +88,7 @@ def test_a_silent_answer_is_one_a_question_and_costs_nothing():
     turns = played(run)
     assert [turn.length.shape for turn in turns] == [(2, 1, 1)] * 3
     assert sum(int(turn.length.sum()) for turn in turns) == 0
-    assert contexts.prefilled(run.team, support.questions(2, roles=3), turns) == 0
+    assert prefill.tokens(run.team, support.questions(2, roles=3), turns) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 
 from c3jax.core import keys
 from c3jax.core.types import Turn
-from c3jax.rollout import contexts, desks, finish, tree
+from c3jax.rollout import desks, finish, prefill, tree
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -92,4 +92,4 @@ def test_what_nobody_wrote_after_is_not_counted_as_read():
     lengths = (turns[0].length - turns[0].ended + 2).reshape(4, 4)
     heads = questions.lengths[0].sum() + questions.lengths[1][~over.all(1)].sum()
     wanted = heads + lengths[~over].sum()
-    assert contexts.prefilled(teams(), questions, turns) == wanted
+    assert prefill.tokens(teams(), questions, turns) == wanted

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Turn
-from c3jax.rollout import contexts
+from c3jax.rollout import contexts, prefill
 from c3jax.train.ledger import Ledger, Spent
 from tests import support
 
@@ -44,8 +44,8 @@ def test_prefilled_tokens_and_slots_are_those_of_the_segments_that_are_computed(
             )
 
         computed += sum(int(length.sum()) for length in jax.jit(lengths)())
-    assert contexts.prefilled(team, questions, turns) == computed
-    assert contexts.slots(team, questions, turns) == sum(slots)
+    assert prefill.tokens(team, questions, turns) == computed
+    assert prefill.slots(team, questions, turns) == sum(slots)
 
 
 def said(team):
@@ -67,7 +67,7 @@ def test_a_silenced_role_prefills_nothing():
     heads = int(questions.lengths[1].sum())
     glue = 4 * 3 * len(support.DUO_SCRIPTS[1].glue[0])
     turns = (empty, said(team)[1])
-    assert contexts.prefilled(team, questions, turns) == heads + glue
+    assert prefill.tokens(team, questions, turns) == heads + glue
 
 
 def test_counts_and_seconds_add_up_by_part():
