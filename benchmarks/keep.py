@@ -52,9 +52,10 @@ def measure(side: str, width: int, steps: int, cache: str) -> dict:
         for step in range(steps):
             before = resource.getrusage(resource.RUSAGE_SELF)
             items = batches[step * size]
-            grown = growth.grow(run, state, step, items, scorer, watch)
-            scored = growth.credited(run, grown, state.params, None, watch)
-            state, _ = learn(step, state, grown, scored)
+            rollout = growth.sample(run, state, step, items, scorer, watch)
+            advantages, kept = growth.credit(run, rollout, state.memory)
+            args = run, rollout, advantages, state.params, None, watch
+            state, _ = learn(step, state, kept, rollout, growth.batches(*args))
             after = resource.getrusage(resource.RUSAGE_SELF)
             user, system = (
                 getattr(after, name) - getattr(before, name)

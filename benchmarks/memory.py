@@ -5,7 +5,7 @@
 By the sizes of the model alone: nothing is allocated, no weights, words or questions of
 a published model are needed but those of `math:smollm2`, and devices are simulated.
 Questions are taken to be as long as `data.prompt_tokens` allows. The mesh is data,
-fsdp, tensor. Without flags, the commands of the README for many devices.
+fsdp, tensor. Without flags, the commands of docs/scale.md.
 """
 
 import argparse

@@ -64,10 +64,13 @@ class Step:
 
     def __call__(self, scorer) -> None:
         watch = metrics.Stopwatch()
-        grown = growth.grow(self.setup, self.state, 0, self.items, scorer, watch)
-        scored = growth.credited(self.setup, grown, self.state.params, None, watch)
+        args = self.setup, self.state, 0, self.items, scorer, watch
+        rollout = growth.sample(*args)
+        advantages, _ = growth.credit(self.setup, rollout, self.state.memory)
+        args = self.setup, rollout, advantages, self.state.params, None, watch
+        batches = growth.batches(*args)
         self.state, stats = self.update(
-            self.setup.objective, self.state, grown.groups, scored
+            self.setup.objective, self.state, rollout, batches
         )
         jax.block_until_ready(stats)
 

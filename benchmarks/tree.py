@@ -34,7 +34,7 @@ from c3jax.core import keys, metrics
 from c3jax.core.types import Evidence, Questions, Role, Script, Turn
 from c3jax.credit import api, shapes
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts
+from c3jax.rollout import contexts, sampler
 from c3jax.rollout import tree as trees
 from c3jax.train import update as updates
 
@@ -108,13 +108,10 @@ def grow_repeated(
     return tuple(asked), tuple(turns)
 
 
-def update_repeated(state, batches: tuple, *, teams: tuple, objective, optimise):
+def update_repeated(state, batches: tuple, *, objective, optimise):
     """`update.update` of rows: one batch a role, each token counting once."""
     rows = [batch.questions.uid.shape[0] for batch in batches]
-    slopes = [
-        updates.gradient(state.params, team, objective, batch)[0]
-        for team, batch in zip(teams, batches, strict=True)
-    ]
+    slopes = [updates.gradient(state.params, objective, batch)[0] for batch in batches]
     # All messages have one length, so rows weigh as their tokens do.
     weights = [count / sum(rows) for count in rows]
     slope = jax.tree.map(
@@ -169,14 +166,15 @@ def shared(team, params, questions, key, optimise) -> Side:
     program, seconds = bench.compiled(trees.grow, params, team, questions, key)
 
     def batch(turns, advantage):
-        return updates.Scored(questions, turns, jax.tree.map(jnp.array, advantage))
+        tree = sampler.whole(team, turns)
+        return updates.Batch(questions, (tree,), (jax.tree.map(jnp.array, advantage),))
 
     return Side(
         grow=lambda params: program(params, questions, key),
         grow_s=seconds,
         read=lambda turns: turns,
         batch=batch,
-        step=functools.partial(updates.update, team=team, optimise=optimise),
+        step=functools.partial(updates.update, optimise=optimise),
         rows=(questions.uid.shape[0],),
         prefilled=lambda turns: contexts.slots(
             team, questions, jax.tree.map(np.asarray, turns)
@@ -186,20 +184,24 @@ def shared(team, params, questions, key, optimise) -> Side:
 
 def repeated(team, params, questions, key, optimise) -> Side:
     program, seconds = bench.compiled(grow_repeated, params, team, questions, key)
+    teams = tuple(alone(team, level) for level in range(len(team.scripts)))
 
     def batch(grown, advantage):
         return tuple(
-            updates.Scored(rows, (turn,), (jnp.array(each.reshape(-1, 1, 1)),))
-            for rows, turn, each in zip(*grown, advantage, strict=True)
+            updates.Batch(
+                rows,
+                (sampler.whole(one, (turn,)),),
+                ((jnp.array(each.reshape(-1, 1, 1)),),),
+            )
+            for one, rows, turn, each in zip(teams, *grown, advantage, strict=True)
         )
 
-    teams = tuple(alone(team, level) for level in range(len(team.scripts)))
     return Side(
         grow=lambda params: program(params, questions, key),
         grow_s=seconds,
         read=lambda grown: grown[1],
         batch=batch,
-        step=functools.partial(update_repeated, teams=teams, optimise=optimise),
+        step=functools.partial(update_repeated, optimise=optimise),
         rows=tuple(questions.uid.shape[0] * count for count in counts(team)),
         prefilled=lambda grown: sum(rows.heads[0].size for rows in grown[0]),
     )

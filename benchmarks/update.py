@@ -26,15 +26,15 @@ from benchmarks import bench, decode, peers
 from c3jax.core import keys
 from c3jax.core.types import Turn
 from c3jax.policy import decoder
-from c3jax.rollout import contexts
+from c3jax.rollout import contexts, sampler
 from c3jax.train import update
 
 OBJECTIVE = update.Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def gradient(params, team, objective, batch):
-    return update.gradient(params, team, objective, batch)[0]
+@functools.partial(jax.jit, static_argnums=1)
+def gradient(params, objective, batch):
+    return update.gradient(params, objective, batch)[0]
 
 
 @jax.jit
@@ -106,11 +106,11 @@ def choose(
     return chosen, tried
 
 
-def gradients(params, team, batch, wanted: Mapping[int, update.Objective]):
+def gradients(params, batch, wanted: Mapping[int, update.Objective]):
     """A `Way` per objective to compute the gradient."""
     found = {}
     for n, objective in wanted.items():
-        program, seconds = bench.compiled(gradient, params, team, objective, batch)
+        program, seconds = bench.compiled(gradient, params, objective, batch)
         found[n] = Way(program, seconds, functools.partial(program, params, batch))
     return found
 
@@ -147,20 +147,19 @@ def messages(args, params: dict, team: contexts.Team) -> Turn:
 
 
 def sides(args, shared: contexts.Team, turn: Turn, advantage: np.ndarray) -> dict:
-    """Per side its team and what its update reads."""
+    """Per side what its update reads."""
     count = args.groups * args.siblings
 
-    def scored(repeat, shape):
+    def scored(team, repeat, shape):
         turns = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[2:]), (turn,))
         credit = (jnp.array(advantage.reshape(shape)),)
-        return update.Scored(decode.questions(args, repeat), turns, credit)
+        tree = sampler.whole(team, turns)
+        return update.Batch(decode.questions(args, repeat), (tree,), (credit,))
 
+    alone = shared.replace(protocol=shared.protocol.chain())
     return {
-        "shared": (shared, scored(1, (args.groups, 1, args.siblings))),
-        "repeated": (
-            shared.replace(protocol=shared.protocol.chain()),
-            scored(args.siblings, (count, 1, 1)),
-        ),
+        "shared": scored(shared, 1, (args.groups, 1, args.siblings)),
+        "repeated": scored(alone, args.siblings, (count, 1, 1)),
     }
 
 
@@ -184,13 +183,13 @@ def main() -> None:
     if args.step:
         holder = bench.Holder(update.initial_state(optimise, (), params))
     candidates = {}
-    for name, (who, batch) in sides(args, team, turn, advantage).items():
+    for name, batch in sides(args, team, turn, advantage).items():
         wanted = objectives(args.pieces, batch.questions.uid.shape[0])
         if args.step:
-            step = functools.partial(update.update, team=who, optimise=optimise)
+            step = functools.partial(update.update, optimise=optimise)
             candidates[name] = steps(holder, step, batch, wanted)
         else:
-            candidates[name] = gradients(params, who, batch, wanted)
+            candidates[name] = gradients(params, batch, wanted)
     chosen, tried = choose(candidates)
     tried |= peers.tune(others, tokens, advantage)
     exact = {}

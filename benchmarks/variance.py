@@ -82,11 +82,12 @@ def by_comb(team, alternatives, continuations, batches):
     said, rewards = tabular.comb(
         team, alternatives, continuations, batches, np.random.default_rng(2)
     )
-    flat = tuple(each.reshape(-1, *each.shape[2:]) for each in rewards)
-    return tuple(
-        tabular.slope(team, level, said[level], advantage)
-        for level, advantage in enumerate(baselines.comb(flat))
-    )
+    found = []
+    for level, reward in enumerate(rewards):
+        value = reward.reshape(-1, *reward.shape[2:]).mean(-1)[:, None]
+        advantage = baselines.loo_advantage(value)
+        found.append(tabular.slope(team, level, said[level], advantage))
+    return tuple(found)
 
 
 def chosen(team, token, answer, budget=8):

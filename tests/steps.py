@@ -112,9 +112,8 @@ class Case:
     def scored(self):
         blank = [jax.ShapeDtypeStruct(t.length.shape, jnp.float32) for t in self.turns]
         logp = tuple(turn.logp for turn in self.turns)
-        return update.Scored(
-            self.questions, self.turns, self.placed(tuple(blank)), logp
-        )
+        credit = self.placed(tuple(blank))
+        return support.batch(self.team, self.questions, self.turns, credit, logp)
 
     @functools.cached_property
     def watched(self):
@@ -127,7 +126,7 @@ class Case:
 
     @functools.cached_property
     def pieces(self):
-        return pieces.programs(self.team, OBJECTIVE, OPTIMISE, self.state)
+        return pieces.programs(self.team.mesh, OBJECTIVE, OPTIMISE, self.state)
 
 
 def _add(c: Case):
@@ -174,10 +173,12 @@ STEPS = {
     ),
     "logp": lambda c: (
         growth.all_logp,
-        (c.params, c.team, c.questions, c.turns),
+        (c.params, c.questions, c.scored.trees),
     ),
     "update": lambda c: (
-        _step(functools.partial(update.update, objective=OBJECTIVE), c),
+        jax.jit(
+            functools.partial(update.update, objective=OBJECTIVE, optimise=OPTIMISE)
+        ),
         (c.state, c.scored),
     ),
     "add a piece": _add,

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3jax.core import keys
+from c3jax.core import keys, metrics
 from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, sample
-from c3jax.train import scoring
+from c3jax.rollout import contexts, sample, sampler
+from c3jax.train import growth, scoring, update
 from c3jax.train import setup as setups
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -159,3 +159,74 @@ class MadeUp:
     @staticmethod
     def _hash(text):
         return zlib.crc32(text.encode())
+
+
+class Step:
+    """The trees of a training step, and what comes of them, of all questions.
+
+    Attributes:
+        setup: of the run.
+        state: with the policy that samples.
+        rollout: the trees.
+    """
+
+    def __init__(self, setup, state, step, items, scorer=None):
+        watch = metrics.Stopwatch()
+        self.setup, self.state = setup, state
+        self.rollout = growth.sample(
+            setup, state, step, items, scorer or MadeUp(), watch
+        )
+
+    @property
+    def graded(self):
+        """Of a nested tree."""
+        (found,) = self.all_graded
+        return found
+
+    @property
+    def all_graded(self):
+        return growth.score(self.rollout)
+
+    @property
+    def evidence(self):
+        return growth.seen(self.setup, self.graded)
+
+    @property
+    def questions(self):
+        return growth.joined(self.rollout)[0]
+
+    @property
+    def trees(self):
+        return growth.joined(self.rollout)[1]
+
+    @property
+    def turns(self):
+        """Per role that is credited, its messages."""
+        return tuple(tree.turns[n] for tree in self.trees for n in tree.credited)
+
+    @property
+    def advantages(self):
+        """Group by group."""
+        return growth.credit(self.setup, self.rollout, self.state.memory)[0]
+
+    @property
+    def advantage(self):
+        """Per role that is credited."""
+        joined = jax.tree.map(lambda *each: np.concatenate(each), *self.advantages)
+        return tuple(each for tree in joined for each in tree)
+
+    @property
+    def memory(self):
+        return growth.credit(self.setup, self.rollout, self.state.memory)[1]
+
+    def batches(self, params=None, reference=None):
+        params = self.state.params if params is None else params
+        args = self.setup, self.rollout, self.advantages, params, reference
+        return growth.batches(*args, metrics.Stopwatch())
+
+
+def batch(team, questions, turns, advantage, ref_logp=None, **changes) -> update.Batch:
+    """A nested tree as the update reads it; the rest is per role."""
+    ref_logp = None if ref_logp is None else (ref_logp,)
+    tree = sampler.whole(team, turns)
+    return update.Batch(questions, (tree,), (advantage,), ref_logp, **changes)

@@ -1,4 +1,4 @@
-"""Contexts with their alternatives played on, as arrays and as lines of JSON.
+"""Contexts with their alternatives continued, as arrays and as lines of JSON.
 
 A *bucket* is one frozen context: candidates for the message that comes next, what each
 of them led to, and the credit that each method gave it. Buckets come from a run, or
@@ -11,12 +11,12 @@ from the log of any other system. A file of them has one JSON object a line:
        ..],
      "extra": [0, 1, 1, 0]}
 
-`candidates` and in each of them `returns` are wanted, everything else may be left out.
+`candidates` and the `returns` in each are required, everything else is optional.
 `returns` are rewards of continuations that none of the `credit` was computed from, and
 `extra` rewards of further messages from the same context, sampled like the candidates:
-their mean is what the context is worth. `replies` are what the next agent wrote and
-`answers` what the continuation came to, one each a return, as text; equal texts are
-equal replies. `logp` is the log-probability of a candidate's text in nats, `truncated`
+their mean estimates the value of the context. `replies` are the next agent's messages
+and `answers` the final answers, one each a return, as text; equal texts are equal
+replies. `logp` is the log-probability of a candidate's text in nats, `truncated`
 whether it was cut. `role` groups buckets, "" if there is none.
 """
 
@@ -40,9 +40,9 @@ class Candidate:
     Attributes:
         returns: rewards of its continuations, one or more.
         text: the message.
-        credit: what each method gave it, by name, in reward units.
-        replies: what the next agent wrote in each continuation; () if unknown.
-        answers: what each continuation came to; () if unknown.
+        credit: the advantage by each method, by name, in reward units.
+        replies: the next agent's message in each continuation; () if unknown.
+        answers: the final answer of each continuation; () if unknown.
         logp: log-probability of the message in nats; None if unknown.
         truncated: whether the message was cut at its limit.
     """
@@ -63,9 +63,9 @@ class Bucket:
     Attributes:
         candidates: two or more.
         extra: rewards of further samples from the context; () if there are none.
-        role: who speaks.
-        context: what was read.
-        id: what the bucket is called.
+        role: the role whose message it is.
+        context: the text that the role read.
+        id: the bucket's name.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,13 +76,13 @@ class Bucket:
 
 
 class Malformed(ValueError):
-    """A line that is no bucket: says what was wanted and what came."""
+    """A line that is no bucket; the message says what was wanted and what came."""
 
 
 def read(path: pathlib.Path) -> tuple[list[Bucket], list[str]]:
-    """The buckets of a file, and what is wrong with those lines that are none.
+    """The buckets of a file, and an error for each malformed line.
 
-    Empty lines are passed over. Line numbers begin at 1.
+    Empty lines are skipped. Line numbers begin at 1.
     """
     found, wrong = [], []
     with path.open("rb") as file:
@@ -207,13 +207,13 @@ def _is_text(given) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """C buckets of one role, with what is missing as NaN, or -1 in symbols.
+    """C buckets of one role; missing numbers are NaN, missing symbols -1.
 
     Attributes:
         returns: [C, J, M] float.
         extra: [C, E] float.
-        credit: by method, [C, J] float.
-        symbols: by `TEXTS`, [C, J, M] int, equal for equal texts.
+        credit: [C, J] float in reward units, by method.
+        symbols: [C, J, M] int, equal for equal texts, by the names in `TEXTS`.
     """
 
     returns: np.ndarray

@@ -2,12 +2,12 @@
 
 From disk alone (config, checkpoint, trees) each node's context is rebuilt as flat token
 ids and its message drawn again at its address. If c3jax restores contexts exactly, the
-same tokens come out, up to what rounding explains. Where the messages above say that
-the talk is over, there must be none.
+same tokens come out, up to what rounding explains. Where the messages above end the
+dialogue, there must be none.
 
-With fewer bits than float32 rounding explains much. So where the device and program are
-those that sampled, all messages of a role are sampled together, in the shapes they were
-sampled in, and must be the same bit for bit.
+With fewer bits than float32, rounding explains much. So on the device and program that
+sampled, all messages of a role are sampled together, in the shapes they were sampled
+in, and must be the same bit for bit.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from c3jax.core import environment, files, hosts
-from c3jax.rollout import comb, contexts, finish, replay
+from c3jax.rollout import contexts, finish, replay, sampler
 from c3jax.train import checkpoint, loop, trees
 from c3jax.train.setup import Setup
 
@@ -32,21 +32,21 @@ _MULTIPLE = 32
 
 @dataclasses.dataclass
 class Certificate:
-    """What came of replaying a file of trees.
+    """The result of replaying a file of trees.
 
     Attributes:
-        step: of the policy that grew them.
+        step: optimiser steps of the policy that grew the trees.
         nodes: messages replayed.
         near_ties: those that differ at a draw closer than the margin, in words.
         failures: those that differ otherwise, in words.
         logp_gap: largest difference of a log-probability, in nats; of a message's root
             mean square, if `dtype` has fewer bits than float32.
-        dtype: of activations, the one with the fewest bits.
-        largest: absolute score that a token was drawn by, in nats.
+        dtype: dtype of the activations, the one with the fewest bits.
+        largest: largest absolute score that a token was drawn by, in nats.
         tolerance: largest difference that rounding explains, in nats.
-        margin: within which another token may be drawn, at most, in nats.
-        exact: how many of `nodes` were sampled in the same shapes by the same program,
-            so that rounding explains nothing.
+        margin: largest lead within which another token may be drawn, in nats.
+        exact: number of `nodes` sampled in the same shapes by the same program, for
+            which rounding explains nothing.
     """
 
     step: int
@@ -54,7 +54,7 @@ class Certificate:
     near_ties: list[str] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
     logp_gap: float = 0.0
-    # What held before it was recorded.
+    # The defaults hold for certificates without these fields.
     dtype: str = "float32"
     largest: float = 0.0
     tolerance: float = replay.SMALL.logp
@@ -93,7 +93,7 @@ class Certificate:
             self.near_ties.append(f"{name}, {found.where}")
 
     def allow(self, dtype: str, largest: float) -> replay.Tolerance:
-        """What rounding explains of a message, and notes it."""
+        """The tolerance and margin of a message, which are noted."""
         found = replay.tolerance(dtype, largest)
         self.largest = max(self.largest, largest)
         self.tolerance = max(self.tolerance, found.logp)
@@ -108,7 +108,7 @@ def certified(workdir: pathlib.Path) -> Certificate | None:
 
 
 def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
-    """Replays every node of the newest trees of a run, and keeps what came of it.
+    """Replays every node of the newest trees of a run, and keeps the certificate.
 
     Raises:
         ValueError: the run has no trees, or no checkpoint of the policy that grew them.
@@ -145,12 +145,12 @@ def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Arra
     levels = range(len(team.scripts))
     if "tooth" not in line:
         team = setup.branched(trees.branching(line)).team
-        return team, dict.fromkeys(levels, comb.address(seed, step))
+        return team, dict.fromkeys(levels, sampler.address(seed, step))
     tooth = [role.name for role in team.protocol.roles].index(line["tooth"])
-    sampled = dict.fromkeys(levels[tooth:], comb.address(seed, step, tooth))
+    sampled = dict.fromkeys(levels[tooth:], sampler.address(seed, step, tooth))
     if tooth == levels[-1]:
-        sampled |= dict.fromkeys(levels[:tooth], comb.address(seed, step))
-    return comb.teeth(team)[tooth], sampled
+        sampled |= dict.fromkeys(levels[:tooth], sampler.address(seed, step))
+    return sampler.teeth(team)[tooth], sampled
 
 
 class _Played(NamedTuple):

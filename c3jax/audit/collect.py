@@ -1,12 +1,12 @@
-"""Buckets of a run: contexts of its team, played on, and what each method would say.
+"""Buckets of a run: contexts of its team, continued, and the credit of each method.
 
-For each role, contexts that episodes on test questions came to are frozen. Candidates
-are sampled from each, the team goes on from every one of them, and further messages
-tell what the context is worth. Beside that, and apart from it, each method assigns
-credit to the same candidates as it does in training: around each group of as many
-candidates as it compares there, a tree of its own shape is grown, scored, and handed to
-the estimator. So credit costs each method what a training step costs it, and nothing
-that it was computed from is in what it is held against.
+For each role, contexts reached by episodes on test questions are frozen. Candidates are
+sampled from each, the team continues every one of them, and further messages estimate
+the value of the context. Independently, each method assigns credit to the same
+candidates as it does in training: around each group of as many candidates as it
+compares there, a tree of its own shape is grown, scored, and handed to the estimator.
+So credit costs each method what a training step costs it, and shares no sample with the
+worth it is compared with.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from c3jax.audit.methods import Method, Plan
 from c3jax.core import files, keys, metrics
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
-from c3jax.rollout import desks, frozen, loads
+from c3jax.rollout import desks, frozen
 from c3jax.train import answers, evidence, grading, growth, memory, scoring, update
 from c3jax.train import setup as setups
 from c3jax.train.ledger import Spent
@@ -40,24 +40,24 @@ def collect(
     scorer: scoring.Scorer,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[buckets.Bucket], dict[str, Spent]] | None:
-    """The buckets of all roles that write, and what they took.
+    """The buckets of all roles that write, and their cost.
 
-    What was collected before it was stopped or killed is not collected again.
+    Parts that were collected before a stop or a kill are not collected again.
 
     Args:
-        setup: of the run.
-        state: with the policies that are audited.
-        plan: from `methods.plan`.
-        directory: where parts are kept; of this state and plan alone.
-        scorer: of the run.
+        setup: the audited run.
+        state: holds the policies that are audited.
+        plan: how much is sampled, and the methods.
+        directory: where parts are kept; for this state and plan alone.
+        scorer: scores the answers.
         stop: asked between parts.
 
     Returns:
-        Buckets, role after role; by "buckets" and each method, what was spent. None if
-        it was stopped.
+        Buckets, role after role; the cost by "buckets" and each method. None if it was
+        stopped.
 
     Raises:
-        ValueError: a method cannot be asked.
+        ValueError: a method does not fit the run.
     """
     named = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
     test, found, spent = setup.task.split("test"), [], {}
@@ -66,7 +66,7 @@ def collect(
 
     @functools.cache
     def asked():
-        """The methods, once somebody has to ask them."""
+        """The methods, made when they are first needed."""
         args = (setup, state, plan, scorer)
         return {name: methods.learned(each, *args) for name, each in named.items()}
 
@@ -88,14 +88,14 @@ def collect(
 
 
 def phases(setup: setups.Setup, plan: Plan) -> memory.Phases:
-    """Of an audit, what a device needs; see `train.memory`.
+    """The memory that an audit needs on a device, by phase; see `train.memory`.
 
     Args:
-        setup: of the run.
-        plan: from `methods.plan`.
+        setup: the audited run.
+        plan: how much is sampled, and the methods.
 
     Raises:
-        ValueError: a method cannot be asked.
+        ValueError: a method does not fit the run.
     """
     asked = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
     held, own = memory.restored(setup), setup.config.credit.name
@@ -121,7 +121,7 @@ def phases(setup: setups.Setup, plan: Plan) -> memory.Phases:
 
 
 def _part(batch: "_Batch", asked: Mapping[str, Method]) -> dict:
-    """The buckets of some questions at one level, as lines, and what they took."""
+    """The buckets of some questions at one level, as lines, and their cost."""
     credit = {name: batch.credit(each) for name, each in asked.items()}
     told = batch.buckets({name: values for name, (values, _) in credit.items()})
     spent = {
@@ -135,7 +135,7 @@ def _part(batch: "_Batch", asked: Mapping[str, Method]) -> dict:
 
 
 class _Batch:
-    """Contexts of one role on some questions, and what was grown from them."""
+    """Contexts of one role on some questions, and the trees grown from them."""
 
     def __init__(self, setup, state, plan, level, begin, items, scorer):
         self._setup, self._state, self._plan = setup, state, plan
@@ -171,7 +171,7 @@ class _Batch:
         return grading.written(team, self._questions, jax.device_get(bare), given)
 
     def _continued(self, messages: Turn, times: int, key) -> tuple:
-        """[B, J, M] rewards, and by kind the [B, J, M] texts that came of it."""
+        """[B, J, M] rewards, and by kind the [B, J, M] texts that followed."""
         count = messages.length.shape[2]
         team, copies = frozen.continued(self._setup.team, self._level, count, times)
         given = frozen.tiled({**self._given, self._level: messages}, copies)
@@ -187,7 +187,7 @@ class _Batch:
         return reward, heard
 
     def _apart(self, messages: Turn, key) -> np.ndarray:
-        """[B, E] rewards of messages from which the team goes on one by one."""
+        """[B, E] rewards of further messages, each continued once."""
         count = messages.length.shape[2]
         team, copies = frozen.continued(self._setup.team, self._level, 1, count)
         if copies == 1:  # All who speak after them hear them, and share nothing.
@@ -205,7 +205,7 @@ class _Batch:
         return turns, graded.reward
 
     def credit(self, method: Method) -> tuple[np.ndarray, Spent]:
-        """[B, J] advantages of the candidates, and what they took."""
+        """[B, J] advantages of the candidates, and their cost."""
         setup, state, level = method.setup, method.state, self._level
         size = setup.team.protocol.branching[level]
         times = self._plan.candidates // size
@@ -219,15 +219,15 @@ class _Batch:
             *(setup, state, _STEP, questions, self._items * times, turns),
             *(self._scorer, graded),
         )
-        load = loads.Load()
-        group = growth.Group(questions, turns, load, functools.cache(graded))
-        found = growth.Grown(setup, state.memory, [group])
-        each = np.arange(times * len(self._items)).reshape(times, -1)
-        advantage = [self._advantage(method, found.evidence, rows) for rows in each]
-        return np.concatenate(advantage, -1), found.graded.spent
+        found = graded()
+        each, evidenced = np.arange(times * len(self._items)), growth.seen(setup, found)
+        advantage = [
+            self._advantage(method, evidenced, rows) for rows in each.reshape(times, -1)
+        ]
+        return np.concatenate(advantage, -1), found.spent
 
     def _advantage(self, method: Method, seen, rows: np.ndarray) -> np.ndarray:
-        """[B, k] of one group of each context; all others are other questions."""
+        """[B, k] advantages of one group a context; others count as other questions."""
         some = jax.tree.map(lambda x: np.asarray(x)[rows], seen)
         found, _ = method.setup.estimator.fn(some, method.state.memory)
         return np.asarray(found[self._level][:, 0])
@@ -242,7 +242,7 @@ class _Batch:
         return grading.submit(*args, given=tuple(given))
 
     def buckets(self, credit: Mapping[str, np.ndarray]) -> list[buckets.Bucket]:
-        """The contexts in which somebody still spoke."""
+        """The contexts in which the dialogue had not ended."""
         setup, level = self._setup, self._level
         turn, given = jax.device_get((self._messages, self._given))
         texts = np.reshape(setup.texts(turn, level), turn.length.shape)
@@ -279,7 +279,7 @@ class _Batch:
 
 
 def _texts(setup, team, level: int, turns: Sequence[Turn]) -> dict[str, np.ndarray]:
-    """By kind, one text a leaf: what who hears a role first replies, and the answer."""
+    """By kind, one text a leaf: the first reader's reply, and the final answer."""
     found = {}
     turns = jax.device_get([t.replace(logp=None, margin=None) for t in turns])
     rows, roles = turns[0].length.shape[0], team.protocol.roles

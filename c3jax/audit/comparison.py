@@ -1,4 +1,4 @@
-"""What the finished runs of a comparison say: tables at each budget, mean curves."""
+"""The figures of a comparison's finished runs: tables at each budget, mean curves."""
 
 import dataclasses
 import math
@@ -16,15 +16,15 @@ class Row:
     """A method at a budget; intervals are Student's over its seeds.
 
     Attributes:
-        label: of the method.
-        seeds: that crossed the budget.
-        steps: of training until then, mean.
-        spent: by then, mean, by name as in `budgets.spent`.
+        label: the method's name in the config.
+        seeds: the seeds whose runs crossed the budget.
+        steps: training steps until then, mean over seeds.
+        spent: training's cost by then, mean over seeds, by name as in `budgets.spent`.
         sampled: accuracy of one sampled answer a question.
         greedy: accuracy of the greedy answer.
-        difference: of `sampled`, to the reference's with the same seed; None for the
+        difference: `sampled` less the reference's with the same seed; None for the
             reference itself and where no seed has both.
-        p: of the paired t-test of that difference; NaN where there is none.
+        p: p-value of the paired t-test of that difference; NaN where there is none.
         holm: p adjusted for the methods of the table.
     """
 
@@ -45,8 +45,8 @@ class Table:
 
     Attributes:
         budget: its name.
-        amount: of it.
-        reference: label of the method that the others are held against.
+        amount: its size, in calls, tokens or seconds.
+        reference: label of the method that the others are compared with.
         rows: one a method that has a run to read, in the order of labels.
         lacking: names of finished runs that ended before they crossed the budget.
     """
@@ -62,7 +62,7 @@ def read(record: Mapping, budget: str) -> dict | None:
     """The evaluation a run made where its ledger first held a budget.
 
     Args:
-        record: from `train.comparison.distilled`.
+        record: a finished run, as `train.comparison.distilled` makes it.
         budget: one that the run was given.
 
     Returns:
@@ -84,8 +84,8 @@ def tables(
 
     Args:
         asked: budgets that every run was given, by name.
-        labels: of the methods.
-        reference: one of them.
+        labels: the methods' names.
+        reference: one of the labels.
         records: finished runs, each given these budgets.
     """
     records = list(records)
@@ -158,11 +158,11 @@ class Curve:
 
 
 def curve(runs: Sequence[Sequence[Mapping]], x: str, y: str) -> Curve:
-    """The mean of several runs, each of which evaluated where it liked.
+    """The mean of several runs, each evaluated at steps of its own.
 
     A run's accuracy between two of its evaluations is taken to lie on the line between
     them. The curve has a point wherever a run has one, and ends where the first run
-    does: beyond that a mean would be over others.
+    does: beyond that the mean would be over fewer runs.
 
     Args:
         runs: the evaluations of each, ascending in x.
@@ -182,8 +182,10 @@ def curve(runs: Sequence[Sequence[Mapping]], x: str, y: str) -> Curve:
 
 
 def starts(records: Iterable[Mapping]) -> int:
-    """From how many policies the runs of a team started, as far as figures tell: each
-    warm start reports the likelihood of its last batch."""
+    """The number of policies that the runs of a team started from.
+
+    Warm starts are told apart by the likelihood of their last batch.
+    """
     found: dict[str, set] = {}
     for record in records:
         team = record["config"]["protocol"]["name"]

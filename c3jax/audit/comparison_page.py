@@ -25,8 +25,8 @@ def write(
     """Makes `comparison.html`, `comparison.tex` and `curves/` of a comparison.
 
     Args:
-        directory: where to.
-        config: of the comparison.
+        directory: where the files are written.
+        config: the comparison's page, as a dictionary.
         records: its finished runs by name, one at least; from
             `train.comparison.distilled`.
 
@@ -82,8 +82,8 @@ def latex(name: str, tables: Sequence[Table]) -> str:
     """The tables as LaTeX, for a document that loads booktabs.
 
     Args:
-        name: of the comparison, for labels.
-        tables: from `comparison.tables`.
+        name: the comparison's name, for labels.
+        tables: the tables to write.
     """
     lines = ["% \\usepackage{booktabs}"]
     for table in tables:
@@ -203,7 +203,7 @@ def _picture(place, title, runs, x, y, budget) -> str:
 
 
 def lacking(table: Table) -> str:
-    """Which finished runs a table has nothing of, in words; "" for none."""
+    """The finished runs that a table lacks, in words; "" for none."""
     if not table.lacking:
         return ""
     names = ", ".join(table.lacking)
@@ -211,7 +211,7 @@ def lacking(table: Table) -> str:
 
 
 def told(tables: Sequence[Table], records: Mapping[str, Mapping]) -> str:
-    """What a reader of the tables should know of, a line each."""
+    """Notes for a reader of the tables, a line each."""
     lines = [line for line in map(lacking, tables) if line]
     seconds = sum(sum(r["seconds_by_phase"].values()) for r in records.values())
     lines.append(f"{len(records)} runs, {metrics.clock(seconds)} of computing")

@@ -1,11 +1,11 @@
-"""Three figures that say how good credit is, whoever assigned it.
+"""Three figures of how good credit is, for any system that assigned it.
 
-A *context* is what somebody was about to answer; in each of C contexts J *candidates*,
-messages sampled from the audited team, were played on M times. All intervals are 95%
+A *context* is what a role reads before it writes; in each of C contexts J *candidates*,
+messages sampled from the audited team, were continued M times. All intervals are 95%
 bootstrap intervals over contexts, which are the independent units.
 
-Contexts may have fewer candidates, and candidates fewer continuations: what is not
-there is NaN among numbers and -1 among symbols.
+Contexts may have fewer candidates, and candidates fewer continuations: missing numbers
+are NaN, missing symbols -1.
 """
 
 import math
@@ -21,7 +21,7 @@ _ELEMENTS = 1 << 24  # of counts that are held at a time
 
 
 class Fidelity(NamedTuple):
-    """How well credit agrees with what messages are worth.
+    """How well credit agrees with the worth of messages.
 
     Attributes:
         spearman: rank correlation of credit and target over all messages.
@@ -39,15 +39,15 @@ class Fidelity(NamedTuple):
 
 
 def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
-    """Whether credit ranks messages as what they are worth does.
+    """Whether credit ranks messages as their worth does.
 
     The target of a message is its mean return minus the value of its context, both from
     samples that the credit has not seen: else they agree by construction.
 
     From h estimates of the target by disjoint samples, let r be the rank correlation
     between the mean of the first, third, .. and that of the others. The reliability of
-    the mean of all is then 2 r / (1 + r) (Spearman and Brown), and what is perfectly
-    right correlates with it as the square root of that: the ceiling.
+    the mean of all is then 2 r / (1 + r) (Spearman and Brown), and perfect credit
+    correlates with it as the square root of that: the ceiling.
 
     Source: C3, arXiv:2603.06859, credit fidelity; Spearman, "Correlation calculated
     from faulty data", British Journal of Psychology 3, 1910, for the ceiling.
@@ -109,7 +109,7 @@ def variance(advantage: np.ndarray) -> Interval:
         advantage: [C, J] float, the credit of each message.
 
     Returns:
-        In squared reward units. Compare methods at equal cost: leave-one-out has
+        A mean in squared reward units. Compare at equal cost: leave-one-out has
         (J / (J - 1))^2 times the variance that the mean of all J leaves.
 
     Raises:
@@ -119,12 +119,12 @@ def variance(advantage: np.ndarray) -> Interval:
 
 
 class Influence(NamedTuple):
-    """How much the next message tells of which candidate was sent.
+    """How much the next message depends on which candidate was sent.
 
     Attributes:
         value: mutual information in nats, mean over contexts.
-        null: the same where symbols are shuffled within each context, so that there is
-            none: what of `value` is bias. Its interval is over shuffles.
+        null: the same with symbols shuffled within each context, so that there is no
+            dependence: the bias of `value`. Its interval is over shuffles.
     """
 
     value: Interval
@@ -139,7 +139,7 @@ def influence(
     correct: bool = False,
     shuffles: int = 20,
 ) -> Influence:
-    """Whether whoever reads a message does something else for it.
+    """Whether readers of a message act on it.
 
     In each context, with c_jy how often the reply to candidate j was symbol y, n_j the
     sum over y, V the number of symbols and a the smoothing,
@@ -147,7 +147,7 @@ def influence(
         p(y|j) = (c_jy + a) / (n_j + a V),    p(y) = mean_j p(y|j),
         I = mean_j sum_y p(y|j) ln(p(y|j) / p(y)).
 
-    Of more than `common` symbols in a context the rarer ones count as one. This is
+    Beyond the `common` most frequent symbols of a context all count as one. This is
     biased upward where few replies are seen: compare it with `null`. `correct` takes
     the bias off to first order, without smoothing: of the entropy of a candidate's
     replies that is (symbols seen - 1) / (2 n_j), after Miller and Madow; of the
@@ -159,10 +159,10 @@ def influence(
     estimates", 1955; the second term is the same expansion with that variance.
 
     Args:
-        symbols: [C, J, M] int, what was replied to each continuation of each candidate:
-            a number for a message, or for the answer in it; equal for equal ones.
-        smoothing: a.
-        common: symbols of a context that are told apart.
+        symbols: [C, J, M] int, a number for the reply in each continuation of each
+            candidate, or for the answer in it; equal for equal texts.
+        smoothing: a, added to every count.
+        common: the number of symbols of a context that are told apart.
         correct: whether the bias is taken off.
         shuffles: how many times the null is drawn.
 
@@ -267,13 +267,13 @@ def _shuffled(symbols: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 class _Ranks:
-    """The rank correlation of two variables over messages that count differently."""
+    """The rank correlation of two variables over weighted messages."""
 
     def __init__(self, one: np.ndarray, other: np.ndarray):
         self._groups = [np.unique(x, return_inverse=True)[1] for x in (one, other)]
 
     def correlation(self, weight: np.ndarray) -> float:
-        """As if each message was there `weight` times; ties have their mean rank."""
+        """The correlation with each message `weight` times; ties have mean ranks."""
         # Sums by einsum: a dot product of this size would wake all of BLAS's threads.
         ranks, scale = [], 1.0
         for group in self._groups:
@@ -297,11 +297,11 @@ class _Moments:
         self._sums = np.stack([np.bincount(context, term) for term in terms])
 
     def figures(self, drawn: np.ndarray) -> tuple[float, float]:
-        """Of contexts that are there `drawn` times."""
+        """The figures with each context taken `drawn` times."""
         total, *sums = np.einsum("ij,j", self._sums, drawn)
         one, other, product, square, other_square, gap = np.array(sums) / total
         spread = square - one**2, other_square - other**2
-        # Of values that are all the same rounding leaves a little.
+        # Rounding leaves a little variance where all values are the same.
         varies = spread[0] > 1e-12 * square and spread[1] > 1e-12 * other_square
         scale = spread[0] * spread[1] if varies else 0.0
         return _ratio(product - one * other, scale), float(gap)
@@ -313,13 +313,13 @@ def _ratio(product: float, squares: float) -> float:
 
 
 def _ceiling(half: float) -> float:
-    """What perfect credit reaches, from the correlation of two halves."""
+    """The correlation of perfect credit, from the correlation of two halves."""
     half = max(half, 0.0)
     return np.sqrt(2 * half / (1 + half))
 
 
 def _messages(advantage: np.ndarray) -> np.ndarray:
-    """Credit as [C, J] float64, if it says something."""
+    """Credit as [C, J] float64, if it is not the same everywhere."""
     advantage = np.asarray(advantage, np.float64)
     if advantage.ndim != 2:
         raise ValueError(

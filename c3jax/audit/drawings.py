@@ -14,7 +14,7 @@ _NAME = 26  # letters of a name that are shown
 
 
 def measured(found) -> bool:
-    """Whether there is something to draw: no reason why not, no curve of no points."""
+    """Whether there is something to draw: a figure, and a curve with points."""
     return not isinstance(found, str) and found != ()
 
 
@@ -139,7 +139,7 @@ def _rows(rows: Sequence[tuple[str, list]], draw: Callable):
 
     Args:
         rows: per role its name, and (label, ink, figure) of its rows.
-        draw: of axes, height, ink and figure; returns what is written beside it.
+        draw: (axes, height, ink, figure) -> the text beside the row.
     """
     # A role without a name, or without methods, has no heading of its own.
     count = sum(len(some) + bool(name and some) for name, some in rows)
@@ -166,7 +166,7 @@ def _rows(rows: Sequence[tuple[str, list]], draw: Callable):
 
 
 def _reference(axes, y: float, interval: Interval) -> None:
-    """What a figure is to be held against."""
+    """The reference that a figure is compared with."""
     low, high = interval.low, interval.high
     axes.barh(y, high - low, 0.72, low, color=pictures.AXIS, alpha=0.3, lw=0)
     axes.plot([interval.mean] * 2, [y - 0.36, y + 0.36], color=pictures.SOFT, lw=1.6)
@@ -204,9 +204,9 @@ def _short(name: str) -> str:
 PICTURES = {
     "fidelity": (
         "Fidelity",
-        "Dot and line: how far the ranking by credit agrees with the ranking by what "
-        "messages turned out to be worth. Grey: the most that the noise of that worth "
-        "allows anybody.",
+        "Dot and line: how far the ranking by credit agrees with the ranking by the "
+        "measured worth of messages. Grey: the most that the noise of that worth "
+        "allows any method.",
         lambda role: [each.fidelity for each in role.methods],
         fidelity,
     ),
@@ -219,8 +219,8 @@ PICTURES = {
     ),
     "influence": (
         "Influence",
-        "How much what follows tells of which message was sent. Grey: what is left of "
-        "it where replies are shuffled, so chance alone.",
+        "How much the following texts tell of which message was sent. Grey: the same "
+        "with replies shuffled, so chance alone.",
         lambda role: [level.corrected for level in role.influence],
         influence,
     ),

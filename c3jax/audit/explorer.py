@@ -15,13 +15,13 @@
         credit   by method, in reward units; only of alternatives that are compared
         logp     of the whole message in nats; tokens: how many it has
         cut      whether it was cut at its limit
-        answer   what it came to, where a reply came first
-        count    how often it was said, if not once
+        answer   the final answer, where a reply came first
+        count    how often it was sampled, if not once
         rewards  [reward, how many] of the leaves it is part of, where none follows
         below    groups that follow it
 
-What a message lacks is not there. Of more trees than a page has room for, every second
-or third or so is there, and their section says so.
+Fields without a value are absent. If there are more trees than a page has room for,
+every second or third is shown, and their section says so.
 """
 
 import collections
@@ -68,7 +68,7 @@ def of_trees(lines: Iterable[dict]) -> list[dict]:
     """Saved trees as trees of the explorer.
 
     Args:
-        lines: of `train.trees.load`.
+        lines: saved trees, as `train.trees.load` reads them.
     """
     made = [_tree(number, line) for number, line in enumerate(lines, 1)]
     every = _every(sum(_size(tree["groups"]) for tree in made), TREES)
@@ -90,8 +90,8 @@ def packed(found: Sequence[dict], size: int = SIZE) -> markupsafe.Markup:
     If it would be too long the longest texts are cut, all at one length, and say so.
 
     Args:
-        found: of `of_trees` and `of_buckets`.
-        size: about how many bytes it may have.
+        found: trees of `of_trees` and `of_buckets`.
+        size: bytes that the JSON may have, about.
     """
     table: dict[str, int] = {}
     body = [_indexed(tree, table) for tree in found]

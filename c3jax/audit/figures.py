@@ -1,7 +1,7 @@
-"""What an audit found: three figures for every role and method, as records and JSON.
+"""Results of an audit: three figures for every role and method, as records and JSON.
 
-A figure that would mean nothing is refused, for its role and method alone: the sentence
-that says why stands in its place.
+A figure that would mean nothing is refused, for its role and method alone: a sentence
+with the reason stands in its place.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ FILE = "audit.json"
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """Fidelity if messages had been played on less often.
+    """Fidelity with fewer continuations of each message.
 
     Attributes:
-        continuations: of each message, that its worth is taken from.
-        spearman: rank correlation of credit with that.
-        ceiling: what perfect credit could be expected to reach.
+        continuations: number of continuations that a message's worth is estimated from.
+        spearman: rank correlation of credit with that worth.
+        ceiling: the rank correlation that perfect credit could be expected to reach.
     """
 
     continuations: int
@@ -42,10 +42,11 @@ class MethodFigures:
 
     Attributes:
         method: its name.
-        contexts: in which it credits every candidate; the others are left out.
-        valued: of these, that have extra samples; fidelity is of these.
-        fidelity: or why it is not measured.
-        variance: or why it is not measured.
+        contexts: number of contexts in which it credits every candidate; the others are
+            left out.
+        valued: number of these with extra samples, over which fidelity is taken.
+        fidelity: the figure, or why it is not measured.
+        variance: the figure, or why it is not measured.
         curve: fidelity against continuations, () if there are too few for one.
     """
 
@@ -64,13 +65,13 @@ LEAST = 4
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """How much of a message shows in what comes after it.
+    """How much of a message shows in the texts after it.
 
     Attributes:
-        symbols: where it is looked for, of `buckets.TEXTS`.
-        contexts: in which every candidate has two or more of these.
-        plain: with smoothing, or why it is not measured.
-        corrected: with the bias taken off, or why it is not measured.
+        symbols: the texts it is measured in, one of `buckets.TEXTS`.
+        contexts: number of contexts in which every candidate has two or more of these.
+        plain: influence with smoothing, or why it is not measured.
+        corrected: influence with the bias taken off, or why it is not measured.
     """
 
     symbols: str
@@ -85,9 +86,9 @@ class RoleFigures:
 
     Attributes:
         role: its name, "" if contexts have none.
-        contexts: how many.
-        messages: in all of them.
-        methods: one each, in the order in which they appear.
+        contexts: number of contexts.
+        messages: number of messages in all of them.
+        methods: figures of each, in the order in which they appear.
         influence: one for each of `buckets.TEXTS`.
     """
 
@@ -100,11 +101,11 @@ class RoleFigures:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What `audit.json` holds.
+    """The content of `audit.json`.
 
     Attributes:
         source: where the contexts are from.
-        roles: their figures.
+        roles: the figures of each role.
     """
 
     source: str
@@ -112,7 +113,7 @@ class Audit:
 
     @property
     def contexts(self) -> int:
-        """Of all roles."""
+        """The number of contexts of all roles."""
         return sum(role.contexts for role in self.roles)
 
 
@@ -129,7 +130,7 @@ def write(directory: pathlib.Path, found: Audit) -> None:
 
 
 def read(directory: pathlib.Path) -> Audit:
-    """What `write` wrote."""
+    """Reads the file that `write` wrote."""
     page = json.loads((directory / FILE).read_text(encoding="utf-8"))
     roles = tuple(_unpacked_role(**each) for each in page["roles"])
     return Audit(page["source"], roles)

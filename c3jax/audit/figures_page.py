@@ -23,11 +23,11 @@ _LEVELS = (
 def section(
     roles: Sequence[RoleFigures], place: pathlib.Path | None = None
 ) -> dict[str, object]:
-    """What the macro `section` of figures.html shows.
+    """The arguments of the macro `section` of figures.html.
 
     Args:
         roles: one or more.
-        place: where pictures are saved as PNG and SVG, too; nowhere if None.
+        place: a directory for the pictures as PNG and SVG; None saves none.
     """
     return {
         "readings": [words.reading(role) for role in roles],
@@ -114,7 +114,7 @@ class _Notes:
         self._reasons: list[str] = []
 
     def cell(self, found) -> str:
-        """What stands for a figure that was refused; "" for one that was not."""
+        """The number of the note on a refused figure; "" for a measured one."""
         if not isinstance(found, str):
             return ""
         found = words.printable(found)

@@ -20,11 +20,11 @@ def audit(config, directory: pathlib.Path) -> tuple[Audit, list[str]]:
     """Makes `audit.json`, `audit.html` and `audit/` of the file in `audit.buckets`.
 
     Args:
-        config: `c3jax.configs.audit`.
-        directory: of this audit; made if it is not there.
+        config: the page `c3jax.configs.audit`.
+        directory: the audit's own; made if it is not there.
 
     Returns:
-        What was found, and what is wrong with lines that were left out.
+        The figures, and an error for each line that was left out.
 
     Raises:
         ValueError: there is nothing to read, or the directory is another experiment's.
@@ -70,7 +70,7 @@ def _read(source: pathlib.Path) -> tuple[list[buckets.Bucket], list[str]]:
 
 
 def _claim(directory: pathlib.Path, config) -> None:
-    """Writes down whose directory it is; the same file may be audited there again."""
+    """Notes the file that is audited here; the same one may be audited again."""
     path = directory / workdir.CONFIG
     if path.exists():
         there = json.loads(path.read_text())["config"]

@@ -1,4 +1,4 @@
-"""What an audit samples, and the methods whose credit it asks for."""
+"""The sizes of an audit, and the methods whose credit it examines."""
 
 import dataclasses
 
@@ -20,14 +20,14 @@ class Plan:
 
     Attributes:
         questions: contexts frozen for each role, one a question.
-        batch_size: of them that are grown at a time.
-        candidates: messages sampled from each.
-        continuations: how often the team goes on from each; nobody goes on from the
-            answer of the last role, which earns what it earns.
-        extra: further messages, each played on once, for the value of the context.
-        fit: training steps' worth of trees from which a method learns what it would
-            know by now, a critic or statistics, if the run has not had it learn that.
-        methods: whose credit is asked for.
+        batch_size: contexts grown at a time.
+        candidates: messages sampled from each context.
+        continuations: how often the team continues each candidate; the last role's
+            answers are scored as they are.
+        extra: further messages, each continued once, for the value of the context.
+        fit: training steps' worth of trees from which a method learns its critic or
+            statistics, if the run has none.
+        methods: names of the estimators that are examined.
     """
 
     questions: int
@@ -49,8 +49,8 @@ class Method:
     """An estimator as the run would train with it from here on.
 
     Attributes:
-        setup: of such a run.
-        state: the run's policies, with what the method remembers and its critic.
+        setup: the run, with this estimator in place of its own.
+        state: the run's policies, with the method's memory and critic.
     """
 
     setup: setups.Setup
@@ -58,11 +58,11 @@ class Method:
 
 
 def plan(asked, setup: setups.Setup) -> Plan:
-    """The plan that a config asks for, once it is sure that it can be carried out.
+    """The plan of a config, checked against the run.
 
     Args:
-        asked: `config.audit`.
-        setup: of the run.
+        asked: the section `audit` of the config.
+        setup: the audited run.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -92,7 +92,7 @@ def plan(asked, setup: setups.Setup) -> Plan:
 
 
 def _usual(run: setups.Setup, candidates: int) -> tuple[str, ...]:
-    """The run's own method, C3 and MAGRPO, those of them that can be asked."""
+    """The run's own method, C3 and MAGRPO, as far as they fit the run."""
     own = run.config.credit.name
     found = [] if api.ESTIMATORS[own].plan == "comb" else [own]
     for name in ("c3", "magrpo"):
@@ -111,12 +111,12 @@ def method(run: setups.Setup, name: str, candidates: int) -> setups.Setup:
     The run's own method is as the run has it, any other as it is by default.
 
     Args:
-        run: the other.
+        run: the audited run.
         name: a key of `api.ESTIMATORS`.
-        candidates: messages of a context that it will be asked about.
+        candidates: messages of a context that it will credit.
 
     Raises:
-        ValueError: the method is not of this team, or not of so many candidates.
+        ValueError: the method does not fit the team, or the number of candidates.
     """
     checks.pick(api.ESTIMATORS, name, "audit.methods")
     if api.ESTIMATORS[name].plan == "comb":
@@ -155,14 +155,14 @@ def learned(
     plan: Plan,
     scorer: scoring.Scorer,
 ) -> Method:
-    """A method with what it would know by now.
+    """A method with its critic or statistics, learned if the run has none.
 
     Args:
-        setup: from `method`.
-        run: the run that is audited.
-        state: its state.
-        plan: of the audit.
-        scorer: of the run.
+        setup: the run with this method, from `method`.
+        run: the audited run.
+        state: the audited run's state.
+        plan: `fit` is read, the steps to learn for.
+        scorer: scores the answers.
     """
     if setup.config.credit.name == run.config.credit.name:
         return Method(setup, state)
@@ -178,8 +178,11 @@ def learned(
     size, progress = c.train.batch_size, metrics.Progress(c.credit.name, plan.fit)
     batches = pipeline.Batches(source, size, growth.share(setup))
     for step in range(plan.fit):
-        grown = growth.grow(setup, state, step, batches[step * size], scorer, watch)
-        critic, _ = learn(state.critic, grown)
-        state = state.replace(memory=grown.memory, critic=critic)
+        items = batches[step * size]
+        rollout = growth.sample(setup, state, step, items, scorer, watch)
+        evidence = growth.seen(setup, growth.score(rollout)[0])
+        critic, _ = learn(state.critic, rollout, evidence)
+        _, memory = growth.credit(setup, rollout, state.memory)
+        state = state.replace(memory=memory, critic=critic)
         progress.show(step + 1)
     return Method(setup, state)

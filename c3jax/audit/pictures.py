@@ -104,8 +104,8 @@ def svg(page: figure.Figure, title: str, path: pathlib.Path | None = None) -> st
 
     Args:
         page: the picture.
-        title: what somebody is told who does not see it.
-        path: of a file for it, with a preamble; None for none.
+        title: the text for readers who do not see it.
+        path: a file for the picture, with a preamble; None for no file.
     """
     out = io.StringIO()
     page.savefig(
@@ -132,9 +132,9 @@ def saved(
 
     Args:
         page: the picture.
-        title: what somebody is told who does not see it.
-        name: of the files; letters in it are the picture's own.
-        place: where they are written; nowhere if None.
+        title: the text for readers who do not see it.
+        name: the files' name; it also makes the picture's element ids unique.
+        place: a directory for the files; None writes none.
     """
     with style(name), warnings.catch_warnings():
         # A file has a box for a letter that its font lacks; a page has others' fonts.

@@ -28,8 +28,8 @@ _SCALES = {
 def write(directory: pathlib.Path) -> pathlib.Path:
     """Makes `report.html` of a run, finished or not; returns its path.
 
-    Its pictures are in `pictures/`, too, as PNG and SVG. If the run was audited, what
-    came of that is part of it.
+    Its pictures are in `pictures/`, too, as PNG and SVG. If the run was audited, the
+    figures are part of the page.
 
     Raises:
         ValueError: there is nothing to report yet.
@@ -73,14 +73,14 @@ def write(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _words(found: list[dict], audited: runs.About | None, replayed) -> list[str]:
-    """What the page shows, in a few sentences."""
+    """The page in a few sentences."""
     first, last = found[0], found[-1]
 
     def share(line, name):
         return f"{line[f'evaluate/{name}']:.1%}"
 
     said = [
-        f"Of new questions the team answers {share(last, 'pass_at_1')} right when it "
+        f"The team answers {share(last, 'pass_at_1')} of new questions right when it "
         f"samples, and {share(last, 'greedy')} when it always takes the likeliest word."
     ]
     if len(found) > 1:

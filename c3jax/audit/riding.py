@@ -1,6 +1,6 @@
-"""Who earns their place: how the team does without each of its roles.
+"""Role ablation: the team's accuracy without each of its roles.
 
-A role that the others would do as well without is a free rider, whatever it is told.
+A role without which the others do as well is a free rider.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,10 @@ class Riding(NamedTuple):
     """The team with a role and without it.
 
     Attributes:
-        role: who.
-        how: "empty", its message says nothing, or "removed", nobody knows of it.
-        accuracy: of the team with the role.
-        without: of the team without it.
+        role: the role that is left out.
+        how: "empty", its message is empty, or "removed", no prompt mentions it.
+        accuracy: the team's accuracy with the role.
+        without: the team's accuracy without it.
         helps: how often the team solves a question that it would not without.
         hurts: how often it fails where it would not without.
         pivotal: how often the role makes a difference, one or the other.
@@ -42,8 +42,8 @@ def riding(role: str, how: str, solved: np.ndarray, without: np.ndarray) -> Ridi
 
     With p_q how often a question is solved and s_q how often without the role, it helps
     in p_q (1 - s_q) of the pairs of an episode with it and one without, and hurts in
-    (1 - p_q) s_q. Both hold luck as well: of a role that changes nothing either is
-    p_q (1 - p_q), and they are equal. What it adds is the difference, helps - hurts =
+    (1 - p_q) s_q. Both include luck: for a role that changes nothing each is
+    p_q (1 - p_q). The role's contribution is the difference, helps - hurts =
     accuracy - without.
 
     Args:
@@ -73,12 +73,12 @@ def measure(
     """The figures of every role that does not answer, on the test questions.
 
     Args:
-        setup: of the run; `evaluate` says on how many questions and episodes.
-        params: the policies.
-        scorer: of the run.
+        setup: the run; section `evaluate` has the numbers of questions and episodes.
+        params: parameters of each policy, by name.
+        scorer: scores the answers.
 
     Returns:
-        The figures; by role, why there is no team without it; and what it took.
+        The figures; by role, why there is no team without it; and the cost.
 
     Raises:
         ValueError: `evaluate.samples` is 1, so episodes cannot be paired.
@@ -106,14 +106,14 @@ def measure(
 
 
 def without(setup: setups.Setup, name: str) -> setups.Setup:
-    """The run of a team that has never heard of one of its roles.
+    """The run with one role removed from the team and from every prompt.
 
     Args:
-        setup: of the run.
-        name: of the role.
+        setup: the run with all roles.
+        name: the role to remove.
 
     Raises:
-        ValueError: that is no team.
+        ValueError: the other roles are no team.
     """
     config = setup.config.copy_and_resolve_references()
     fields = config.teams[config.protocol.name].to_dict()

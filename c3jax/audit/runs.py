@@ -16,20 +16,21 @@ from c3jax.core import files
 from c3jax.core.stats import Interval
 from c3jax.train import admission, checkpoint, loop, scoring, workdir
 from c3jax.train import setup as setups
+from c3jax.train.record import Record
 
 PICTURES = "audit"
 BUCKETS, ABOUT = f"{PICTURES}/buckets.jsonl", f"{PICTURES}/about.json"
 
 
 class About(NamedTuple):
-    """What the figures of a run's audit are of.
+    """The circumstances of a run's audit.
 
     Attributes:
-        step: of the checkpoint.
+        step: training steps of the audited checkpoint.
         plan: how much was sampled.
-        spent: by "buckets", "riding" and each method, counts of `train.ledger.Spent`.
+        spent: counts of `train.ledger.Spent`, by "buckets", "riding" and each method.
         riding: the team without each of its roles.
-        refused: by role, why there is no team that has never heard of it.
+        refused: reasons why a role cannot be removed, by role.
     """
 
     step: int
@@ -48,13 +49,13 @@ def audit(
     """Makes `audit.json` and the files in `audit/` of a run, finished or not.
 
     Args:
-        fields: `audit` of `c3jax.configs.audit`.
-        directory: of the run.
-        stop: asked now and then; what was collected until then is kept.
-        devices: to run on; None for all there are.
+        fields: the section `audit` of `c3jax.configs.audit`.
+        directory: the run's directory.
+        stop: asked now and then; parts collected until then are kept.
+        devices: the devices to run on; None for all.
 
     Returns:
-        What was found; None if it was stopped.
+        The figures; None if it was stopped.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -64,7 +65,7 @@ def audit(
     setup = setups.resolve(workdir.config(directory), devices)
     with workdir.held(directory):
         with checkpoint.Store(directory / "checkpoints") as store:
-            record = loop.Record.from_json(store.record())
+            record = Record.from_json(store.record())
             setup = setup.branched(setup.choice.at(record.seen, record.step))
             plan = methods.plan(fields, setup)
             admission.admit(setup, collect.phases(setup, plan))
@@ -97,7 +98,7 @@ def audit(
 
 
 def about(directory: pathlib.Path) -> About | None:
-    """What the figures of a run's audit are of; None if it was not audited."""
+    """The circumstances of a run's audit; None if it was not audited."""
     path = directory / ABOUT
     if not path.exists():
         return None

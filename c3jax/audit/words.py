@@ -33,7 +33,7 @@ def reading(role: RoleFigures) -> str:
 
 
 def _has_share(found: Fidelity | str) -> bool:
-    """Whether it can be said how much of what it could reach a method reaches."""
+    """Whether the share of the ceiling that a method reaches is defined."""
     return (
         isinstance(found, Fidelity) and found.spearman.low > 0 and bounds(found.ceiling)
     )
@@ -41,7 +41,7 @@ def _has_share(found: Fidelity | str) -> bool:
 
 def _ranking(found: Fidelity | str) -> str:
     if isinstance(found, str):
-        return "is not measured against what messages are worth"
+        return "is not measured against the worth of messages"
     rank, how = found.spearman, "no better than chance"
     if rank.low > 0:
         how = "better than chance"
@@ -83,5 +83,5 @@ def bounds(ceiling: Interval | None) -> bool:
 
 
 def printable(text: str) -> str:
-    """Somebody else's words, without what would steer a terminal or break a line."""
+    """Foreign text without characters that steer a terminal or break a line."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -16,7 +16,7 @@ def pick(table: Mapping, name: str, field: str):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """What to write instead of `name`."""
+    """The nearest known name, and all known names, for an error."""
     near = difflib.get_close_matches(
         str(name), [str(k) for k in known], n=1, cutoff=0.5
     )

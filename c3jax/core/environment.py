@@ -1,4 +1,4 @@
-"""What a run runs on: versions, program and devices, as `config.json` records them."""
+"""The environment of a run: versions, program, devices, as `config.json` has them."""
 
 import functools
 import hashlib
@@ -41,7 +41,7 @@ def describe(mesh: jax.sharding.Mesh) -> dict:
 
 
 def rounding(mesh: jax.sharding.Mesh) -> str:
-    """A digest of what two computations must share to round alike, bit for bit."""
+    """A digest of everything two computations must share to round bit for bit alike."""
     cores = pathlib.Path("/proc/cpuinfo")
     described = cores.read_text().partition("\n\n")[0] if cores.exists() else ""
     kind = [x for x in described.splitlines() if x.startswith(("model name", "flags"))]

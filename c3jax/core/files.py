@@ -13,7 +13,7 @@ SUMS = "SHA256SUMS"
 
 
 def write(path: pathlib.Path, text: str) -> None:
-    """Replaces a file's content in one stroke: readers see the old one or the new."""
+    """Replaces a file's content atomically: readers see the old content or the new."""
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         with unfinished.open("w", encoding="utf-8") as file:
@@ -31,7 +31,7 @@ def write(path: pathlib.Path, text: str) -> None:
 def remove(directory: pathlib.Path) -> None:
     """Deletes a directory, if it is there.
 
-    Its name goes first: what is half deleted never looks whole.
+    The directory is renamed first, so a half-deleted one never looks whole.
     """
     doomed = directory.with_name(directory.name + ".deleted")
     shutil.rmtree(doomed, ignore_errors=True)

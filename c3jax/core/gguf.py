@@ -1,8 +1,7 @@
-"""GGUF files: what their header says, and rows of their tensors as float32.
+"""GGUF files: their header, and rows of their tensors as float32.
 
-A vocabulary is two long lists in the header. It is read here, which takes a
-thirtieth of the time that the package `gguf` does, and says what is wrong with a file;
-that package knows how numbers are packed.
+A vocabulary is two long lists in the header. This reader takes a thirtieth of the time
+of the package `gguf` and says what is wrong with a file; the package unpacks numbers.
 
 Source: docs/gguf.md of github.com/ggml-org/ggml, versions 2 and 3 of the format.
 """
@@ -47,12 +46,12 @@ class Tensor(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """What the header of a file says.
+    """The header of a file.
 
     Attributes:
-        path: of the file.
-        fields: what it tells of the model, by the format's names.
-        tensors: by their names.
+        path: where the file lies.
+        fields: the model's metadata, by the format's names.
+        tensors: shape, packing and place of each tensor, by its name.
     """
 
     path: pathlib.Path
@@ -76,7 +75,7 @@ class File:
     def rows(self, name: str, begin: int, end: int) -> np.ndarray:
         """Some rows of a table, [end - begin, width] float32, or numbers of a vector.
 
-        No more of the file than these is in memory; of a vector, all is.
+        Only these rows are read into memory; a vector is read whole.
         """
         shape, kind, start = self.tensors[name]
         known, size = _packing(kind, shape[-1])
@@ -114,8 +113,8 @@ def read(path: pathlib.Path) -> File:
     """The header of a file.
 
     Raises:
-        ValueError: it is not there, no GGUF, of a version, byte order or packing that
-            is not read, or cut; says which.
+        ValueError: the file is missing, no GGUF, cut, or of a version, byte order or
+            packing that is not read; says which.
     """
     _package()
     if not path.is_file():
@@ -223,7 +222,7 @@ def packaged(name: str) -> pathlib.Path | None:
     """The GGUF of an installed Python package, which is not imported.
 
     Args:
-        name: it is installed by, or imported by.
+        name: the package's name in pip, or in an import.
 
     Returns:
         Its path; None if there is no such package.

@@ -1,8 +1,8 @@
 """The tokenizer of a GGUF, as it was published.
 
-A GGUF holds tokens and merges, and only a name of the rule by which text is split
-before they apply. A loader that does not know the rule gives other ids without a word,
-so only rules that are known here are read.
+A GGUF holds tokens and merges, but only names the rule by which text is split before
+they apply. A loader that does not know the rule gives other ids silently, so files with
+an unknown rule are refused.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ _SPLIT = (
 
 
 class Rule(NamedTuple):
-    """What a published tokenizer does beside its tokens and merges.
+    """The splitting and normalising of a published tokenizer.
 
     Attributes:
         numbers: how many digits it keeps together, as a regular expression; None if
@@ -50,7 +50,7 @@ def load(path: pathlib.Path):
     """A `transformers.PreTrainedTokenizerFast` with the file's chat template, if any.
 
     Raises:
-        ValueError: it has no tokenizer, or one that is not read; says what.
+        ValueError: the file has no tokenizer, or an unknown kind of one; says which.
     """
     import transformers  # Slow to import.
 
@@ -160,7 +160,7 @@ def _backend(rule: Rule, tokens, kinds, merges):
     import tokenizers
     from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-    # What only pads the table to a round size is no token of the published one.
+    # Entries that only pad the table are no tokens of the published tokenizer.
     used = {t: i for i, t in enumerate(tokens) if kinds[i] != _UNUSED}
     found = tokenizers.Tokenizer(models.BPE(used, merges, ignore_merges=rule.whole))
     if rule.normalised:

@@ -1,9 +1,9 @@
-"""Several processes that are one run: how they meet, and what all of them know.
+"""Several processes that make one run: how they meet and share what they know.
 
-Each runs the same program on its own devices and has its share of every batch. Where
-one has to act for all, `by_first`, or all have to agree, `largest`, `gather`, `fetch`,
-every process calls the same function at the same place. In a run of one process none of
-these does anything.
+Each process runs the same program on its own devices and has its share of every batch.
+Where one has to act for all (`by_first`), or all have to agree (`largest`, `gather`,
+`fetch`), every process calls the same function at the same place. In a run of one
+process none of these does anything.
 """
 
 import os
@@ -29,13 +29,13 @@ def join(
 ) -> None:
     """Meets the other processes of the run, if there are any; before any computation.
 
-    Without arguments they are those that a Cloud TPU slice, GKE or SLURM tell of. What
-    processes other than the first print is dropped.
+    Without arguments, Cloud TPU, GKE or SLURM announce them. Output of all processes
+    but the first is dropped.
 
     Args:
         coordinator: HOST:PORT where process 0 listens.
-        processes: how many there are.
-        process: which one this is.
+        processes: the number of processes.
+        process: the index of this one, from 0.
 
     Raises:
         ValueError: some arguments are missing, or do not fit together.
@@ -83,7 +83,7 @@ def announced(environ: Mapping[str, str]) -> int:
 
 
 def _tpu_machines(environ: Mapping[str, str]) -> str:
-    """What a Cloud TPU machine knows of the machines of its slice; "" elsewhere."""
+    """The machines of a Cloud TPU slice, as its metadata server lists them; or ""."""
     # JAX sets it where there is no TPU.
     if "TPU_SKIP_MDS_QUERY" in environ:
         return ""
@@ -111,10 +111,10 @@ def is_first() -> bool:
 
 
 def by_first(act: Callable, *args):
-    """What `act(*args)` returns in the first process, in all of them.
+    """The result of `act(*args)` in the first process, returned in all of them.
 
-    Only the first calls it, and the others wait until it is done. A ValueError or an
-    OSError is raised in all. It must not call any function of this module.
+    Only the first process calls it; the others wait for it. A ValueError or an OSError
+    is raised in all. It must not call any function of this module.
     """
     if not many():
         return act(*args)
@@ -131,7 +131,7 @@ def by_first(act: Callable, *args):
 
 
 def _told(said):
-    """What the first process says, which any pickle can hold."""
+    """The first process's value, sent to all as a pickle."""
     text = np.frombuffer(pickle.dumps(said), np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     # A power of two, as each size is a program.
@@ -159,7 +159,7 @@ def gather(values: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
         return values
     found = multihost_utils.process_allgather(values)
     whole = np.zeros((1 + max(map(max, rows)), *values.shape[1:]), values.dtype)
-    # Of a row that several have the first one's is taken, so that all agree.
+    # The first process's copy of a shared row is taken, so that all agree.
     for mine, its in reversed([*zip(rows, found, strict=True)]):
         whole[mine] = its
     return whole

@@ -1,4 +1,4 @@
-"""How much memory this process has, how much there is for it, and how it gets it."""
+"""Memory of this process: used, available, and kept after it is freed."""
 
 import ctypes
 import pathlib
@@ -17,28 +17,28 @@ _GROUPS = (
 
 
 def resident() -> int:
-    """Bytes of memory that this process has; 0 where the system does not tell."""
+    """Resident bytes of this process; 0 where the system does not report them."""
     return _fields(pathlib.Path("/proc/self/status")).get("VmRSS", 0)
 
 
 def available(root: pathlib.Path = pathlib.Path("/")) -> int | None:
     """Bytes of memory that this process can still get without swapping.
 
-    That is what the machine has left, or less, if the limit of a control group of this
-    process leaves less.
+    The machine's available memory, or less if a control group of this process has a
+    lower limit.
 
     Args:
         root: where `proc` and `sys` are.
 
     Returns:
-        None where the system does not tell.
+        None where the system does not report it.
     """
     free = _fields(root / "proc/meminfo").get("MemAvailable")
     return None if free is None else max(0, min([free, *_left(root)]))
 
 
 def _left(root: pathlib.Path):
-    """What each limit of a control group of this process leaves."""
+    """Bytes that each limit of a control group of this process leaves."""
     for kind, mount, limit, usage, given_up in _GROUPS:
         top = root / mount
         # In a container the group may be the top of what is mounted, by another name.
@@ -84,7 +84,7 @@ def keep() -> bool:
     third of a small policy's step.
 
     Returns:
-        Whether it does from here on.
+        Whether the C library could be told to.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -28,7 +28,7 @@ def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh
         data: parts that questions are split into, each with all parameters.
         fsdp: parts that questions and parameters are both split into.
         tensor: parts that heads, hidden units and vocabulary are split into.
-        devices: which ones; None for all there are.
+        devices: the devices to use; None for all.
 
     Raises:
         ValueError: the sizes do not multiply to the number of devices.
@@ -50,7 +50,7 @@ def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh
 
 
 def batch_size(mesh: Mesh) -> int:
-    """Into how many parts the questions of a batch are split."""
+    """The number of parts that the questions of a batch are split into."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
@@ -81,8 +81,8 @@ def remembered(mesh: Mesh, x: jax.Array, at: jax.Array) -> jax.Array:
 
     Args:
         mesh: the devices.
-        x: as in `memory`.
-        at: scalar int.
+        x: [layer, questions, .., kv, slot, head_dim], placed as `memory` says.
+        at: scalar int, the question's row in the batch.
 
     Returns:
         [layer, .., kv, slot, head_dim].
@@ -104,7 +104,7 @@ def remembered(mesh: Mesh, x: jax.Array, at: jax.Array) -> jax.Array:
 
 
 def apart(fn: Callable, mesh: Mesh, spread: tuple[bool, ...]) -> Callable:
-    """`fn`, run by every device on its own questions without a word to the others.
+    """`fn`, run by every device on its own questions without communication.
 
     Args:
         fn: results have questions as their first axis.

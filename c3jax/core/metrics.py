@@ -1,4 +1,4 @@
-"""What a run tells: a JSON line a step, TensorBoard events, progress for a person."""
+"""The log of a run: a JSON line a step, TensorBoard events, progress for a person."""
 
 import contextlib
 import functools
@@ -22,10 +22,10 @@ def is_wall_clock(field: str) -> bool:
 
 @functools.cache
 def tensorboard():
-    """What writes events, an event, and a summary in it, of `tensorboardX`.
+    """The writer, event and summary classes of `tensorboardX`.
 
-    It imports PyTorch wherever that is installed, which takes seconds and is of no use
-    here; so it is not shown it.
+    tensorboardX imports PyTorch wherever that is installed, which takes seconds and is
+    of no use here; so PyTorch is hidden from it.
     """
     is_hidden = "torch" not in sys.modules
     if is_hidden:
@@ -51,8 +51,8 @@ class Log:
         """Opens the log of a run.
 
         Args:
-            directory: of the run.
-            sizes: from `sizes()`, what to keep of each file; {} to begin.
+            directory: the run's, where both files lie.
+            sizes: bytes to keep of each file, as `sizes()` returned them; {} to begin.
 
         Raises:
             ValueError: lines that were written are not there any more.
@@ -116,7 +116,7 @@ class Log:
 
 
 class Unwritten:
-    """In place of a `Log` in processes that do not write it."""
+    """Stands in for a `Log` in processes that do not write one."""
 
     def write(self, *, step: int, **fields: float) -> None:
         pass
@@ -144,7 +144,7 @@ def read(directory: pathlib.Path) -> list[dict]:
 
 @contextlib.contextmanager
 def _naming(path: pathlib.Path) -> Iterator[None]:
-    """Says which file it was that could not be written."""
+    """Adds the file's name to an error of writing it."""
     try:
         yield
     except OSError as error:
@@ -214,12 +214,12 @@ class Progress:
         self._print(text, last)
 
     def open(self, done: int = 0) -> None:
-        """Shows where the loop begins, whose first step may take a while."""
+        """Shows the start of a loop whose first step may take a while."""
         self._print(f"{self._what} {done}/{self._total}  {clock(0)}")
 
     @staticmethod
     def close() -> None:
-        """Leaves no line on a terminal, where something else will be told."""
+        """Clears the line on a terminal before other output."""
         if sys.stdout.isatty():
             print("\r\x1b[2K", end="", flush=True)
 

@@ -1,4 +1,4 @@
-"""Requests to stop, kept until work has reached a place where it can be taken up."""
+"""Deferred SIGTERM and Ctrl-C: remembered until a place the run can resume from."""
 
 import os
 import signal
@@ -7,26 +7,26 @@ from collections.abc import Callable
 
 
 class Stopped(Exception):
-    """Work was left where it stood, since a stop was asked for."""
+    """Raised where work is abandoned because a stop was requested."""
 
 
 class Stop:
     """While entered, remembers the first SIGTERM or Ctrl-C; the second one kills.
 
-    Calling it says whether a stop was asked for, as far as was agreed on. Only the main
-    thread can be told: entered in another one, it hears nothing.
+    Calling it returns whether a stop was requested, in all processes alike. Signals
+    reach the main thread only: entered in another thread, this does nothing.
 
     Attributes:
-        signal: which signal it was; None while there was none.
+        signal: the signal that came; None before.
     """
 
     def __init__(self, agree: Callable[[int], int] = int) -> None:
-        """Hears nothing before it is entered.
+        """Listens only once it is entered.
 
         Args:
-            agree: from the number of a signal, 0 for none, to what a call goes by, such
-                as `hosts.largest`: a signal to one process then stops all of them at
-                the same place.
+            agree: maps this process's signal number, 0 for none, to the number that
+                counts, such as `hosts.largest`: a signal to one process then stops all
+                of them at the same place.
         """
         self.signal: signal.Signals | None = None
         self._agree, self._heard, self._before = agree, 0, {}

@@ -1,4 +1,4 @@
-"""How sure a figure is, and how often one of k tries succeeds."""
+"""Intervals, pass@k and tests of significance."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -45,16 +45,17 @@ def resampled(
 ) -> tuple[Interval, ...]:
     """Any figures of n independent units, with percentile bootstrap intervals.
 
-    Draws on which a figure is not defined, NaN, are left out of its interval; if there
-    are no others its ends are NaN.
+    Draws on which a figure is NaN, not defined, are left out of its interval; if no
+    draw is left, its ends are NaN.
 
     Args:
-        figures: of how often each unit is drawn, [n] float: all ones for the figures.
+        figures: maps how often each unit is drawn, [n] float, to the figures; all ones
+            give the figures themselves.
         n: units, 2 or more.
         resamples: how many times n units are drawn with replacement.
 
     Returns:
-        One a figure.
+        One interval a figure.
     """
     rng, drawn = np.random.default_rng(0), []
     for _ in range(resamples):
@@ -92,8 +93,9 @@ def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:
 
 
 def student(values: np.ndarray) -> Interval:
-    """The mean of a few values, with Student's 95% interval, which takes them for
-    draws from a normal distribution.
+    """The mean of a few values, with Student's 95% interval.
+
+    The interval assumes draws from a normal distribution.
 
         mean +- t_{0.975, n - 1} s / sqrt(n).
 
@@ -103,7 +105,7 @@ def student(values: np.ndarray) -> Interval:
         values: [n] float, one a seed or other independent unit.
 
     Returns:
-        Of a single value, which has no spread, bounds that are NaN.
+        An interval; its bounds are NaN for a single value, which has no spread.
     """
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
@@ -113,7 +115,7 @@ def student(values: np.ndarray) -> Interval:
 
 
 def paired_p(one: np.ndarray, other: np.ndarray) -> float:
-    """How likely differences as large would be if one were like the other.
+    """How likely differences this large are if both samples are alike.
 
     Two-sided, by the paired t-test. Flipping the signs of n differences cannot say less
     than 2 / 2^n, which for the few seeds of a comparison is too coarse.
@@ -147,7 +149,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     Source: Holm, Scandinavian Journal of Statistics 6, 1979, pages 65-70.
 
     Args:
-        p: [m] float, of one family of tests; those that are NaN were not made.
+        p: [m] float, the p-values of one family of tests; NaN for a test not made.
 
     Returns:
         [m] float, in the order of p.

@@ -28,14 +28,15 @@ class Role:
         instruction: what it is told to do, before it reads the question.
         depends_on: names of the roles whose messages it reads, in reading order.
         answers: whether its message is the one that is scored.
-        max_tokens: where a message is cut, end token included; 0 for who counts.
+        max_tokens: where a message is cut, end token included; 0 if the role counts.
         title: what a role that reads its message is told it is; "" for its name.
         solves: whether its message, too, holds a whole answer to the question, which
-            demonstrations then show. It is scored if the talk finishes before another.
-        counts: whether it writes nothing: what most of those it reads answer is scored.
-        agent: who speaks here, if one agent has several roles; "" for its name.
-        finishes: what ends the talk if its message holds it: who reads the message, at
-            first or second hand, writes nothing; "" for nothing.
+            demonstrations then show. It is scored if the dialogue ends before another.
+        counts: it writes nothing; the majority answer of the roles it reads is scored.
+        agent: the agent that speaks here, if one agent has several roles; "" for the
+            role's name.
+        finishes: a mark that ends the dialogue if the message holds it: roles that read
+            the message, directly or indirectly, write nothing; "" for no mark.
     """
 
     name: str
@@ -68,9 +69,9 @@ class Script:
         opener: the last id of the context. It is the first *input* of the message, so
             a prefix is never asked for logits.
         finish: [V, M] uint8, row-major, how its message comes to hold a mark of M
-            characters that ends the talk (see `protocol.marks`); empty for no mark.
-        told: what every head begins with, computed once for all questions; () where
-            that is too short to be worth it.
+            characters that ends the dialogue (see `protocol.marks`); empty for no mark.
+        told: ids that every head begins with, computed once for all questions; ()
+            where they are too few to be worth it.
     """
 
     reads: tuple[int, ...]
@@ -82,7 +83,7 @@ class Script:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a dataset lets an answer be, beside what is equal to its gold answer.
+    """Answers that a dataset allows besides those equal to its gold answer.
 
     Attributes:
         tolerance: how far a number may be from the gold one, as a fraction of it. 0 is
@@ -105,7 +106,7 @@ class Rules:
     lowest_terms: bool = False
 
 
-# Nothing is allowed: where a dataset says nothing.
+# For datasets that allow nothing beyond equal answers.
 EXACT = Rules()
 
 
@@ -141,7 +142,7 @@ class Segment:
 
 @struct.dataclass
 class Turn:
-    """What one role said at its level of the tree.
+    """All messages of one role in a batch of trees.
 
     Attributes:
         tokens: [B, N, K, T] int32, zero-padded on the right.
@@ -168,7 +169,7 @@ class Turn:
 
 @struct.dataclass
 class Evidence:
-    """What estimators see of B trees: the rewards, and what else one of them needs.
+    """The rewards of B trees, and further evidence that some estimators need.
 
     A field that was not gathered is None. `n` is the number of episodes where a team
     plays episodes only: branching (n, 1, .., 1).
@@ -176,20 +177,18 @@ class Evidence:
     Attributes:
         reward: [B, k_1, .., k_R] float32, leaf rewards, one axis per role.
         spans: per role, the tree axes (role indices, ascending) of its contexts.
-        value: per role, [B, N] float, a critic's guess of the reward from a context.
-        q: per role, [B, N, K] float, a critic's guess of it from a message on.
-        without: per role, [B, k_1, .., k_R] float, the leaf rewards had that role said
-            nothing; size 1 on axes that this does not depend on.
+        value: per role, [B, N] float, a critic's value of each context.
+        q: per role, [B, N, K] float, a critic's value of each message.
+        without: per role, [B, k_1, .., k_R] float, leaf rewards with that role
+            silenced; size 1 on axes that they do not depend on.
         solo: [B, n] float, rewards of answers of the last role alone.
-        finished: [B, k_1, .., k_R] bool, False where an episode broke off; None where
-            none did.
-        ballots: per voter, [B, K] int32, the number of the answer that it gave, equal
-            for equal answers; -1 abstains.
-        correct: per voter, [B, K] float, what that answer earns.
-        ratings: [B, n, 2, 2] float in [0, 1], what each of two roles (axis 2) says that
-            each (axis 3) contributed; .5 where it said nothing valid.
-        teeth: per role, [B, K, M] float, the leaf rewards of K alternatives in a comb,
-            M continuations each; `reward` then holds them all in a row, [B, leaves].
+        finished: [B, k_1, .., k_R] bool, False where an episode broke off; None if no
+            episode did.
+        ballots: per voter, [B, K] int32, a number for its answer, equal for equal
+            answers; -1 abstains.
+        correct: per voter, [B, K] float, the reward of that answer.
+        ratings: [B, n, 2, 2] float in [0, 1], the share that each of two roles (axis 2)
+            says that each (axis 3) contributed; .5 for an invalid rating.
     """
 
     reward: jax.Array
@@ -202,4 +201,3 @@ class Evidence:
     ballots: tuple[jax.Array, ...] | None = None
     correct: tuple[jax.Array, ...] | None = None
     ratings: jax.Array | None = None
-    teeth: tuple[jax.Array, ...] | None = None

@@ -8,7 +8,6 @@ from c3jax.credit.baselines import c3_full_mean as c3_full_mean
 from c3jax.credit.baselines import c3_no_replay as c3_no_replay
 from c3jax.credit.baselines import c3_value_assisted as c3_value_assisted
 from c3jax.credit.baselines import c3_value_only as c3_value_only
-from c3jax.credit.baselines import comb as comb
 from c3jax.credit.baselines import loo_advantage as loo_advantage
 from c3jax.credit.baselines import magrpo as magrpo
 from c3jax.credit.baselines import mean_advantage as mean_advantage

@@ -1,7 +1,7 @@
-"""The table of estimators: one name, one pure function, what it needs.
+"""The table of estimators: one name, one pure function, the evidence it needs.
 
-An estimator maps `Evidence` to one advantage [B, N, K] a role. A config names it; what
-it cannot be computed from is refused here, before any device is touched.
+An estimator maps `Evidence` to one advantage [B, N, K] a role. A config names it; a
+team or evidence that does not fit is refused here, before any device is touched.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ Spans = tuple[tuple[int, ...], ...]
 
 
 def _nothing(spans: Spans) -> tuple:
-    """What most estimators remember."""
+    """The memory of estimators without one."""
     return ()
 
 
@@ -30,11 +30,11 @@ class Estimator:
     Attributes:
         fn: (evidence, memory, **options) -> (advantages, memory).
         plan: the trees it is defined on, a key of `PLANS`.
-        needs: fields of `Evidence` that it reads beside the rewards.
+        needs: fields of `Evidence` that it reads besides the rewards.
         team: the teams it is defined on, a key of `TEAMS`.
-        memory: makes what it remembers before the first step, given the team's spans.
-        per_question: whether the credit of a question depends on no other, so that it
-            can be had before the others are scored; then it remembers nothing.
+        memory: makes its memory before the first step, given the team's spans.
+        per_question: whether the credit of a question depends on no other question, so
+            that it is known before the others are scored; then there is no memory.
     """
 
     fn: Callable
@@ -46,7 +46,7 @@ class Estimator:
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
-        """What may be chosen, with defaults: the keyword-only parameters of `fn`."""
+        """Its options with defaults: the keyword-only parameters of `fn`."""
         found = inspect.signature(self.fn).parameters.values()
         return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY}
 
@@ -61,7 +61,7 @@ def _memoryless(fn):
 
 ESTIMATORS = {
     "c3": Estimator(_memoryless(baselines.c3), "siblings"),
-    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb", needs=("teeth",)),
+    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb"),
     "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), "siblings"),
     "c3_no_replay": Estimator(_memoryless(baselines.c3_no_replay), "episodes"),
     "c3_shrunk": Estimator(
@@ -126,7 +126,7 @@ TEAMS = {
 def options() -> dict[str, type]:
     """The options of all estimators, each with the type of its values.
 
-    What two of them call by one name has one type.
+    Options of one name in two estimators have one type.
     """
     every = (each.options.items() for each in ESTIMATORS.values())
     found = dict(itertools.chain.from_iterable(every))
@@ -151,14 +151,15 @@ def configured(name: str, given: Mapping[str, object]) -> Estimator:
         if key not in options:
             raise ValueError(
                 f"credit.{key}={value!r} is read by nobody: the options of "
-                f"credit.name={name!r} are {sorted(options)}; leave it out, or None."
+                f"credit.name={name!r} are {sorted(options)}; leave it out, or "
+                "set it to None."
             )
         _check_option(options[key], value)
     return dataclasses.replace(estimator, fn=functools.partial(estimator.fn, **chosen))
 
 
 def _check_option(option: inspect.Parameter, value) -> None:
-    """Refuses what is not of the kind of an option's default."""
+    """Refuses a value whose type is not that of the option's default."""
     field = f"credit.{option.name}"
     if choices := typing.get_args(option.annotation):
         wanted = f"one of {list(choices)}"
@@ -179,11 +180,11 @@ def check(name: str, spans: Spans, gathered: Collection[str] = ()) -> None:
     Args:
         name: a key of `ESTIMATORS`.
         spans: per role, the indices of its ancestors.
-        gathered: fields of `Evidence` that the caller supplies beside the rewards.
+        gathered: fields of `Evidence` that the caller supplies besides the rewards.
 
     Raises:
         ValueError: the team has another shape, its episodes are not independent, or
-            the estimator needs evidence that nobody gathers.
+            the estimator needs evidence that is not gathered.
     """
     estimator = ESTIMATORS[name]
     fits = {

@@ -1,4 +1,4 @@
-"""What every estimator does to its arrays first, NumPy or JAX alike."""
+"""First steps of every estimator on its arrays, NumPy or JAX alike."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def as_float(x: jax.Array):
 
 
 def given(evidence: Evidence, *names: str) -> tuple:
-    """The fields of the evidence that an estimator cannot do without.
+    """The fields of the evidence that an estimator requires.
 
     Raises:
         ValueError: one of them was not gathered.

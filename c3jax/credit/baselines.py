@@ -125,7 +125,9 @@ def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Arra
 def c3(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
     """Leave-one-out over true siblings at every level of the tree.
 
-    Source: C3, arXiv:2603.06859, reward-only form. Returns [B, N, K] a role.
+    Source: C3, arXiv:2603.06859, reward-only form. The multi-turn trees of CoMLRL
+    (github.com/OpenMLRL/CoMLRL, 2025) have the same estimator for joint actions of all
+    agents. Returns [B, N, K] a role.
     """
     return _by_level(evidence, loo_advantage, std)
 
@@ -153,7 +155,7 @@ def c3_no_replay(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, .
 
 
 def c3_value_only(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
-    """Leave-one-out over siblings of what a critic thinks of them; no reward is read.
+    """Leave-one-out over a critic's values of siblings; no reward is read.
 
     A_k = q_k - mean_{j != k} q_j. Source: an option of C3's reference code, v0.1.0.
     Needs `q`. Returns [B, N, K] a role.
@@ -176,7 +178,7 @@ def c3_value_assisted(
     Source: the shipped option of C3's reference code, v0.1.0. Needs `q`.
 
     Args:
-        evidence: rewards, and the critic's guesses.
+        evidence: rewards, and the critic's values of messages.
         alpha: the critic's share of the baseline.
         std: whether each group is divided by its deviation.
 
@@ -193,37 +195,25 @@ def c3_value_assisted(
     return tuple(advantages)
 
 
-def comb(reward: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    """Leave-one-out over the alternatives at each decision of one base episode.
+def c3_comb(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """C3 on one tree of a comb: at one decision K messages, continued M times each.
 
-    At the context that the base episode reached, K messages are sampled and each is
-    continued M times; with v_k the mean over the M,
+    With v_k the mean over the M continuations,
 
         A_k = v_k - mean_{j != k} v_j.
 
-    The K messages are independent of the base episode's own at that decision, which
-    only leads to the next context. It costs sum over roles of K * M evaluator calls,
-    where a nested tree scores prod k_r leaves for all roles at once.
+    A comb costs sum over roles of K * M evaluator calls; a nested tree scores prod k_r
+    leaves for all roles at once. Roles with one message in each context have no
+    baseline, and get 0. Returns [B, N, K] a role.
 
-    Source: C3, arXiv:2603.06859, its general form.
-
-    Args:
-        reward: per role, [B, K, M] float; K and M may differ between roles.
-
-    Returns:
-        Per role, [B, 1, K] float in reward units: N = 1 context a question.
-
-    Raises:
-        ValueError: K < 2.
+    Source: C3, arXiv:2603.06859, its general form; vines along one trajectory are those
+    of TRPO, arXiv:1502.05477, section 5.2.
     """
-    return tuple(loo_advantage(each.mean(-1))[:, None] for each in reward)
 
+    def baseline(value):
+        return loo_advantage(value) if value.shape[-1] > 1 else 0 * value
 
-def c3_comb(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
-    """C3 along one base episode, `comb`. Needs `teeth`. Returns [B, 1, K] a role."""
-    (teeth,) = arrays.given(evidence, "teeth")
-    found = comb(teeth)
-    return tuple(standardise(each) for each in found) if std else found
+    return _by_level(evidence, baseline, std)
 
 
 def rloo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:

@@ -1,6 +1,6 @@
 """Credit from a value critic: generalised advantage estimation over a team's turns.
 
-And what critics learn: to guess the reward from a context, or from a message on.
+And the targets of critics: the reward from a context on, or from a message on.
 """
 
 import jax
@@ -14,7 +14,7 @@ def gae(
 ) -> tuple[jax.Array, ...]:
     """Advantage of each step of episodes that are rewarded at their end only.
 
-    With V_{R+1} = 0, and the reward r = 0 before the last step,
+    With V_{R+1} = 0, and reward r_t = 0 before the last step,
 
         d_t = r_t + gamma V_{t+1} - V_t,    A_t = d_t + gamma lam A_{t+1}.
 
@@ -24,10 +24,10 @@ def gae(
 
     Args:
         reward: [..] float, at the end of each episode.
-        value: per step, [..] float or what broadcasts to it: the critic's guess before
-            that step.
+        value: per step, the critic's value before that step, [..] float or a shape that
+            broadcasts to it.
         gamma: discount a step.
-        lam: how far an advantage looks past the next guess.
+        lam: how far an advantage looks past the next value.
 
     Returns:
         Per step, [..] float in reward units.
@@ -47,23 +47,23 @@ def mappo(
     lam: float = 1.0,
     normalise: bool = True,
 ) -> tuple[jax.Array, ...]:
-    """Reward minus a critic's guess, over the roles of each episode in their order.
+    """Reward minus a critic's value, over the roles of each episode in their order.
 
     `gae` with one step a role. A message of a tree gets the mean over the episodes that
-    it is part of.
+    hold it.
 
     Source: MAPPO, arXiv:2103.01955, one step a role as C3's comparison has it
     (arXiv:2603.06859). The published code also divides by a message's length, which
     makes its gradients smaller than other methods'; this does not. Needs `value`.
 
     Args:
-        evidence: rewards, and the critic's guesses.
+        evidence: rewards, and the critic's values of contexts.
         gamma: discount a role.
-        lam: how far an advantage looks past the next guess.
+        lam: how far an advantage looks past the next value.
         normalise: whether advantages are z-scored over all messages of the batch.
 
     Returns:
-        [B, N, K] a role, in reward units, without unit if normalised.
+        [B, N, K] a role, in reward units; without unit if normalised.
     """
     (guesses,) = arrays.given(evidence, "value")
     found = tuple(
@@ -78,14 +78,14 @@ def mappo(
 def returns(
     evidence: Evidence, *, gamma: float = 1.0, lam: float = 1.0
 ) -> tuple[jax.Array, ...]:
-    """What the critic of `mappo` is to guess from each context, A_t + V_t of `gae`.
+    """The targets of `mappo`'s critic for each context, A_t + V_t of `gae`.
 
-    At gamma = lam = 1 that is the reward, whatever was guessed before.
+    At gamma = lam = 1 a target is the reward, whatever the critic said before.
 
     Args:
-        evidence: rewards, and the critic's guesses.
+        evidence: rewards, and the critic's values of contexts.
         gamma: discount a role.
-        lam: how far an advantage looks past the next guess.
+        lam: how far an advantage looks past the next value.
 
     Returns:
         [B, N] a role in reward units, the mean over the episodes below each context.
@@ -100,7 +100,7 @@ def returns(
 
 
 def outcomes(evidence: Evidence) -> tuple[jax.Array, ...]:
-    """What a critic of messages is to guess of each: the mean reward below it.
+    """The targets of a critic of messages: the mean reward below each.
 
     Returns:
         [B, N, K] a role in reward units.
@@ -110,7 +110,7 @@ def outcomes(evidence: Evidence) -> tuple[jax.Array, ...]:
 
 
 def explained(guess: tuple[jax.Array, ...], target: tuple[jax.Array, ...]) -> jax.Array:
-    """How much of the variance of what was to be guessed was guessed.
+    """The fraction of the targets' variance that the critic explains.
 
         1 - Var(target - guess) / Var(target),
 

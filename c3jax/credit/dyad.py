@@ -44,7 +44,7 @@ def ccpo_v1(
     decay: float = 0.99,
     period: int = 10,
 ) -> tuple[tuple[jax.Array, ...], History]:
-    """What the thought added, scaled by its history; a gate between J and S.
+    """The gain from the thought, scaled by its history; a gate between J and S.
 
     With J, S in {0, 1}, d = J - S, mu and sigma of each stream as they were before this
     batch (sigma = 1 where the variance is at most 1e-6), and z = (x - mu) / sigma,
@@ -63,11 +63,11 @@ def ccpo_v1(
 
     Args:
         evidence: rewards with the thought and without.
-        memory: of the batches before.
+        memory: statistics of the batches before.
         alpha: slope of the thinker's reward.
         eta: slope of the solver's gate.
-        decay: of the moving averages.
-        period: batches of a turn; 0 trains both roles in every batch.
+        decay: the weight that moving averages keep in a batch.
+        period: batches in a turn; 0 trains both roles in every batch.
 
     Returns:
         ([B, 1, n], [B, n, 1]) without unit, and the new statistics.
@@ -108,7 +108,7 @@ def ccpo(
     lam: float = 0.2,
     baseline: Literal["group", "solo", "batch"] = "group",
 ) -> tuple[jax.Array, ...]:
-    """The shared reward, with a bonus for thoughts that turn out otherwise than solo.
+    """The shared reward, with a bonus where the outcome differs from the solo one.
 
     With J, S in {-1, +1} and b the mean of the question's S,
 
@@ -116,15 +116,15 @@ def ccpo(
 
     As b is one number a question, the bonus is affine in J there: centred by group, the
     thinker's advantage is (1 + lam / 2) (J - mean J) wherever b != 0, the shared reward
-    scaled. The other two baselines keep what it says.
+    scaled. The other two baselines keep the bonus's information.
 
     Source: CCPO, arXiv:2603.21563. Needs `solo`.
 
     Args:
         evidence: rewards with the thought and without.
         lam: size of the bonus.
-        baseline: what is subtracted: "group", the mean of the question's rewards;
-            "solo", b; "batch", the mean over the batch, and its deviation divides.
+        baseline: the number subtracted: "group", the mean of the question's rewards;
+            "solo", b; "batch", the mean over the batch, with its deviation as divisor.
 
     Returns:
         ([B, 1, n], [B, n, 1]) in units of half a reward, without unit for "batch".
@@ -148,7 +148,7 @@ def ccpo(
 def sepo(
     evidence: Evidence, *, eta: float = 0.3, lam: float = 0.2, blame: float = 0.2
 ) -> tuple[jax.Array, ...]:
-    """The shared reward, split by what the two roles say of themselves and each other.
+    """The shared reward, split by the two roles' ratings of themselves and each other.
 
     With t and q the shares that the thinker and the solver state,
 
@@ -163,9 +163,9 @@ def sepo(
 
     Args:
         evidence: rewards, and the ratings of each episode.
-        eta: weight of what a role says of itself.
+        eta: weight of a role's rating of itself.
         lam: share of the ratings in the reward of a correct episode.
-        blame: the same of a wrong one.
+        blame: share of the ratings in the reward of a wrong episode.
 
     Returns:
         ([B, 1, n], [B, n, 1]) in units of half a reward.

@@ -1,8 +1,8 @@
 """How many alternatives each role gets, chosen from where the reward's variance lies.
 
-A tree spends one budget of answers on all roles. What a level's message adds to the
-reward's variance, its *spread*, is estimated from trees, and says which roles gain from
-more alternatives.
+A tree spends one budget of answers on all roles. The variance that a role's message
+adds to the reward, its *spread*, is estimated from trees, and shows which roles gain
+from more alternatives.
 """
 
 import math
@@ -14,7 +14,7 @@ from c3jax.credit import baselines, shrunk
 
 
 def spread(evidence: Evidence) -> np.ndarray:
-    """How much each role's choice of message adds to the reward's variance.
+    """The variance that each role's choice of message adds to the reward.
 
     Values of siblings differ by their own effect and by the sampling of what follows:
     their variance within a context is
@@ -29,8 +29,8 @@ def spread(evidence: Evidence) -> np.ndarray:
         evidence: rewards of trees, every role with K >= 2 alternatives.
 
     Returns:
-        [R] float64 in squared reward units, unbiased in a chain; small ones may come
-        out negative.
+        [R] float64 in squared reward units, unbiased in a chain; small estimates may be
+        negative.
 
     Raises:
         ValueError: a role has one alternative, so that its spread cannot be seen.
@@ -63,20 +63,21 @@ def variance(
     and count the scores as independent of the values with unit mean square, so that the
     variance is E[A^2] / (N K). (This leaves out terms in the square of the gradient
     itself, small where it is lost in noise.) Let values be sums of independent effects:
-    those of the ancestors, of variance s_a and shared where contexts agree on what a
-    said and on all that it read, and t_r, as in `spread`, of each message alone. With C
+    those of the ancestors, of variance s_a, shared by contexts that agree on a's
+    message and all that it read, and of each message alone, t_r as in `spread`. With C
     their covariance and l the weights of the messages in the first one's baseline,
 
         var_r = (e - l)' C (e - l) / (N_r K_r),
 
-    e picking the first message, which stands for any. With siblings only (`c3`) this is
-    t K / (K - 1) / (N K). With `blend`, l goes from far to near as `c3_shrunk` does,
-    its mean over other questions apart.
+    where e picks the first message, which stands for any. With siblings only (`c3`)
+    this is t K / (K - 1) / (N K). With `blend`, l goes from far to near as
+    `c3_shrunk` does, except for its mean over other questions.
 
-    So of two roles with s = (Bv, W) and B answers, the first has about Bv / k_1 + W / B
-    under either: it loses Bv (1 / k_1 - 1 / B) against B episodes, whatever W. The
-    second has W k_2 / (k_2 - 1) / B instead of (Bv + W) / (B - 1): it gains where Bv is
-    more than about W / (k_2 - 1), and with `blend` it does not lose elsewhere.
+    So for two roles with s = (Bv, W) and B answers, the first has about
+    Bv / k_1 + W / B under either: it loses Bv (1 / k_1 - 1 / B) against B episodes,
+    whatever W. The second has W k_2 / (k_2 - 1) / B instead of (Bv + W) / (B - 1): it
+    gains where Bv is more than about W / (k_2 - 1), and with `blend` it does not lose
+    elsewhere.
 
     Args:
         branching: alternatives per role.
@@ -114,13 +115,13 @@ def cost(
     tokens: tuple[float, ...] | None = None,
     answer: float = 1.0,
 ) -> float:
-    """What a tree costs: its messages by their tokens, its answers by their scoring.
+    """The cost of a tree: its messages by their tokens, its answers by their scoring.
 
     Args:
         branching: alternatives per role.
         spans: per role, the tree axes of its contexts, ascending.
-        tokens: per role, what a message costs, say its mean length; None for nothing.
-        answer: what it costs to score one, in the same unit.
+        tokens: per role, the cost of a message, say its mean length; None for no cost.
+        answer: the cost of scoring one answer, in the same unit.
     """
     messages = (_messages(branching, span, r) for r, span in enumerate(spans))
     tokens = tokens or (0.0,) * len(spans)
@@ -147,16 +148,16 @@ def best(
     `budget` answers and a baseline for every role.
 
     Args:
-        spread: [R] float, as `spread` estimates it; what is negative counts as 0.
+        spread: [R] float, as `spread` estimates it; negative numbers count as 0.
         spans: per role, the tree axes of its contexts, ascending.
         budget: most answers a tree may have.
         weight: per role, the mean square of a message's score, by which its variance
             counts; None for equal ones. It grows with the message's tokens.
-        tokens: as in `cost`.
-        answer: as in `cost`.
-        blend: as in `variance`.
+        tokens: per role, the cost of a message; see `cost`.
+        answer: the cost of scoring one answer; see `cost`.
+        blend: whether baselines reach beyond siblings; see `variance`.
         kept: a branching that only a clearly better one replaces; None for none.
-        gain: the part of its var * cost that a better one must save.
+        gain: the fraction of its var * cost that a better one must save.
 
     Returns:
         Alternatives per role; of equally good ones the one with the most answers, then

@@ -1,4 +1,4 @@
-"""Credit by taking away: what the team earns beside what it earns without a role."""
+"""Credit by removal: the team's reward against its reward without a role."""
 
 import jax
 
@@ -14,8 +14,8 @@ def agent_removal(evidence: Evidence) -> tuple[jax.Array, ...]:
     As a score of a message this is not Q - V: what remains of the team reads contexts
     that the team never produces, so its mean over a role's own messages is
     V - V_without, not 0. As a gradient it is unbiased only where R_without does not
-    depend on the message removed, that is, where all who could have read it speak
-    again. Where later messages are kept, they still tell what was removed, and the
+    depend on the message removed, that is, where all roles that could have read it are
+    resampled. Later messages that are kept still depend on the removed one, and the
     gradient is biased.
 
     Source: difference rewards, Wolpert and Tumer, Optimal Payoff Functions for Members
@@ -31,17 +31,17 @@ def agent_removal(evidence: Evidence) -> tuple[jax.Array, ...]:
 
 
 def majority(ballot: jax.Array, correct: jax.Array) -> jax.Array:
-    """What the most frequent answer of a vote earns; ties are broken evenly.
+    """The reward of the most frequent answer of a vote; ties are broken evenly.
 
     Tied answers have equally many voters, so the mean over the voters of all of them
     is the mean over the answers.
 
     Args:
         ballot: [.., V] int, equal numbers for equal answers, -1 abstains.
-        correct: [.., V] float, what each voter's answer earns.
+        correct: [.., V] float, the reward of each voter's answer.
 
     Returns:
-        [..] float; 0 where all abstain.
+        [..] float in reward units; 0 where all abstain.
     """
     xp, correct = arrays.as_float(correct)
     cast = ballot >= 0
@@ -53,15 +53,15 @@ def majority(ballot: jax.Array, correct: jax.Array) -> jax.Array:
 
 
 def pivots(ballot: jax.Array, correct: jax.Array) -> jax.Array:
-    """What each ballot adds to a vote, by counting once more without it.
+    """How much each ballot changes a vote, by counting once more without it.
 
         delta_k = majority(all) - majority(all but k),
 
-    not zero only for ballots that decide. Source: CCPO v1, arXiv:2603.21563v1, voting.
+    zero except for ballots that decide. Source: CCPO v1, arXiv:2603.21563v1, voting.
 
     Args:
         ballot: [.., V] int, -1 abstains.
-        correct: [.., V] float.
+        correct: [.., V] float, the reward of each voter's answer.
 
     Returns:
         [.., V] float in reward units.
@@ -74,11 +74,11 @@ def pivots(ballot: jax.Array, correct: jax.Array) -> jax.Array:
 
 
 def ccpo_vote(evidence: Evidence) -> tuple[jax.Array, ...]:
-    """What each ballot adds to the vote, mean over the ballots it was cast with.
+    """How much a ballot changes the majority's reward, mean over the others' ballots.
 
-    Voters read nobody and the last role counts: it has nothing to learn and gets 0.
-    A voter's alternatives are combined with all of the others', which costs no
-    generation. delta_k subtracts what does not depend on ballot k, so it is unbiased
+    Voters read nothing and the last role counts: it has nothing to learn and gets 0. A
+    voter's alternatives are combined with all of the others', which costs no
+    generation. The vote without ballot k does not depend on it, so delta_k is unbiased
     without a further baseline.
 
     Source: CCPO v1, arXiv:2603.21563v1, voting; there is no public code. Needs

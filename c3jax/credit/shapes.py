@@ -1,4 +1,4 @@
-"""How many alternatives each role gets: what a config asks for, or a fair default."""
+"""How many alternatives each role gets: those of the config, or a fair default."""
 
 import math
 
@@ -19,21 +19,21 @@ def branching(
 ) -> tuple[int, ...]:
     """Alternatives per role under an estimator; `given` None resolves to its default.
 
-    So does `AUTO`, for the first steps: the default tree shows where rewards vary.
+    `AUTO` does so, too, for the first steps: the default tree shows where rewards vary.
 
     A method that compares siblings spreads the budget over the levels, (4, 2) for two
     roles and eight answers. A method that compares episodes runs `budget` of them,
     (8, 1), all sharing the question. In a comb every decision has a share of it, (2, 4)
-    with two continuations, since nothing follows the last one. Where the last role only
+    with two continuations, since nothing follows the last one. If the last role only
     counts votes, the others share the budget, and it has one alternative.
 
     Args:
         name: a key of `api.ESTIMATORS`.
         levels: number of roles.
         budget: answers scored per question.
-        given: what the config asks for.
+        given: `protocol.branching` of the config.
         counts: whether the last role only counts votes.
-        continuations: of each alternative in a comb; see `continuations`.
+        continuations: answers to each alternative in a comb; see `continuations`.
 
     Raises:
         ValueError: the branching does not fit the team, the budget or the estimator.
@@ -61,7 +61,8 @@ def branching(
     if counts and plan != "votes":
         if given is not None and given[-1:] != (1,):
             raise ValueError(
-                f"protocol.branching={given}: the last entry, of who counts, must be 1."
+                f"protocol.branching={given}: the last entry, for the role that "
+                "counts, must be 1."
             )
         writers = None if given is None else given[:-1]
         return (*branching(name, levels - 1, budget, writers), 1)
@@ -81,7 +82,8 @@ def branching(
         "tree": given[0] < 2 and "the first entry must be 2 or more",
         "episodes": any(k > 1 for k in given[1:])
         and "every entry but the first must be 1",
-        "votes": given[-1] != 1 and "the last entry, of who counts, must be 1",
+        "votes": given[-1] != 1
+        and "the last entry, for the role that counts, must be 1",
     }[plan]
     if wrong:
         raise ValueError(
@@ -103,14 +105,14 @@ def branching(
 
 
 def continuations(name: str, given: int | None) -> int:
-    """How often each alternative is continued under an estimator; 0 if not in a comb.
+    """How often each alternative of a comb is continued; 0 for other estimators.
 
     Args:
         name: a key of `api.ESTIMATORS`.
-        given: what the config asks for; None for 2.
+        given: `protocol.continuations` of the config; None for 2.
 
     Raises:
-        ValueError: less than 1, or nobody reads it.
+        ValueError: less than 1, or the estimator does not read it.
     """
     if api.ESTIMATORS[name].plan == "comb":
         found = 2 if given is None else given
@@ -120,13 +122,13 @@ def continuations(name: str, given: int | None) -> int:
         combs = [n for n, e in api.ESTIMATORS.items() if e.plan == "comb"]
         raise ValueError(
             f"protocol.continuations={given} is read by nobody: credit.name={name!r} "
-            f"is not of a comb, as {combs} are; leave it at None."
+            f"grows no comb, as {combs} do; leave it at None."
         )
     return 0
 
 
 def _check_auto(name: str, counts: bool) -> None:
-    """Refuses to choose trees where one shape alone will do, or answers are votes."""
+    """Refuses `AUTO` for estimators of one tree shape, and for teams that vote."""
     plan = api.ESTIMATORS[name].plan
     if counts:
         raise ValueError(

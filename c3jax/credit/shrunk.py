@@ -1,10 +1,15 @@
-"""C3 with a baseline from more than the siblings, each part by how much it tells.
+"""C3 with a baseline from more than the siblings, each weighted by its information.
 
 Any quantity that does not depend on a message is an unbiased baseline for it: the mean
-of its siblings, of messages in other contexts of the question, of other questions. The
-nearer ones are closer to what the message's context is worth, the farther ones are
-means over more samples. `c3_shrunk` goes from far to near and at each step moves to the
-nearer mean as far as minimises the variance.
+of its siblings, of messages in other contexts of the question, of other questions.
+Nearer means are closer to the value of the message's context, farther ones average more
+samples. `c3_shrunk` goes from far to near and at each step moves to the nearer mean as
+far as minimises the variance.
+
+Prior art: Zeng et al., "Shrinking the Variance", arXiv:2511.03710, shrink the mean of a
+prompt's answers toward other prompts' (James and Stein). The step from other questions
+to the question does that, with weights from moments; the levels of the tree between
+question and siblings are this project's.
 """
 
 import jax
@@ -17,12 +22,12 @@ from c3jax.credit import arrays, baselines
 
 @struct.dataclass
 class Moments:
-    """What weighs baselines: means over questions, for D baselines of a role.
+    """Statistics that weight baselines: means over questions, D baselines of a role.
 
     Attributes:
         cross: [.., D] float32, mean of a message's value times its baseline.
         square: [.., D] float32, mean square of the baseline.
-        weight: [.., D] float32, how many questions these are means over.
+        weight: [.., D] float32, the number of questions in these means.
     """
 
     cross: jax.Array
@@ -49,8 +54,8 @@ def relatives(value: jax.Array) -> tuple[jax.Array | None, ...]:
         value: [B, s_1, .., s_m, K] float, axes of the role's contexts, then its own.
 
     Returns:
-        m + 2 arrays that broadcast to value; None for an axis of size 1, on which
-        nobody differs.
+        m + 2 arrays that broadcast to value; None for an axis of size 1, along which
+        messages do not differ.
     """
     found = []
     for axis, size in enumerate(value.shape):
@@ -66,14 +71,14 @@ def relatives(value: jax.Array) -> tuple[jax.Array | None, ...]:
 def shrink(near: Moments, far: Moments) -> jax.Array:
     """How far to move from a farther baseline to a nearer one.
 
-    Of (1 - w) far + w near, the mean square distance to a message's value v is least at
+    The mean square distance of (1 - w) far + w near to a message's value v is least at
 
         w = gap / (gap + noise),
         gap = E[v near] - 2 E[v far] + E[far^2],    noise = E[near^2] - E[v near].
 
-    With V what the context is worth, gap is E[(V - far)^2], the variance between
-    contexts and the far baseline's own, and noise is the variance of `near` about V,
-    that within a context over the number of siblings.
+    With V the value of the context, gap is E[(V - far)^2], the variance between
+    contexts plus the far baseline's own, and noise is the variance of `near` about V:
+    the variance within a context over the number of siblings.
 
     Derivation: given the ancestors they share, v and the messages in `near` are
     independent and alike, and related to `far` in the same way, so E[near far] is
@@ -85,10 +90,10 @@ def shrink(near: Moments, far: Moments) -> jax.Array:
 
     Args:
         near: moments of the nearer baseline, arrays of any shape.
-        far: of the farther one.
+        far: moments of the farther baseline, the same shape.
 
     Returns:
-        w in [0, 1], of the same shape; 1, all of the nearer, where nothing is known.
+        w in [0, 1], the same shape; 1, the nearer baseline, where nothing is known.
     """
     xp, _ = arrays.as_float(near.cross)
     gap = xp.maximum(near.cross - 2 * far.cross + far.square, 0)
@@ -115,16 +120,17 @@ def c3_shrunk(
     earlier batches. So they do not depend on its messages, and A stays unbiased. A
     weight from few questions is itself noise, so the step back from the nearer mean is
     n / (n + prior) of what n questions ask for. With one question and no memory nothing
-    is known, and the nearest mean is all.
+    is known, and the nearest mean is the baseline.
 
     Source: this project; best linear prediction with estimated variance components, as
-    in Robinson, "That BLUP is a good thing", Statistical Science 6(1), 1991.
+    in Robinson, "That BLUP is a good thing", Statistical Science 6(1), 1991. Shrinkage
+    toward other prompts: arXiv:2511.03710.
 
     Args:
-        evidence: rewards only.
+        evidence: only its rewards are read.
         memory: per role, the moments of earlier batches.
-        decay: what a batch still weighs one batch later.
-        prior: questions after which a weight is half believed; 0 believes it at once.
+        decay: the weight of a batch one batch later, relative to now.
+        prior: questions after which half of a weight is used; 0 uses all at once.
 
     Returns:
         [B, N, K] a role in reward units, not summing to zero over siblings; and the
@@ -168,7 +174,7 @@ def _others(value: jax.Array, means: tuple) -> Moments:
     def over_messages(x):
         return left(xp.broadcast_to(x, value.shape).reshape(rows.shape).mean(-1))
 
-    # Of the mean of other questions, from their own means alone: products of two
+    # For the mean of other questions, from their own means alone: products of two
     # different ones, and the square of a mean over count - 1.
     mean = rows.mean(-1)
     total, power = mean.sum() - mean, (mean**2).sum() - mean**2

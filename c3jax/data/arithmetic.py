@@ -48,12 +48,12 @@ def large(op: str, rng: random.Random) -> Step:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """What is asked for.
+    """How hard a question is.
 
     Attributes:
-        ops: of the steps, one of these is drawn.
+        ops: the operations of all steps in order; one entry is drawn.
         first: draws the first step; a second one is up to 12 more or less.
-        aside: whether a number is told that does not matter.
+        aside: whether the story holds a number that does not matter.
     """
 
     ops: tuple[str, ...] = ("+", "-", "*")
@@ -75,14 +75,14 @@ class Problem:
 
     Attributes:
         uid: its address among the questions it is drawn with.
-        id: what it is called.
+        id: its name.
         text: what the team reads.
         answer: the gold answer, in digits.
         level: one of `LEVELS`.
-        steps: what is asked for.
+        steps: the operations that lead to the answer.
         aside: the number in it that does not matter, or None.
         ending: how a sentence with the answer begins.
-        thing: what is counted, one of it.
+        thing: the counted thing, in the singular.
     """
 
     uid: int
@@ -106,11 +106,11 @@ class Arithmetic:
     """
 
     def __init__(self, split: str, levels: Sequence[str] = (), first: int = 0):
-        """Makes nothing yet.
+        """Questions are made when they are asked for.
 
         Args:
-            split: of `SPLITS`.
-            levels: of `LEVELS`; () for all.
+            split: a key of `SPLITS`.
+            levels: keys of `LEVELS`; () for all.
             first: uid of the first question.
 
         Raises:
@@ -219,7 +219,7 @@ def _read(problem, rng, careless) -> list[tuple[str, int]]:
 
 
 def _worked(problem, read, slip, place) -> list[tuple[Step, int]]:
-    """The steps that come of it with what each is said to be, one of them off."""
+    """The steps as they were read, each with its stated result; one may be off."""
     total, found = problem.steps[0].left, []
     for number, (op, right) in enumerate(read):
         step = Step(op, total, right)

@@ -1,8 +1,8 @@
 """Padded sizes: few, so that little is compiled, and close to the lengths that occur.
 
-An array is padded to the smallest size of a short list that holds it. Prompts are known
-before training, so their sizes are chosen for them; how long messages will be is not,
-so theirs are a geometric ladder down from the limit.
+An array is padded to the smallest size of a short list that holds it. The lengths of
+prompts are known before training, so their sizes are chosen to fit. The lengths of
+messages are not, so their sizes are a geometric ladder down from the limit.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ def choose(lengths: Sequence[int], count: int, multiple: int = 8) -> tuple[int, 
         cost(k, j) = min_i  cost(k - 1, i) + u_j * #{lengths in (u_i, u_j]}.
 
     Args:
-        lengths: as they occur.
-        count: sizes at most.
-        multiple: every size is one of it.
+        lengths: tokens of each prompt.
+        count: the largest number of sizes.
+        multiple: every size is a multiple of this.
 
     Returns:
         Ascending sizes; the last holds the longest length.
@@ -48,12 +48,12 @@ def choose(lengths: Sequence[int], count: int, multiple: int = 8) -> tuple[int, 
 def ladder(limit: int, count: int, multiple: int = 8) -> tuple[int, ...]:
     """Sizes from the limit downwards, each two thirds of the one above.
 
-    Of lengths spread evenly over a rung's logarithm, 18% of the slots are padding.
+    If lengths spread evenly over a rung's logarithm, 18% of the slots are padding.
 
     Args:
         limit: the largest size.
-        count: sizes at most.
-        multiple: every other size is one of it.
+        count: the largest number of sizes.
+        multiple: every size but the limit is a multiple of this.
     """
     steps = (1.5 ** -np.arange(1, count) * limit / multiple).round() * multiple
     return tuple(sorted({limit, *(int(s) for s in steps if 0 < s < limit)}))

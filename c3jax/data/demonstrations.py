@@ -15,14 +15,14 @@ from c3jax.data import rows
 
 @dataclasses.dataclass(frozen=True)
 class Demonstrated:
-    """A question, and what is to be written on it.
+    """A question with the messages to imitate.
 
     Attributes:
         uid: its place in the file, from 0.
         id: the file and the line.
         text: the question.
         answer: the gold answer.
-        messages: role -> its message.
+        messages: the message of each role, by its name.
     """
 
     uid: int
@@ -36,8 +36,8 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
     """The demonstrations of a file; see `rows.read` for what that may be.
 
     Args:
-        path: of the file.
-        roles: that write something; each has a message in every row, and nobody else.
+        path: JSON lines or Parquet.
+        roles: the roles that write; every row has a message of each, and no other.
 
     Raises:
         ValueError: a row is malformed, or there is none.

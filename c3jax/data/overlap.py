@@ -16,7 +16,7 @@ something else about one figure are near as well. What is reworded with other nu
 or with numbers as words, is not found, and neither is a question of fewer than n tokens
 unless it is the same.
 
-Named: both are called the same. MBPP+ has tasks of MBPP in other words.
+Named: both have the same name. MBPP+ has tasks of MBPP in other words.
 """
 
 import collections
@@ -35,12 +35,12 @@ _KEPT = re.compile(r"[^\W_]|(?<=\d)\.(?=\d)")
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """What two lists of texts have in common.
+    """The texts that two lists have in common.
 
     Attributes:
-        exact: (place in one, place in the other) of texts that are the same.
-        near: the same, with the share, of those that are nearly so.
-        named: places of those that are only called the same.
+        exact: (place in the first list, place in the second) of equal texts.
+        near: the same for near texts, with the share of n-grams.
+        named: the same for texts that share only a name.
     """
 
     exact: tuple[tuple[int, int], ...] = ()
@@ -49,7 +49,7 @@ class Overlap:
 
     @property
     def places(self) -> frozenset[int]:
-        """Places in the first list, of all kinds."""
+        """Places in the first list, exact, near or named."""
         return frozenset(found[0] for found in (*self.exact, *self.near, *self.named))
 
     def __str__(self) -> str:
@@ -63,13 +63,14 @@ def find(
     """Finds texts of one list in another.
 
     Args:
-        train: texts.
-        test: texts they must not hold.
-        n: tokens of an n-gram; 0 to look for texts that are the same only.
-        share: of the n-grams of a test text that a near one holds.
+        train: texts to search.
+        test: texts that must not be among them.
+        n: tokens of an n-gram; 0 to look for equal texts only.
+        share: fraction of a test text's n-grams that makes another text near.
 
     Returns:
-        Each text of `train` with the first, or the nearest, of `test`, in order.
+        For each text of `train` that was found, the first equal or the nearest text of
+        `test`; in the order of `train`.
     """
     same = {}
     for place, text in enumerate(test):
@@ -85,12 +86,12 @@ def find(
 
 
 def named(found: Overlap, train: Sequence[str], test: Sequence[str]) -> Overlap:
-    """Adds the places of texts that were not found, but are called the same.
+    """Adds the places of texts that share a name but were not found by their words.
 
     Args:
-        found: by their words.
-        train: what the texts are called; "" for no name.
-        test: the same of the others.
+        found: the result of `find`.
+        train: names of the training texts; "" for no name.
+        test: names of the test texts.
     """
     there = {name: place for place, name in enumerate(test) if name}
     places = found.places
@@ -141,7 +142,7 @@ class _Index:
                 self._places[gram].append(place)
 
     def nearest(self, text: str) -> tuple[int, float] | None:
-        """The text with the same numbers of which most n-grams are held; its share."""
+        """The text with equal numbers and most of its n-grams shared; and the share."""
         held = collections.Counter(self._held(text))
         if not held:
             return None

@@ -1,4 +1,4 @@
-"""Questions in a seeded order that any place of can be gone on from.
+"""A seeded, resumable order of questions.
 
 Item i of an order is a function of (sources, weights, seed, i) alone. A run's place in
 the data is therefore one number, and processes that read their rows of each batch share
@@ -51,12 +51,13 @@ class Mixture(Sequence):
 def order(source: Sequence, seed: int) -> Sequence:
     """An endless sequence over a source, shuffled anew each time it is through.
 
-    Of a mixture with weights, each part is: of any stretch, each has its share to
-    within an item, and a small part is through more often than a large one.
+    In a mixture with weights, each part is shuffled by itself: any stretch of the order
+    holds each part's share to within an item, and a small part repeats more often than
+    a large one.
 
     Args:
-        source: what to draw from.
-        seed: of the order.
+        source: the items to draw from.
+        seed: decides the order.
     """
     weighted = isinstance(source, Mixture) and source.weights
     parts = [
@@ -67,7 +68,7 @@ def order(source: Sequence, seed: int) -> Sequence:
 
 
 class Batches:
-    """Consecutive items of an order by the place of the first; the next are read ahead.
+    """Batches of an order, by the place of their first item; the next is read ahead.
 
     Reading ahead changes nothing but the time it takes.
     """
@@ -76,9 +77,9 @@ class Batches:
         """Reads from an order.
 
         Args:
-            ordered: an order.
-            size: items of a batch.
-            rows: which of them are read; None for all.
+            ordered: a sequence from `order`.
+            size: items in a batch.
+            rows: which rows of a batch are read here; None for all.
         """
         self._ordered, self._size = ordered, size
         self._rows = range(size) if rows is None else [int(row) for row in rows]

@@ -1,7 +1,7 @@
 """python -m c3jax.data.prepare --dataset=math [--source=DIR] [--data_dir=DIR]
 
 Prepares a public dataset, as the first run that needs it would; without a network, from
-a directory with its files. --list tells which there are, and where they come from.
+a directory with its files. --list prints the datasets and where they come from.
 """
 
 import argparse

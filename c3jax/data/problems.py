@@ -3,9 +3,9 @@
     leo has 35 pens . lends 7 . sees 4 in a shop . sells 6 . how many now ?
 
 A problem is a *program*, a start and two or three signed amounts whose running total
-stays within 0..99, told in words, now and then with a number that does not matter. A
-program belongs to one split for good, by a checksum of its digits, so train, validation
-and test never share one, and neither do the demonstrations.
+stays within 0..99, told in words, sometimes with a number that does not matter. A
+checksum of its digits assigns each program to one split, so train, validation and test
+never share one, and neither do the demonstrations.
 """
 
 import dataclasses
@@ -69,13 +69,13 @@ class Problem:
 
     @property
     def id(self) -> str:
-        """What it is called."""
+        """Its name."""
         return f"problems/{self.uid}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Demonstration:
-    """What a careless team writes: a sum to do, and the sum worked out."""
+    """The messages of a careless team: a sum to do, and the sum worked out."""
 
     plan: str
     answer: str

@@ -7,8 +7,8 @@ asks for a function `f` of a list of whole numbers,
     f = lambda xs : sum ( x * 2 for x in xs if x > 4 )
 
 A question is a *recipe*: which numbers to keep, what to do to each, what to make of
-them. It is told in words, now and then with a sentence that does not matter. A recipe
-belongs to one split for good, by a checksum, so train, validation and test share none.
+them. It is told in words, sometimes with a sentence that does not matter. A checksum
+assigns each recipe to one split, so train, validation and test share none.
 The answer is the text of tests: what the recipe makes of a few lists.
 """
 
@@ -42,8 +42,8 @@ class Step:
         told: words of the question; {} is its number.
         plan: words of the Reasoner.
         code: words of the Actor.
-        run: (x, n) -> of one number; (list) -> of all, for the last step.
-        opposite: the step that a careless reader takes it for; itself if none.
+        run: the step as a function, (x, n) of one number, or (list) for the last step.
+        opposite: the step that a careless reader mistakes it for; itself if none.
     """
 
     told: str
@@ -125,7 +125,7 @@ class Recipe:
         return " ".join(f"f = lambda xs : {MAKE[self.make].code} {each}".split())
 
     def split(self) -> str:
-        """The one it belongs to."""
+        """The split that the recipe belongs to."""
         share = zlib.crc32(self.plan().encode()) % 8
         return next(name for name, shares in _SHARES.items() if share in shares)
 
@@ -138,7 +138,7 @@ class Question:
         uid: index in its split.
         text: what the team reads.
         answer: executable tests.
-        recipe: what is asked for.
+        recipe: the function that is asked for.
     """
 
     uid: int
@@ -150,7 +150,7 @@ class Question:
 
     @property
     def id(self) -> str:
-        """What it is called."""
+        """Its name."""
         return f"programs/{self.uid}"
 
 

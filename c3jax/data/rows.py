@@ -21,12 +21,12 @@ class Item:
 
     Attributes:
         uid: its address among the questions it is drawn with; random keys use it.
-        id: what it is called where it comes from.
+        id: its name where it comes from.
         text: what the team reads.
         answer: the gold answer; of a program, the text of its tests.
         entry_point: the function that tests call; "" for an answer that is no program.
-        subject: "" where nobody says.
-        level: how hard it is, in words of its dataset; "" where nobody says.
+        subject: "" if unknown.
+        level: how hard it is, in words of its dataset; "" if unknown.
         rules: what its dataset allows in an answer.
     """
 
@@ -42,12 +42,12 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a file, with its place for whoever has to complain.
+    """One row of a file, with its place for error messages.
 
     Attributes:
         path: the file.
-        number: of its line, or of its row in a Parquet file, from 1.
-        fields: by name.
+        number: the line's number, or the row's in a Parquet file, from 1.
+        fields: values by name.
     """
 
     path: pathlib.Path
@@ -183,7 +183,7 @@ def own(
 
     Args:
         path: ends in one of `ENDINGS`.
-        fields: what "question", "answer", "id" and "entry_point" are called in it; the
+        fields: the file's names for "question", "answer", "id" and "entry_point"; the
             latter two may be "", for none.
         rules: what is allowed in an answer.
         first: uid of the first question.

@@ -261,7 +261,7 @@ class Step(NamedTuple):
 
     @property
     def result(self) -> int:
-        """What it comes to."""
+        """The result of the operation."""
         if self.op == "*":
             return self.left * self.right
         return self.left + (self.right if self.op == "+" else -self.right)
@@ -273,7 +273,7 @@ class Story(NamedTuple):
     Attributes:
         text: the question.
         ending: how a sentence with the answer begins.
-        thing: what is counted, one of it.
+        thing: the counted thing, in the singular.
     """
 
     text: str
@@ -289,10 +289,10 @@ def told(
     Person and thing go by the index, so no two of 600 stories in a row are the same.
 
     Args:
-        steps: what is asked for; a second one begins with the result of the first.
+        steps: the operations; a second one begins with the result of the first.
         aside: a number that does not matter; None for none.
-        index: of the story.
-        rng: of all else.
+        index: the story's place in its split; decides person and thing.
+        rng: decides everything else.
     """
     name, thing = NAMES[index % len(NAMES)], THINGS[index % len(THINGS)]
     she = name in SHE
@@ -328,7 +328,7 @@ _HIS = {"he": "he", "He": "He", "him": "him", "his": "his"}
 
 
 def _numbers(step: Step, thing: str) -> dict:
-    """What a template may call the numbers of a step."""
+    """The names that a template may use for the numbers of a step."""
     numbers = {"a": step.left, "b": step.right}
     told = {f"n{name}": counted(number, thing) for name, number in numbers.items()}
     verbs = {f"is_{n}": "is" if number == 1 else "are" for n, number in numbers.items()}

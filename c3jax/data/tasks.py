@@ -1,4 +1,4 @@
-"""The table of tasks: where questions come from, who grades them, who shows how."""
+"""The table of tasks: sources of questions, their graders, their demonstrators."""
 
 import dataclasses
 import pathlib
@@ -20,7 +20,7 @@ from c3jax.data.builders import origins, prepared
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """Questions that are made, and somebody who shows how to answer them.
+    """Generated questions, and demonstrations of answering them.
 
     Attributes:
         split: name -> a random-access sequence of items; where there are levels,
@@ -44,11 +44,11 @@ class Kind:
     Attributes:
         train: "dataset/split" to train on.
         test: "dataset/split" to be measured on.
-        reward: who grades an answer, "math" or "code".
+        reward: the grader of answers, "math" or "code".
         rules: what is allowed in an answer to a question of the user's own.
-        generator: of the questions; None where they are read.
-        reading: how evaluation reads an answer once more, of `reward.math.READINGS`, to
-            tell what is said from its form; "" for not at all.
+        generator: makes the questions; None for questions read from files.
+        reading: a second reading of answers in evaluation, a key of
+            `reward.math.READINGS`, that separates content from form; "" for none.
     """
 
     train: str
@@ -109,14 +109,15 @@ class Task:
     Attributes:
         splits: "train" and "test" -> a random-access sequence of items, each with
             `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
-        reward: who grades an answer, "math" or "code".
-        generator: of the questions, who demonstrates answers; None where they are read.
-        reading: as of `Kind`.
+        reward: the grader of answers, "math" or "code".
+        generator: makes the questions and demonstrates answers; None for questions
+            read from files.
+        reading: a second reading of answers in evaluation, see `Kind`.
         report: what is in the splits and what was left out, in words.
         dropped: per split, questions that were too long.
         lengths: per split, tokens of each question in the role where it has most; {}
-            where nobody counted them.
-        demonstrations: of the user's own, instead of the generator's.
+            if they were not counted.
+        demonstrations: those of the user's own file, instead of the generator's.
     """
 
     splits: Mapping[str, Sequence]
@@ -146,20 +147,20 @@ def load(
 ) -> Task:
     """The questions that the section `data` of a config asks for.
 
-    A split is "dataset/split" of `origins.DATASETS`, or a file of the user's own. Of a
-    task with levels it is "task/split", or "task.level/split", or of several levels
-    that take turns "task.level+level/split".
+    A split is "dataset/split" of `origins.DATASETS`, or a file of the user's own. For a
+    task with levels it is "task/split" or "task.level/split", or, for several levels
+    that take turns, "task.level+level/split".
 
     Args:
-        task: of `TASKS`.
+        task: a key of `TASKS`.
         train: splits to train on; () for the task's own.
         weights: how often each is drawn from; () for every question equally often.
         test: the split to be measured on; "" for the task's own.
         directory: where prepared datasets are kept; "" for the usual place.
         source: a directory with the files of the datasets; "" to download them.
-        fields: what the fields of the user's own files are called; see `rows.own`.
-        near: `action`, what becomes of training questions that are in the test split:
-            "drop", "keep" or "refuse"; `ngram` and `share` of `overlap.find`.
+        fields: names of the fields in the user's own files; see `rows.own`.
+        near: `action`, what becomes of training questions in the test split, "drop",
+            "keep" or "refuse", with `ngram` and `share` for `overlap.find`.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -201,7 +202,7 @@ def load(
 
 
 def unread(task: str) -> Task:
-    """A task without its questions, for who does not ask any."""
+    """A task without its questions, for modes that ask none."""
     kind = checks.pick(TASKS, task, "data.task")
     return Task({}, kind.reward, kind.generator, kind.reading)
 
@@ -246,9 +247,9 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
     Args:
         task: any.
-        path: of their file; see `demonstrations.read`.
-        roles: that write something.
-        near: as of `load`; what becomes of demonstrations on questions of the test.
+        path: their file; see `demonstrations.read`.
+        roles: the roles that write.
+        near: what happens to demonstrations on test questions, as in `load`.
 
     Raises:
         ValueError: the file is malformed, or all of it is in the test split.
@@ -268,10 +269,11 @@ def fitting(
     limit: int,
     overlong: str,
 ) -> Task:
-    """A task without the questions that are too long or have unknown words, the others
-    with their lengths.
+    """A task without questions that are too long or hold unknown words.
 
-    Those that an embedded tokenizer has a word for each word of all fit.
+    The questions that stay have their lengths counted.
+
+    Generated questions in words of an embedded tokenizer all fit.
 
     Args:
         task: any.
@@ -348,7 +350,7 @@ def _kept(part: Sequence, tested: Sequence, near: Mapping):
 
 
 def _called(item: rows.Item) -> str:
-    """What a question of the table is called in its family; "" for one's own."""
+    """The name of a published question in its family; "" for one's own."""
     dataset = origins.DATASETS.get(item.id.partition("/")[0])
     return dataset.called(item.id) if dataset else ""
 
@@ -361,7 +363,7 @@ def _told(found: overlap.Overlap, action: str) -> str:
 
 
 def _check(task, train, weights, test, source, near) -> None:
-    """Refuses values that no question has to be read for."""
+    """Refuses values that are wrong whatever the questions are."""
     generator, given = TASKS[task].generator, {"data.source": source}
     if generator is not None and not generator.levels:
         given |= {"data.train": train, "data.weights": weights, "data.test": test}

@@ -37,7 +37,7 @@ _EQUAL = sympy.Float("1e-60", _DIGITS)
 
 
 def answer(request: dict) -> bool:
-    """What a worker does: judges one answer.
+    """Judges one answer, in a worker.
 
     Args:
         request: "gold", "said" and "rules", as in `matching.same`.
@@ -138,7 +138,7 @@ def _exact(decimal: re.Match) -> str:
 
 
 def _sides(relation) -> tuple[str, sympy.Expr] | None:
-    """What stands between the sides, and the larger side less the smaller."""
+    """The sign between the sides, and the larger side less the smaller."""
     if isinstance(relation, sympy.Eq):
         return "=", relation.lhs - relation.rhs
     if isinstance(relation, sympy.StrictLessThan | sympy.LessThan):

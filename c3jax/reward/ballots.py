@@ -1,8 +1,8 @@
 """Ballots: which of several answers are the same, by the verifier and not by the gold.
 
 Answers are taken in order; one joins the first before it that it is equal to, in
-either direction, since the verifier wants of two equal values the one that is worked
-out further. Who gives no answer abstains.
+either direction, since the verifier prefers the one of two equal values that is worked
+out further. A text without an answer abstains.
 """
 
 import itertools
@@ -22,12 +22,13 @@ def submit(
     """Begins to compare the answers of texts with each other.
 
     Args:
-        texts: what was said to one question.
+        texts: messages on one question.
         rules: where answers stand, and what makes them equal.
         verifier: None for `math.shared()`.
 
     Returns:
-        What to call for a number a text, equal for equal answers, `ABSTAINS` for none.
+        A function that returns a number a text, equal for equal answers, `ABSTAINS`
+        for none.
         A comparison that takes too long finds no equality.
     """
     answers = [math.extract(text, rules.fallback) for text in texts]

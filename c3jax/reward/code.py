@@ -36,7 +36,7 @@ UNCONFINED = "run untrusted programs without seccomp"
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of a program.
+    """The outcome of running a program.
 
     Attributes:
         verdicts: one a check that the tests made, in their order: "pass", "fail",
@@ -222,7 +222,7 @@ def _shared(settings: host.Settings) -> Scorer:
 
 
 def _result(found: dict) -> Result:
-    """What a server reports of an item."""
+    """The result in a server's report on an item."""
     lost = _LOST.get(found["status"], grader.ERROR)
     verdicts = (lost if each == grader.LOST else each for each in found["verdicts"])
     return Result(tuple(verdicts), found["problem"])

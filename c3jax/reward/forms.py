@@ -1,6 +1,6 @@
-"""What an expression leaves to do: the guard against copying the question's expression.
+"""Steps that an expression leaves to do: the guard against copying the question.
 
-Whoever writes 2 + 3 in the box has not worked out 5. An answer may leave no kind of
+An answer of 2 + 3 in the box has not worked out 5. An answer may leave no kind of
 step that the gold answer does not leave: where the gold answer is 2^{98}, 4^{49} will
 do. Fractions, roots that do not come out, and multiples of both are numbers like any
 other: 6/4, \\frac{1}{\\sqrt 2} and \\sqrt{12} are finished.
@@ -21,8 +21,9 @@ def is_finished(
     """Whether one expression leaves no step that the other does not leave, too.
 
     Args:
-        gold, said: as they were read, unevaluated.
-        gold_text, said_text: what was read; the reader carries out \\frac{12}{4}.
+        gold, said: SymPy expressions as they were read, unevaluated.
+        gold_text, said_text: the texts that were read; the reader carries out
+            \\frac{12}{4}.
     """
     if _steps(said, said_text) - _steps(gold, gold_text):
         return False

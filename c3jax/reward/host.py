@@ -18,7 +18,7 @@ def main(module: str, memory_bytes: int, parent: int) -> None:
 
     Args:
         module: name of the module whose `answer` answers them.
-        memory_bytes: of address space.
+        memory_bytes: limit of the address space.
         parent: process id of whoever started this.
     """
     _die_with(parent)

@@ -1,7 +1,7 @@
-"""Whether two answers are the same: their shapes first, then what they hold.
+"""Whether two answers are the same: their shapes first, then their parts.
 
 Tuples, intervals, sets, lists, unions and matrices are compared part by part, numbers
-as exact fractions. Only what is left goes to an algebra system.
+as exact fractions. Only the rest goes to an algebra system.
 """
 
 import re
@@ -40,8 +40,8 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     Args:
         gold: the right answer.
         said: the one to judge, without the text around it.
-        rules: a `core.types.Rules`, or what has its attributes.
-        algebra: decides what text and fractions cannot.
+        rules: a `core.types.Rules`, or an object with its attributes.
+        algebra: decides where text and fractions cannot.
 
     Raises:
         Undecided: an algebra system is needed, and none was given.

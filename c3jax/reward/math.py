@@ -1,4 +1,4 @@
-"""Terminal reward of a mathematical answer: what the text says against the gold answer.
+"""Terminal reward of a mathematical answer: the text's answer against the gold one.
 
 An answer is right if it has the value of the gold one, exactly, in the same brackets,
 and leaves nothing to work out that the gold answer does not leave. Text and fractions
@@ -30,7 +30,7 @@ def extract(text: str, fallback: Sequence[str] = ("boxed",)) -> str | None:
     """The answer of a text, stripped: the last `\\boxed{}` with balanced braces.
 
     Args:
-        text: of which the last 4,000 characters count.
+        text: a message; its last 4,000 characters are read.
         fallback: where to look, in this order; see `core.types.Rules`.
 
     Returns:
@@ -64,7 +64,7 @@ def _hash(text: str) -> str:
 
 
 def _answer_is(text: str) -> str:
-    """What follows the last "answer is", up to the end of the sentence."""
+    """The text after the last "answer is", up to the end of the sentence."""
     said = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
     return said.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
 
@@ -100,8 +100,8 @@ def any_number(text: str, answer: str) -> bool:
     the question that is told again so counts, too.
 
     Args:
-        text: of which the last 4,000 characters count.
-        answer: the gold answer; if it is no number nothing says it.
+        text: a message; its last 4,000 characters are read.
+        answer: the gold answer; if it is no number, the result is False.
     """
     text, gold = text[-_CONSIDERED:], reading.number(reading.tidy(answer))
     said = [number for each in _RESULTS for number in each.findall(text)]
@@ -121,7 +121,7 @@ FALLBACKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What became of one answer; at most one of the four is true.
+    """The outcome for one answer; at most one of the four is true.
 
     Attributes:
         correct: it is the gold answer.
@@ -142,9 +142,9 @@ class Verdict:
 
 
 class Verifier:
-    """Judges what needs an algebra system, in processes of its own.
+    """Judges answers that need an algebra system, in processes of its own.
 
-    They start with the first answer that does. What was judged is remembered, and what
+    They start with the first such answer. Verdicts are remembered, and an answer that
     is being judged is not judged twice.
     """
 
@@ -234,9 +234,9 @@ def submit(
     """Begins to judge texts; from any thread.
 
     Args:
-        texts: what was said.
+        texts: messages with an answer each.
         answers: the gold answer to each.
-        rules: what else may be right.
+        rules: what a dataset allows besides equal answers.
         verifier: None for `shared()`, which starts only if an answer needs it.
 
     Raises:
@@ -275,7 +275,7 @@ def grade(
     rules: types.Rules = types.EXACT,
     verifier: Verifier | None = None,
 ) -> list[Verdict]:
-    """What became of each text; see `submit`."""
+    """The verdict on each text; see `submit`."""
     return submit(texts, answers, rules, verifier).result()
 
 

@@ -126,7 +126,7 @@ class Pool:
         self.close()
 
     def _serve(self) -> None:
-        """What the thread of one worker does until the pool is closed."""
+        """The loop of one worker's thread until the pool is closed."""
         worker, asked = self._fresh(), 0
         while item := self._queue.get():
             if not item.future.set_running_or_notify_cancel():

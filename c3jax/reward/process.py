@@ -32,7 +32,7 @@ class Process:
         Args:
             module: name of the module; it has `answer(request)` and is imported
                 without the `__init__` of c3jax, hence without jax.
-            memory_bytes: of address space that the process may have.
+            memory_bytes: limit of the process's address space.
             start_limit_s: wall-clock seconds it may take to import the module.
         """
         self._module, self._start_limit_s = module, start_limit_s
@@ -57,7 +57,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process, and of the group that it leads."""
+        """The id of the process, and of the group that it leads."""
         return self._popen.pid
 
     def ask(self, request, limit_s: float):

@@ -52,7 +52,7 @@ def read(text: str, right: bool) -> tuple[float, float] | None:
 def shares(
     texts: Sequence[Sequence[str]], right: Sequence[bool]
 ) -> tuple[np.ndarray, int]:
-    """What several raters say of the same episodes.
+    """The ratings of the same episodes by several raters.
 
     Args:
         texts: per rater, one message an episode.

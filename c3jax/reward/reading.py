@@ -77,7 +77,7 @@ _REWRITES = [
         (r"\\varnothing(?![a-zA-Z])", r"\\emptyset"),
         (r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])", r"\\infty"),
         (r"^\s*(?:=|\\approx(?![a-zA-Z])|[a-zA-Z]\s*\\in(?![a-zA-Z]))", ""),
-        # What is only about the answer follows the answer.
+        # Remarks about the answer follow the answer.
         (r"(?<=\S)\s*\\approx(?![a-zA-Z]).*$", ""),
         (r"[\s.,;:]+$", ""),
     ]

@@ -5,12 +5,36 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from c3jax.core import keys
 from c3jax.core.types import Questions, Segment, Turn
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, finish, sample, writing
 from c3jax.rollout.contexts import BATCH, Context, Lane, Team
+
+
+@struct.dataclass
+class Tree:
+    """A nested tree that was sampled, and whose messages it compares.
+
+    Attributes:
+        turns: one a role.
+        team: who sampled it; static.
+        credited: indices of the roles whose messages get credit from its rewards;
+            static. () for one that only leads to the contexts of others.
+        given: indices of the roles whose messages were there before; static.
+    """
+
+    turns: tuple[Turn, ...]
+    team: Team = struct.field(pytree_node=False)
+    credited: tuple[int, ...] = struct.field(pytree_node=False)
+    given: tuple[int, ...] = struct.field(pytree_node=False, default=())
+
+    @property
+    def trimmed(self) -> "Tree":
+        """Without what was said after the messages that it compares."""
+        return self.replace(turns=self.turns[: max(self.credited) + 1])
 
 
 @functools.partial(jax.jit, static_argnums=1)

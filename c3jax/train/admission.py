@@ -37,6 +37,8 @@ _SETTLED = "use a machine with more, as the config of a run that exists stays as
 _ITSELF = "itself"
 # What it has more of once its programs are compiled.
 _COMPILED = 900 << 20
+# It computes in float32, and has activations of 16 bits once more in that.
+_WIDENED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +103,15 @@ def estimate(setup: Setup, phases: memory.Phases) -> Estimate:
     if devices[0].platform != "cpu":
         return Estimate(phases)
     itself = {_ITSELF: system.resident() + _COMPILED}
+    is_narrow = any(s.dtype != "float32" for s in setup.team.shapes.values())
+
+    def times(part):
+        is_wider = is_narrow and part == "activations"
+        return len(devices) * (_WIDENED if is_wider else 1)
+
     return Estimate(
         {
-            name: itself | {part: len(devices) * n for part, n in parts.items()}
+            name: itself | {part: times(part) * n for part, n in parts.items()}
             for name, parts in phases.items()
         },
         whole=True,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from c3jax.policy import decoder
-from c3jax.rollout import comb, contexts
+from c3jax.rollout import contexts, sampler
 from c3jax.train.setup import Setup
 
 
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
 def blocks(setup: Setup, team: contexts.Team, level: int, questions: int):
     """What is read for a role's messages, these last, each a `Block`."""
-    team = comb.teeth(team)[level] if team.protocol.continuations else team
+    team = sampler.teeth(team)[level] if team.protocol.continuations else team
     protocol, script = team.protocol, team.scripts[level]
     past, told = setup.heads.sizes[-1], len(script.told)
     found = [Block(1, told, told)] if told else []
@@ -61,16 +61,16 @@ def desk(setup: Setup, team: contexts.Team, level: int, rows: int) -> int:
     return tokens * kv(team.cast[level].shape)
 
 
-def passing(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
-    """Bytes of a layer while the largest block of a context is read."""
-    s = team.cast[level].shape
-    numbers = 2 * (s.heads + s.kv_heads) * s.head_dim + 3 * s.hidden + 3 * s.width
-    read = blocks(setup, team, level, questions)
+def passing(s: decoder.Shape, read: list[Block]) -> int:
+    """Bytes of a layer while blocks are read, of one device as the rows of a matrix."""
+    tokens = [block.count * block.tokens for block in read]
+    rows = sum(tokens) if s.mesh is None else max(tokens)
     size = jnp.dtype(s.dtype).itemsize
-    return max(
-        block.count * block.tokens * numbers * size + 2 * scores(s, block)
-        for block in read
-    )
+    attention = 2 * (s.heads + s.kv_heads) * s.head_dim * rows * size
+    attention += 2 * max(scores(s, block) for block in read)
+    # Its inputs stay for what is added to them, normed ones are computed with.
+    inputs = (sum(tokens) + rows) * s.width * size
+    return inputs + max(attention, 2 * s.hidden * rows * size)
 
 
 def scores(s: decoder.Shape, block: Block) -> int:

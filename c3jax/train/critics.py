@@ -223,7 +223,7 @@ def cost(setup: Setup, spent: Spent, batch: int) -> Spent:
 
 
 def compiled(setup: Setup) -> Callable:
-    """(state of the critic, grown) -> (state, statistics), as one program.
+    """(state of the critic, rollout, evidence) -> (state, statistics), as one program.
 
     Without a critic nothing happens, and there are no statistics.
 
@@ -231,16 +231,15 @@ def compiled(setup: Setup) -> Callable:
         setup: of the run.
     """
     if setup.critic is None:
-        return lambda state, grown: (state, {})
+        return lambda state, rollout, evidence: (state, {})
     made = course(setup)
     step = functools.partial(learn, made=made, optimise=_optimiser(setup))
     program = update.compiled(step, abstract_state(setup))
 
-    def run(state, grown):
-        evidence = grown.evidence
+    def run(state, rollout, evidence):
         guess = {head: getattr(evidence, head) for head in made.heads}
         target = {head: _target(setup, head, evidence) for head in guess}
-        groups = [(group.questions, _seen(group.turns)) for group in grown.groups]
+        groups = [(g.questions, _seen(g.trees[0].turns)) for g in rollout]
         state, stats = program(state, groups, guess, target)
         explained = [credit.explained(guess[head], target[head]) for head in guess]
         return state, {**stats, "explained_variance": np.mean(explained)}

@@ -33,7 +33,7 @@ WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own
 PLACES = fields.several(fields.one_of(math.FALLBACKS))
 TARGETS = fields.several(fields.one_of(decoder.PRODUCTS))
 REMAT, ATTENTION = fields.one_of(decoder.REMAT), fields.one_of(decoder.ATTENTION)
-ESTIMATOR, COST = fields.one_of(api.ESTIMATORS), fields.one_of(choice.COSTS)
+COST = fields.one_of(choice.COSTS)
 OVERLAP = fields.one_of(("drop", "keep", "refuse"))
 OVERLONG, MISSING = fields.one_of(("drop", "refuse")), fields.one_of(("refuse", "skip"))
 RATIO = fields.one_of((*losses.RATIOS, objectives.PLAIN))
@@ -71,8 +71,7 @@ _PATH = "directory, GGUF, installed package, or name on the Hugging Face hub"
 _PUBLISHED = dict(path=Field("", TEXT, _PATH), **_COMPUTED)
 POLICY = Section(
     "a small policy of our own by its sizes, or with `path` a published one",
-    _OWN,
-    found=lambda given: _PUBLISHED if "path" in given else _OWN,
+    lambda given: _PUBLISHED if "path" in given else _OWN,
 )
 
 
@@ -86,12 +85,15 @@ def _option(name: str, kind: type) -> Field:
     return Field(None, fields.optional(fields.Domain(kind)), doc)
 
 
+def _credit(given) -> fields.Fields:
+    """An estimator's name, and the options of all there are by now."""
+    name = Field("c3", fields.one_of(api.ESTIMATORS), "of the estimator")
+    return {"name": name} | {n: _option(n, kind) for n, kind in api.options().items()}
+
+
 CREDIT = Section(
     "who earned the reward; an option that an estimator does not have is refused",
-    dict(
-        name=Field("c3", ESTIMATOR, "of the estimator"),
-        **{name: _option(name, kind) for name, kind in api.options().items()},
-    ),
+    _credit,
     open=True,
 )
 DATA = section(
@@ -233,8 +235,7 @@ CRITIC = section(
     "who guesses what a context (mappo) or a message (c3_value_..) will earn",
     policy=Section(
         "like policy; empty: a copy of the first role's, to begin with",
-        {},
-        found=lambda given: POLICY.of(given) if given else {},
+        lambda given: POLICY.of(given) if given else {},
     ),
     lr=Field(1e-3, RATE, "at its highest"),
     clip=Field(0.5, RATE, "how far a step may move a guess"),
@@ -254,8 +255,7 @@ EXPERIMENT = section(
     policy=POLICY,
     policies=Section(
         "role: what its own policy is instead",
-        {},
-        found=lambda given: dict.fromkeys(given, POLICY),
+        lambda given: dict.fromkeys(given, POLICY),
         open=True,
     ),
     data=DATA,

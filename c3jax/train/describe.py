@@ -157,7 +157,8 @@ _TITLES = {
 
 def _tables(section: fields.Section, name: str, apart: set[str]) -> Iterator[str]:
     """A table of a section's fields, and then those of its sections."""
-    every = {**section.fields, **(section.of({"path": ""}) if name == "policy" else {})}
+    # One that is published has a path in place of sizes.
+    every = {**section.of({}), **(section.of({"path": ""}) if name == "policy" else {})}
     own = {k: each for k, each in every.items() if not isinstance(each, fields.Section)}
     if own:
         yield "| field | default | | may be |\n| --- | --- | --- | --- |"

@@ -25,11 +25,13 @@ class Evaluation(NamedTuple):
             Where the task has a second reading, its name: the answers of "pass_at_1"
             that are right in either reading. Intervals are over questions. A vote that
             ends in a tie solves nothing.
-        spent: on measuring them.
+        spent: on measuring all of them.
+        cut: share of the messages of "pass_at_1" that did not end.
     """
 
     figures: dict[str, stats.Interval]
     spent: Spent
+    cut: float
 
     def fields(self) -> dict[str, float]:
         """As fields of the log."""
@@ -38,7 +40,7 @@ class Evaluation(NamedTuple):
             found[f"evaluate/{name}"] = interval.mean
             found[f"evaluate/{name}_low"] = interval.low
             found[f"evaluate/{name}_high"] = interval.high
-        return found
+        return {**found, "evaluate/sampled_truncated_frac": self.cut}
 
     def __str__(self) -> str:
         return "  ".join(f"{shown(n)} {value}" for n, value in self.figures.items())
@@ -81,7 +83,7 @@ def measure(
     total = each * sum(len(draws) for _, draws in plays.values())
     progress = metrics.Progress("evaluate", total)
     progress.open()
-    done, solved, said, spent = 0, {}, None, Spent()
+    done, solved, said, spent, cut = 0, {}, None, Spent(), 0.0
     try:
         for place, (name, (team, draws)) in enumerate(plays.items()):
             runs = [[] for _ in draws]
@@ -94,8 +96,9 @@ def measure(
                         progress.show(done)
             found = _played(runs)
             solved[name], spent = found.solved, spent + found.spent
-            if name == "sampled" and found.said is not None:
-                said = found.solved | found.said
+            if name == "sampled":
+                cut = found.spent.truncated / max(found.spent.messages, 1)
+                said = None if found.said is None else found.solved | found.said
     except signals.Stopped:
         return None
     finally:
@@ -106,7 +109,8 @@ def measure(
     if said is not None:
         solved[setup.task.reading] = said
     order = sorted(solved, key=lambda name: name.startswith("without"))
-    return Evaluation({n: stats.bootstrap(solved[n].mean(1)) for n in order}, spent)
+    figures = {name: stats.bootstrap(solved[name].mean(1)) for name in order}
+    return Evaluation(figures, spent, cut)
 
 
 class Played(NamedTuple):

@@ -142,22 +142,24 @@ class Section:
 
     Attributes:
         doc: what they are about, in a line.
-        fields: by name; other sections, too.
-        found: fields that a given one has, where that depends on what is in it.
+        fields: by name, other sections, too; or what finds them, given a section whose
+            fields depend on what is in it.
         open: whether somebody else refuses what cannot be in it.
     """
 
     doc: str
-    fields: "Mapping[str, Field | Section]"
-    found: "Callable[[Mapping], Mapping[str, Field | Section]] | None" = None
+    fields: "Fields | Callable[[Mapping], Fields]"
     open: bool = False
 
-    def of(self, given: Mapping) -> "Mapping[str, Field | Section]":
-        """The fields that a given section should have."""
-        return self.found(given) if self.found else self.fields
+    def of(self, given: Mapping) -> "Fields":
+        """The fields that a given section should have; of {}, by default."""
+        return self.fields(given) if callable(self.fields) else self.fields
 
 
-def section(doc: str, /, **fields: "Field | Section") -> Section:
+Fields = Mapping[str, Field | Section]
+
+
+def section(doc: str, /, **fields: Field | Section) -> Section:
     """A section whose fields are always the same, and refused here."""
     return Section(doc, fields)
 
@@ -165,7 +167,7 @@ def section(doc: str, /, **fields: "Field | Section") -> Section:
 def config(section: Section) -> ml_collections.ConfigDict:
     """All fields at their defaults; where that is None, of the type they may have."""
     made = ml_collections.ConfigDict()
-    for name, field in section.fields.items():
+    for name, field in section.of({}).items():
         if isinstance(field, Section):
             made[name] = config(field)
         elif field.default is None:

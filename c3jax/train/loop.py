@@ -1,10 +1,11 @@
-"""The story of a run: grow trees, score the leaves, assign credit, update."""
+"""The story of a run: sample trees, score the leaves, assign credit, learn."""
 
 import dataclasses
 import functools
 import json
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import optax
@@ -28,48 +29,9 @@ from c3jax.train import (
     warm_start,
 )
 from c3jax.train import workdir as workdirs
-from c3jax.train.choice import Seen
 from c3jax.train.ledger import Ledger, Spent
+from c3jax.train.record import Record
 from c3jax.train.setup import Setup
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a run knows beside its arrays, as a checkpoint holds it.
-
-    Attributes:
-        seed: of the run.
-        step: training steps done.
-        next_index: place in the data, questions from its beginning.
-        evaluated: the last step that was evaluated; -1 before the first.
-        ledger: what was spent.
-        crossed: budgets that were crossed, and where; from `budgets.crossed`.
-        log: bytes of each log file that were written.
-        seen: what its trees have shown of how to branch.
-    """
-
-    seed: int
-    step: int = 0
-    next_index: int = 0
-    evaluated: int = -1
-    ledger: Ledger = dataclasses.field(default_factory=Ledger)
-    crossed: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
-    log: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    seen: Seen = dataclasses.field(default_factory=Seen)
-
-    def replace(self, **changes) -> "Record":
-        return dataclasses.replace(self, **changes)
-
-    def spend(self, part: str, spent: Spent, seconds: Mapping[str, float]) -> "Record":
-        """The record after some more work on one part of the ledger."""
-        return self.replace(ledger=self.ledger.add(part, spent, seconds))
-
-    @classmethod
-    def from_json(cls, fields: Mapping) -> "Record":
-        """A record from `dataclasses.asdict`, by way of JSON."""
-        known = {"ledger": Ledger, "seen": Seen}
-        read = {name: kind.from_json(fields[name]) for name, kind in known.items()}
-        return cls(**{**fields, **read})
 
 
 def run(
@@ -108,85 +70,45 @@ def run(
         print(setup.heads, flush=True)
         progress = metrics.Progress("train", c.train.steps)
         progress.open(record.step)
-        for step in range(record.step, c.train.steps + 1):
-            items = batches[record.next_index]
-            branching = setup.choice.at(record.seen, step)
-            here = setup.branched(branching)
-            grown, stopped = None, False
-            try:
-                grown = growth.grow(here, state, step, items, scorer, watch, stop)
-            except signals.Stopped:
-                stopped = True
+        tools = Tools(setup, workdir, scorer, log, watch, progress, stop)
+        done = False
+        try:
+            while True:
+                # The trees of a step, their answers handed over to be scored.
+                step, items = record.step, batches[record.next_index]
+                branching = setup.choice.at(record.seen, step)
+                here = setup.branched(branching)
+                rollout = growth.sample(here, state, step, items, scorer, watch, stop)
 
-            last = _is_last(setup, record)
-            if grown and _is_due(setup, record) and record.evaluated < step:
-                shown = min(c.evaluate.trees, c.train.batch_size)
-                first = [source[record.next_index + row] for row in range(shown)]
-                trees.save(workdir, here, step, first, grown)
-                kept = _kept(setup, workdir, step)
-                with watch("evaluate"):
-                    found = evaluate.measure(state.params, setup, scorer, stop, kept)
-                if found is not None:
-                    kept.remove()
-                    spent = found.spent
-                    if last:  # These trees were only looked at.
-                        spent += grown.graded.spent
-                    record = record.replace(evaluated=step)
-                    record = record.spend("evaluate", spent, watch.take())
-                    log.write(step=step, **found.fields(), **record.ledger.figures())
-                    print(f"step {step}  {found}", flush=True)
-                stopped = found is None
-            done, stopped = last and record.evaluated == step, stopped or stop()
-            if _is_saved(setup, record) or stopped:
-                with watch("checkpoint"):
-                    record = _saved(store, state, record, log)
-            if done or stopped:
-                break
+                # What is due before it is learned from them.
+                if _is_due(setup, record) and record.evaluated < step:
+                    record = _evaluate(tools, here, state, record, rollout, source)
+                if _is_saved(setup, record):
+                    with watch("checkpoint"):
+                        record = _saved(store, state, record, log)
+                if done := _is_last(setup, record):
+                    break
+                if stop():
+                    raise signals.Stopped
 
-            try:
+                # Rewards become credit, and credit an update.
+                with watch("score"):
+                    advantages, memory = growth.credit(here, rollout, state.memory)
                 with watch("update"):
-                    scored = growth.credited(
-                        here, grown, state.params, reference, watch
+                    batch = growth.batches(
+                        here, rollout, advantages, state.params, reference, watch
                     )
-                    args = (step, state, grown, scored, stop)
+                    args = (step, state, memory, rollout, batch, stop)
                     state, stats = learn(branching)(*args)
-            except signals.Stopped:
-                # Else the first of several optimiser steps have changed it.
-                if update.is_whole(state):
-                    record = _saved(store, state, record, log)
-                break
-            with watch("update"):
-                seen = setup.choice.after(
-                    record.seen, step, grown.graded.reward, grown.tokens
-                )
-                if setup.choice.at(seen, step + 1) != branching:
+
+                record = _told(tools, here, record, rollout, stats)
+                if setup.choice.at(record.seen, record.step) != branching:
                     # What is known of the trees of one shape is wrong for another's.
                     state = state.replace(memory=_memory(setup))
-            spent = grown.graded.spent + _trained(here, step, grown)
-            record = record.replace(
-                step=step + 1, next_index=record.next_index + c.train.batch_size
-            ).spend("train", spent, seconds := watch.take())
-            if told := setup.choice.told(record.seen, seen):
-                print(f"step {step + 1}  {told}", flush=True)
-            record = record.replace(seen=seen, crossed=_crossed(setup, record))
-            reward = float(grown.graded.reward.mean())
-            log.write(
-                step=step + 1,
-                reward=reward,
-                utilisation=grown.load.utilisation,
-                **stats,
-                **spent.figures(),
-                **setup.choice.figures(seen, branching),
-                **{f"seconds/{phase}": s for phase, s in seconds.items()},
-                **record.ledger.figures(),
-            )
-            pace = spent.generated_tokens / sum(seconds.values())
-            progress.show(
-                step + 1,
-                reward=f"{reward:.3f}",
-                loss=f"{stats['loss']:+.4f}",
-                **{"tok/s": f"{pace:,.0f}"},
-            )
+        except signals.Stopped:
+            # Else the first of several optimiser steps have changed it.
+            if update.is_whole(state):
+                record = _saved(store, state, record, log)
         log.close()
         store.wait()
         at = store.steps()[-1]
@@ -194,6 +116,90 @@ def run(
         hosts.by_first(_summarise, workdir, c, record)
     else:
         print(f"saved at step {at} of {c.train.steps}", flush=True)
+
+
+class Tools(NamedTuple):
+    """What a run works with, beside its arrays.
+
+    Attributes:
+        setup: of the run.
+        workdir: its directory.
+        scorer: of answers.
+        log: of metrics.
+        watch: counts seconds.
+        progress: tells them.
+        stop: whether to.
+    """
+
+    setup: Setup
+    workdir: pathlib.Path
+    scorer: scoring.Scorer
+    log: object
+    watch: metrics.Stopwatch
+    progress: metrics.Progress
+    stop: Callable[[], bool]
+
+
+def _evaluate(tools: Tools, here: Setup, state, record, rollout, source) -> Record:
+    """Saves trees of a step and measures its policy; the record afterwards.
+
+    Raises:
+        signals.Stopped: it was stopped, and goes on from where it was.
+    """
+    setup, workdir, step = tools.setup, tools.workdir, record.step
+    c = setup.config
+    shown = min(c.evaluate.trees, c.train.batch_size)
+    first = [source[record.next_index + row] for row in range(shown)]
+    advantages, _ = growth.credit(here, rollout, state.memory)
+    trees.save(workdir, here, step, first, rollout, advantages)
+    kept = _kept(setup, workdir, step)
+    with tools.watch("evaluate"):
+        found = evaluate.measure(state.params, setup, tools.scorer, tools.stop, kept)
+    if found is None:
+        raise signals.Stopped
+    kept.remove()
+    spent = found.spent
+    if _is_last(setup, record):  # These trees were only looked at.
+        spent += growth.spent(growth.score(rollout))
+    record = record.replace(evaluated=step)
+    record = record.spend("evaluate", spent, tools.watch.take())
+    tools.log.write(step=step, **found.fields(), **record.ledger.figures())
+    print(f"step {step}  {found}", flush=True)
+    return record
+
+
+def _told(tools: Tools, here: Setup, record, rollout, stats: dict) -> Record:
+    """Logs and shows what a training step did; the record after it."""
+    setup, choice, step = tools.setup, tools.setup.choice, record.step
+    graded, branching = growth.score(rollout), here.team.protocol.branching
+    tokens = growth.tokens(rollout, setup.team)
+    seen = choice.after(record.seen, step, graded[0].reward, tokens)
+    spent = growth.spent(graded) + _trained(here, step, rollout)
+    size, seconds = setup.config.train.batch_size, tools.watch.take()
+    if told := choice.told(record.seen, seen):
+        print(f"step {step + 1}  {told}", flush=True)
+    record = record.replace(step=step + 1, next_index=record.next_index + size)
+    record = record.spend("train", spent, seconds)
+    record = record.replace(seen=seen, crossed=_crossed(setup, record))
+    reward = growth.mean_reward(graded)
+    tools.log.write(
+        step=step + 1,
+        reward=reward,
+        utilisation=growth.load(rollout).utilisation,
+        **stats,
+        **spent.figures(),
+        **choice.figures(seen, branching),
+        **{f"seconds/{phase}": s for phase, s in seconds.items()},
+        **record.ledger.figures(),
+    )
+    pace = spent.generated_tokens / sum(seconds.values())
+    tools.progress.show(
+        step + 1,
+        reward=f"{reward:.3f}",
+        loss=f"{stats['loss']:+.4f}",
+        **{"tok/s": f"{pace:,.0f}"},
+    )
+    return record
 
 
 def _saved(store: checkpoint.Store, state, record: Record, log) -> Record:
@@ -211,11 +217,11 @@ def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
     return parts.Parts(workdir / "evaluation", work)
 
 
-def _trained(setup: Setup, step: int, grown: growth.Grown) -> Spent:
+def _trained(setup: Setup, step: int, rollout: growth.Rollout) -> Spent:
     """What a step's updates read, of policies and of the critic."""
-    each = grown.graded.spent.critic_tokens
+    each = growth.spent(growth.score(rollout)).critic_tokens
     return Spent(
-        trained_tokens=grown.trained(setup.objective_at(step)),
+        trained_tokens=growth.trained(setup.objective_at(step), setup.team, rollout),
         critic_tokens=setup.config.critic.epochs * each,
     )
 
@@ -289,18 +295,19 @@ def _begin(setup, store, workdir, cache, stop):
 
 
 def compiled_step(setup: Setup) -> Callable:
-    """(step, state, grown, scored groups, stop) -> (state, statistics).
+    """(step, state, memory, rollout, batches, stop) -> (state, statistics).
 
     All that learns: policies, by `compiled_update`, then the critic, if there is one;
-    and what the estimator remembers.
+    and `memory`, what the estimator remembers from here on.
     """
     update_step, critic_step = compiled_update(setup), critics.compiled(setup)
 
-    def learn(step, state, grown, scored, stop=lambda: False):
+    def learn(step, state, memory, rollout, batches, stop=lambda: False):
         objective = setup.objective_at(step)
-        state, stats = update_step(objective, state, grown.groups, scored, stop)
-        critic, learnt = critic_step(state.critic, grown)
-        memory = jax.device_put(grown.memory, meshes.whole(setup.mesh))
+        state, stats = update_step(objective, state, rollout, batches, stop)
+        evidence = growth.seen(setup, growth.score(rollout)[0])
+        critic, learnt = critic_step(state.critic, rollout, evidence)
+        memory = jax.device_put(memory, meshes.whole(setup.mesh))
         stats = {name: float(value) for name, value in (stats | learnt).items()}
         return state.replace(memory=memory, critic=critic), stats
 
@@ -314,7 +321,7 @@ def _memory(setup: Setup) -> object:
 
 
 def compiled_update(setup: Setup) -> Callable:
-    """(objective, state, groups, scored groups, stop) -> (state, statistics).
+    """(objective, state, groups, batches, stop) -> (state, statistics).
 
     One program an objective where everything is at hand at once, `update.update`;
     otherwise `pieces`, which begins with groups that are scored while others are not,
@@ -327,11 +334,12 @@ def compiled_update(setup: Setup) -> Callable:
 
     @functools.cache
     def program(objective):
-        static = dict(team=setup.team, objective=objective, optimise=optimiser(setup))
+        static = dict(objective=objective, optimise=optimiser(setup))
         if in_pieces:
-            return pieces.compiled(**static, sizes=sizes, state=state)
+            mesh = setup.team.mesh
+            return pieces.compiled(mesh, **static, sizes=sizes, state=state)
         step = update.compiled(functools.partial(update.update, **static), state)
-        return lambda state, groups, scored, stop=None: step(state, *scored)
+        return lambda state, groups, batches, stop=None: step(state, *batches)
 
     return lambda objective, *args: program(objective)(*args)
 

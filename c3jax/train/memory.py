@@ -199,16 +199,16 @@ def _learnt(
 def _scored(setup: Setup, team: contexts.Team, questions: int) -> Parts:
     """What it takes to score the messages of all roles, one after the other."""
     parts, tensor = _spread(setup)
-    return most(
-        {
-            "keys and values": blocks.cached(setup, team, level, questions)
-            // parts
-            // tensor,
-            "activations": blocks.passing(setup, team, level, questions) // parts,
-            "logits": blocks.logits(setup, team, level, questions) // parts // tensor,
+
+    def of(level):
+        read = blocks.blocks(setup, team, level, questions)
+        logits = blocks.logits(setup, team, level, questions)
+        return {
+            "activations": blocks.passing(team.cast[level].shape, read) // parts,
+            "logits": logits // parts // tensor,
         }
-        for level in _writers(team)
-    )
+
+    return most(map(of, _writers(team)))
 
 
 def _grown(setup: Setup) -> Parts:
@@ -250,11 +250,12 @@ def written(setup: Setup, team: contexts.Team, questions: int) -> Parts:
             desks = wide * blocks.desk(setup, team, level, k)
             desks += narrow * blocks.desk(setup, team, level, few) if few else 0
             cached, rows = cached + desks, wide * k
-        vocab = team.cast[level].shape.vocab
+        shape = team.cast[level].shape
+        *context, _ = blocks.blocks(setup, team, level, reads)
         return {
             "keys and values": cached // parts // tensor,
-            "activations": blocks.passing(setup, team, level, reads) // parts,
-            "logits": 2 * 4 * rows * vocab // parts // tensor,
+            "activations": blocks.passing(shape, context) // parts,
+            "logits": 2 * 4 * rows * shape.vocab // parts // tensor,
         }
 
     return most(map(of, _writers(team)))

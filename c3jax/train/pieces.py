@@ -23,9 +23,7 @@ import optax
 from c3jax.core import hosts, signals
 from c3jax.core import mesh as meshes
 from c3jax.data import buckets
-from c3jax.rollout import contexts
-from c3jax.train import scored as scores
-from c3jax.train import update
+from c3jax.train import scored, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Programs(NamedTuple):
 
 
 def programs(
-    team: contexts.Team,
+    mesh: jax.sharding.Mesh | None,
     objective: update.Objective,
     optimise: optax.GradientTransformation,
     state: update.TrainState,
@@ -107,9 +105,9 @@ def programs(
     )
     def add(total, params, batch, chosen, whole, size):
         piece = _crop(jax.tree.map(lambda x: x[chosen], batch), *size)
-        if team.mesh is not None:
-            piece = jax.lax.with_sharding_constraint(piece, meshes.batch(team.mesh))
-        found, stats = update.slope(params, team, objective, piece, whole)
+        if mesh is not None:
+            piece = jax.lax.with_sharding_constraint(piece, meshes.batch(mesh))
+        found, stats = update.slope(params, objective, piece, whole)
         return jax.tree.map(jnp.add, total, found), stats
 
     @functools.partial(jax.jit, out_shardings=gradients)
@@ -131,42 +129,42 @@ def programs(
 
 
 def compiled(
-    team: contexts.Team,
+    mesh: jax.sharding.Mesh | None,
     objective: update.Objective,
     optimise: optax.GradientTransformation,
     sizes: Sizes,
     state: update.TrainState,
 ) -> Callable:
-    """(state, groups, scored, stop) -> (state, statistics); see `update.update`.
+    """(state, groups, batches, stop) -> (state, statistics); see `update.update`.
 
-    `groups` have questions, turns and base, `scored` brings each of them as
-    `update.Scored`, and may take its time. `stop` is asked before every piece, by all
+    `groups` have questions and trees, `batches` brings each of them as `update.Batch`,
+    and may take its time. `stop` is asked before every piece, by all
     processes alike; if it says so, `signals.Stopped` is raised, and the state that was
     given is whole up to the first optimiser step: see `update.is_whole`.
 
     Args:
-        team: static description.
+        mesh: the devices, if there are several.
         objective: static; `accumulate` pieces a minibatch.
         optimise: the optimiser.
         sizes: what arrays may be padded to.
         state: from `update.abstract_state`.
     """
-    nothing, add, apply = programs(team, objective, optimise, state)
+    nothing, add, apply = programs(mesh, objective, optimise, state)
 
-    def step(state, groups, scored, stop=lambda: False):
-        cuts, spoken = _cut(groups, team, objective, sizes)
-        seen, here, scored = [], [], iter(scored)
+    def step(state, groups, batches, stop=lambda: False):
+        cuts, spoken = _cut(groups, objective, sizes)
+        seen, here, batches = [], [], iter(batches)
         kl = update.weight(state, objective)
         for minibatch in cuts * objective.epochs:
             if objective.flat == "drop":  # What the mean is over is known at the end.
                 last = max(group for group, *_ in minibatch)
-                more = itertools.islice(scored, max(0, last + 1 - len(here)))
+                more = itertools.islice(batches, max(0, last + 1 - len(here)))
                 here += [_widened(group, sizes.heads[-1]) for group in more]
             whole = update.Whole(_counts(minibatch, spoken, here), kl)
             total, found = nothing(state.params), []
             for group, chosen, size in minibatch:
                 if group == len(here):
-                    here.append(_widened(next(scored), sizes.heads[-1]))
+                    here.append(_widened(next(batches), sizes.heads[-1]))
                 batch = here[group]
                 jax.block_until_ready(found[-1:])
                 if stop():
@@ -195,17 +193,17 @@ def _stacked(stats: list[dict]) -> dict:
     return jax.tree.map(lambda *values: jnp.stack(values), *stats)
 
 
-def _cut(groups, team, objective: update.Objective, sizes: Sizes):
+def _cut(groups, objective: update.Objective, sizes: Sizes):
     """Per minibatch, [(group, indices in it, size of a piece)].
 
-    And per group, [B, R] what its questions add to the counts of roles that learn.
+    And per group, [B, R] what its questions add to the counts of `scored.learning`.
     """
     cuts, counts = [[] for _ in range(objective.minibatches)], []
     # A minibatch is some groups, or of one group every n-th question.
     each = max(1, len(groups) // objective.minibatches)
     pieces = max(1, objective.accumulate // each)
     for number, group in enumerate(groups):
-        rungs, spoken = _lengths(group, team, objective, sizes)
+        rungs, spoken = _lengths(group, objective, sizes)
         counts.append(spoken)
         parts = objective.minibatches if len(groups) == 1 else 1
         for first in range(parts):
@@ -219,42 +217,44 @@ def _cut(groups, team, objective: update.Objective, sizes: Sizes):
     return cuts, counts
 
 
-def _counts(minibatch, spoken: list[np.ndarray], scored: list) -> tuple[int, ...]:
-    """Per role that learns, what the loss of a minibatch is a mean over.
+def _counts(minibatch, spoken: list[np.ndarray], here: list) -> tuple[int, ...]:
+    """Per `scored.learning`, what the loss of a minibatch is a mean over.
 
     Args:
         minibatch: pieces, and `spoken`: counts of groups, both of `_cut`.
-        scored: the groups that are, all of the minibatch if some questions leave it.
+        here: the groups that are scored, all of the minibatch if some questions leave.
     """
     total = 0
     for group, chosen, _ in minibatch:
         found = spoken[group][chosen]
-        if group < len(scored) and scored[group].counted is not None:
-            found = found * hosts.fetch(scored[group].counted)[chosen, None]
+        if group < len(here) and here[group].counted is not None:
+            found = found * hosts.fetch(here[group].counted)[chosen, None]
         total += found.sum(0)
     return tuple(int(count) for count in total)
 
 
 def _lengths(
-    group, team, objective: update.Objective, sizes: Sizes
+    group, objective: update.Objective, sizes: Sizes
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[B, 2] rungs of a group's questions, and [B, R] counts of roles that learn."""
-    heads, turns, base = hosts.fetch(
+    """[B, 2] rungs of a group's questions, and [B, R] counts of `scored.learning`."""
+    trees = [one.trimmed for one in group.trees]
+    heads, said = hosts.fetch(
         (
             group.questions.lengths,
-            tuple((turn.length, turn.ended) for turn in group.turns),
-            tuple(turn.length for turn in group.base),
+            [[(turn.length, turn.ended) for turn in one.turns] for one in trees],
         )
     )
-    longest = [length.reshape(len(length), -1).max(-1) for length, _ in turns]
-    for level, length in enumerate(base):
-        longest[level] = np.maximum(longest[level], length[:, 0, 0])
+    longest = [np.zeros(len(heads[0]), int) for _ in sizes.messages]
+    for turns in said:
+        for level, (length, _) in enumerate(turns):
+            most = length.reshape(len(length), -1).max(-1)
+            longest[level] = np.maximum(longest[level], most)
     rungs = sizes.rungs(np.max(heads, 0), longest)
-    learned = [turns[level] for level in objective.levels(team)]
-    return rungs, np.stack([scores.spoken(objective, *t) for t in learned], -1)
+    learned = [said[n][level] for n, _, level in scored.learning(objective, trees)]
+    return rungs, np.stack([scored.spoken(objective, *t) for t in learned], -1)
 
 
-def _widened(batch: update.Scored, size: int) -> update.Scored:
+def _widened(batch: update.Batch, size: int) -> update.Batch:
     """The batch with heads of one width, however wide they were grown.
 
     So they are cropped by the same few programs in every step.
@@ -270,7 +270,7 @@ def _padded(heads: tuple[jax.Array, ...], size: int) -> tuple[jax.Array, ...]:
     return tuple(jnp.pad(x, [(0, 0), (0, size - x.shape[1])]) for x in heads)
 
 
-def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.Scored:
+def _crop(batch: update.Batch, head: int, messages: tuple[int, ...]) -> update.Batch:
     """The batch without slots that are padding in all of it."""
     questions, ref_logp = batch.questions, batch.ref_logp
 
@@ -282,15 +282,19 @@ def _crop(batch: update.Scored, head: int, messages: tuple[int, ...]) -> update.
             support=None if turn.support is None else turn.support[..., :size, :],
         )
 
-    turns = tuple(map(crop, batch.turns, messages))
-    base = tuple(map(crop, batch.base, messages))
+    trees = tuple(
+        one.replace(turns=tuple(map(crop, one.turns, messages))) for one in batch.trees
+    )
     if ref_logp is not None:
         ref_logp = tuple(
-            logp[..., :size] for logp, size in zip(ref_logp, messages, strict=True)
+            tuple(
+                logp[..., : messages[level]]
+                for logp, level in zip(part, one.credited, strict=True)
+            )
+            for part, one in zip(ref_logp, trees, strict=True)
         )
     return batch.replace(
         questions=questions.replace(heads=tuple(x[:, :head] for x in questions.heads)),
-        turns=turns,
-        base=base,
+        trees=trees,
         ref_logp=ref_logp,
     )

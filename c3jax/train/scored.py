@@ -1,4 +1,6 @@
-"""Trees with their credit, and the loss of them."""
+"""Trees with the credit of their messages, and the loss of them."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,31 +9,61 @@ from flax import struct
 
 from c3jax.core.types import Questions, Turn
 from c3jax.credit import baselines
-from c3jax.rollout import comb, contexts, tree
+from c3jax.rollout import tree
+from c3jax.rollout.tree import Tree
 from c3jax.train import losses
 from c3jax.train.objectives import PLAIN, Objective
 
 
 @struct.dataclass
-class Scored:
-    """A grown tree with its credit, as the update reads it.
+class Batch:
+    """Trees with credit, as the update reads them.
 
     Attributes:
         questions: heads of B questions.
-        turns: one a role.
-        advantage: per role, [B, N, K] float32.
-        ref_logp: per role, [B, N, K, T] under the starting policy; None without KL.
+        trees: turns up to the last that is credited.
+        advantage: per tree and role that it credits, [B, N, K] float32.
+        ref_logp: the same, [B, N, K, T] under the starting policy; None without KL.
         counted: [B] bool, questions that the loss is taken over; None for all.
-        base: of a comb, the base episode that its turns are alternatives to, but for
-            the last role's; () of a tree.
     """
 
     questions: Questions
-    turns: tuple[Turn, ...]
-    advantage: tuple[jax.Array, ...]
-    ref_logp: tuple[jax.Array, ...] | None = None
+    trees: tuple[Tree, ...]
+    advantage: tuple[tuple[jax.Array, ...], ...]
+    ref_logp: tuple[tuple[jax.Array, ...], ...] | None = None
     counted: jax.Array | None = None
-    base: tuple[Turn, ...] = ()
+
+
+class Learning(NamedTuple):
+    """Messages that are learned from: those of one role in one tree.
+
+    Attributes:
+        tree: index among the trees.
+        place: of the role, among those that the tree credits.
+        level: index of the role.
+    """
+
+    tree: int
+    place: int
+    level: int
+
+    def turn(self, trees: tuple[Tree, ...]) -> Turn:
+        """The messages."""
+        return trees[self.tree].turns[self.level]
+
+    def of(self, values: tuple):
+        """Their part of what is kept per tree and role that it credits."""
+        return values[self.tree][self.place]
+
+
+def learning(objective: Objective, trees: tuple[Tree, ...]) -> list[Learning]:
+    """The messages of some trees that learners wrote."""
+    return [
+        Learning(number, place, level)
+        for number, one in enumerate(trees)
+        for place, level in enumerate(one.credited)
+        if level in objective.levels(one.team)
+    ]
 
 
 @struct.dataclass
@@ -39,8 +71,8 @@ class Whole:
     """What the loss of some trees is told from outside of them.
 
     Attributes:
-        counts: per role that learns, what the loss is a mean over (`losses.units`),
-            where the trees are one piece of several; None if they are all.
+        counts: per `learning`, what the loss is a mean over (`losses.units`), where the
+            trees are one piece of several; None if they are all.
         kl: scalar, the KL's weight, where it is adapted; None for the objective's.
     """
 
@@ -51,17 +83,11 @@ class Whole:
 ALL = Whole()
 
 
-def counted(objective: Objective, batch: Scored, levels: list[int]) -> tuple:
-    """Per role that learns, [B, N, K, T] bool: the tokens that the loss is over.
-
-    Args:
-        objective: static.
-        batch: some trees.
-        levels: indices of the roles that learn.
-    """
+def counted(objective: Objective, batch: Batch) -> tuple:
+    """Per `learning`, [B, N, K, T] bool: the tokens that the loss is over."""
     found = []
-    for level in levels:
-        turn = batch.turns[level]
+    for each in learning(objective, batch.trees):
+        turn = each.turn(batch.trees)
         mask = turn.mask
         if objective.truncated == "mask":
             mask &= turn.ended[..., None]
@@ -72,9 +98,9 @@ def counted(objective: Objective, batch: Scored, levels: list[int]) -> tuple:
 
 
 def credit(
-    objective: Objective, batch: Scored, level: int, weight: float | jax.Array
+    objective: Objective, batch: Batch, each: Learning, weight: float | jax.Array
 ) -> jax.Array:
-    """What the messages of one role are credited with in the loss.
+    """What the messages of one role in one tree are credited with in the loss.
 
     Where the KL is a part of the reward, a message pays for its own: with
     D_k = sum_t of the estimate at its tokens, under the policy that sampled it,
@@ -88,19 +114,19 @@ def credit(
     Args:
         objective: static.
         batch: some trees.
-        level: index of the role.
+        each: which messages.
         weight: of the KL.
 
     Returns:
         [B, N, K] float32.
     """
-    turn, advantage = batch.turns[level], batch.advantage[level]
+    turn, advantage = each.turn(batch.trees), each.of(batch.advantage)
     if objective.truncated == "zero":
         advantage = jnp.where(turn.ended, advantage, 0)
     if not objective.kl or objective.kl_in != "reward":
         return advantage
     estimate = losses.KL[objective.kl_estimator]
-    spent = estimate(turn.logp, batch.ref_logp[level])
+    spent = estimate(turn.logp, each.of(batch.ref_logp))
     spent = jnp.where(turn.mask, spent, 0).sum(-1)
     if spent.shape[-1] < 2:
         spent = spent.reshape(spent.shape[0], 1, -1)
@@ -111,9 +137,8 @@ def credit(
 
 def loss(
     params: dict,
-    team: contexts.Team,
     objective: Objective,
-    batch: Scored,
+    batch: Batch,
     whole: Whole = ALL,
 ) -> tuple[jax.Array, dict]:
     """The policy gradient over what learners wrote, with KL and entropy if asked for.
@@ -123,7 +148,6 @@ def loss(
 
     Args:
         params: the policies.
-        team: static description.
         objective: static.
         batch: some trees.
         whole: what they are a piece of.
@@ -133,12 +157,12 @@ def loss(
         `logp_gap`, the largest difference to sampling in nats, and `messages_out`, how
         many messages teach nothing as they were cut or their question is flat.
     """
-    levels = objective.levels(team)
-    masks = counted(objective, batch, levels)
-    old = tuple(batch.turns[level].logp for level in levels)
-    new, entropy = _scores(params, team, objective, batch, levels)
+    learned = learning(objective, batch.trees)
+    masks = counted(objective, batch)
+    old = tuple(each.turn(batch.trees).logp for each in learned)
+    new, entropy = _scores(params, objective, batch, learned)
     weight = objective.kl if whole.kl is None else whole.kl
-    owed = [credit(objective, batch, level, weight)[..., None] for level in levels]
+    owed = [credit(objective, batch, each, weight)[..., None] for each in learned]
 
     def mean(values):
         return losses.mean(tuple(values), masks, objective.mean, whole.counts)
@@ -158,7 +182,7 @@ def loss(
     gaps = [abs(n - o).max() for n, o in zip(new, old, strict=True)]
     stats["logp_gap"] = jnp.max(jnp.array(gaps))
     if objective.kl:
-        starting = [batch.ref_logp[level] for level in levels]
+        starting = [each.of(batch.ref_logp) for each in learned]
         stats["kl"] = mean(map(losses.KL[objective.kl_estimator], new, starting))
         if objective.kl_in == "loss":
             total = total + weight * stats["kl"]
@@ -166,28 +190,28 @@ def loss(
         stats["entropy"] = mean(entropy)
         total = total - objective.entropy * stats["entropy"]
     if objective.filters:
-        stats["messages_out"] = _out(objective, batch, levels)
+        stats["messages_out"] = _out(objective, batch, learned)
     return total, {**stats, "loss": total}
 
 
-def _scores(params, team, objective, batch, levels):
+def _scores(params, objective, batch, learned):
     """Log-probabilities of learners' messages, and entropies if they are asked for."""
 
-    def score(fn, level):
-        told, turns = comb.at(team, level, batch.turns, batch.base)
-        return fn(params, told, level, batch.questions, turns)
+    def score(fn, each):
+        one = batch.trees[each.tree]
+        return fn(params, one.team, each.level, batch.questions, one.turns)
 
     if objective.entropy is None:
-        return tuple(score(tree.logp, level) for level in levels), None
-    found = [score(tree.logp_and_entropy, level) for level in levels]
+        return tuple(score(tree.logp, each) for each in learned), None
+    found = [score(tree.logp_and_entropy, each) for each in learned]
     return tuple(zip(*found, strict=True))
 
 
-def _out(objective, batch, levels) -> jax.Array:
+def _out(objective, batch, learned) -> jax.Array:
     """How many messages of learners have credit that is not used."""
     total = jnp.int32(0)
-    for level in levels:
-        turn = batch.turns[level]
+    for each in learned:
+        turn = each.turn(batch.trees)
         out = jnp.zeros_like(turn.ended)
         if objective.truncated != "keep":
             out |= ~turn.ended
@@ -217,7 +241,7 @@ def spoken(objective: Objective, length: np.ndarray, ended: np.ndarray) -> np.nd
 def shaped(
     objective: Objective,
     advantages: list[tuple],
-    levels: list[int],
+    learned: list[Learning],
     written: list[tuple] | None = None,
 ) -> tuple[list[tuple], list[np.ndarray | None]]:
     """The estimator's credit as the loss takes it, and which questions that is over.
@@ -227,10 +251,11 @@ def shaped(
 
     Args:
         objective: static.
-        advantages: per group of questions, per role, [B, N, K].
-        levels: indices of the roles that learn.
-        written: per group, per role, [B, N, K] bool, whose messages there are; None
-            for all of them. Where there is none the advantage is without meaning.
+        advantages: per group of questions, per tree and role that it credits,
+            [B, N, K].
+        learned: which of these learners wrote.
+        written: as advantages, bool, whose messages there are; None for all of them.
+            Where there is none the advantage is without meaning.
 
     Returns:
         The advantages, and per group [B] bool; None where all questions count.
@@ -238,28 +263,33 @@ def shaped(
     counts = [None] * len(advantages)
     if objective.flat == "drop":
         counts = [
-            np.any([abs(group[n]).max((1, 2)) > baselines.EPS for n in levels], axis=0)
+            np.any(
+                [abs(each.of(group)).max((1, 2)) > baselines.EPS for each in learned],
+                axis=0,
+            )
             for group in advantages
         ]
     if objective.whiten:
-        advantages = _whitened(advantages, levels, written)
+        advantages = _whitened(advantages, learned, written)
     return advantages, counts
 
 
-def _whitened(advantages, levels, written) -> list[tuple]:
+def _whitened(advantages, learned, written) -> list[tuple]:
     """The advantages of learners by the mean and deviation of all that was written."""
-    flat = [group[level] for group in advantages for level in levels]
+    flat = [each.of(group) for group in advantages for each in learned]
     if written is None:
         scaled = iter(baselines.whiten(*flat))
     else:
-        masks = [group[level] for group in written for level in levels]
+        masks = [each.of(group) for group in written for each in learned]
         found = baselines.whiten(*(x[m] for x, m in zip(flat, masks, strict=True)))
         scaled = map(_scattered, found, masks)
-    fresh = [{level: next(scaled) for level in levels} for _ in advantages]
-    return [
-        tuple(new.get(level, old) for level, old in enumerate(group))
-        for new, group in zip(fresh, advantages, strict=True)
-    ]
+    result = []
+    for group in advantages:
+        fresh = [[*each] for each in group]
+        for each in learned:
+            fresh[each.tree][each.place] = next(scaled)
+        result.append(tuple(map(tuple, fresh)))
+    return result
 
 
 def _scattered(values, mask) -> np.ndarray:

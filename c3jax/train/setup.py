@@ -217,7 +217,7 @@ def resolve(
     given = checks.pick(config.teams, config.protocol.name, "protocol.name")
     roles = graph.team(given, f"teams.{config.protocol.name}")
     counts = roles[-1].counts
-    gathered = ("ratings", "teeth", *guesses.GUESSES, *evidence.EXTRA)
+    gathered = ("ratings", *guesses.GUESSES, *evidence.EXTRA)
     gathered += ("ballots", "correct") if counts else ()
     api.check(config.credit.name, graph.ancestors(roles), gathered)
     given = config.protocol.branching

@@ -2,8 +2,9 @@
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import jax
 import numpy as np
 
 from c3jax.core import environment, files, hosts
@@ -13,7 +14,14 @@ from c3jax.train import growth
 from c3jax.train.setup import Setup
 
 
-def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> None:
+def save(
+    workdir: pathlib.Path,
+    setup: Setup,
+    step: int,
+    items: list,
+    rollout: growth.Rollout,
+    advantages: Iterable[growth.Advantage],
+) -> None:
     """Writes some of a step's trees to `trees/<step>.jsonl`, one a line.
 
     A line holds the address (seed, step, uid) of every draw, each role's head, and
@@ -29,14 +37,20 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
         setup: of the run; `evaluate.trees` says how many questions.
         step: which step they were grown in, with the policy of that checkpoint.
         items: the questions, at least the first of them.
-        grown: a `growth.Grown`.
+        rollout: of the step.
+        advantages: of its groups.
     """
     if not setup.config.evaluate.trees:
         return
-    questions, grown_trees = hosts.fetch((grown.questions, grown.trees))
-    told = [_told(setup, questions, tree) for tree in grown_trees]
+    questions, found = hosts.fetch(growth.joined(rollout))
+    advantage = jax.tree.map(lambda *parts: np.concatenate(parts), *advantages)
+    graded = growth.score(rollout)
+    told = [
+        _told(setup, questions, *tree)
+        for tree in zip(found, advantage, graded, strict=True)
+    ]
     computed = {
-        "batch": grown.groups[0].questions.uid.shape[0],
+        "batch": rollout[0].questions.uid.shape[0],
         "heads": [head.shape[-1] for head in questions.heads],
         "rounding": environment.rounding(setup.mesh),
     }
@@ -57,16 +71,16 @@ def save(workdir: pathlib.Path, setup: Setup, step: int, items: list, grown) -> 
     hosts.by_first(_write, path(workdir, step), text)
 
 
-def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
+def _told(setup: Setup, questions: Questions, tree, advantage, graded) -> Callable:
     """(question's row) -> what its line says of the tree, all of it on the host."""
     spans, roles = setup.team.protocol.spans, setup.team.protocol.roles
-    turns, advantage = tree.turns, tree.advantage
+    turns, advantage = tree.turns, dict(zip(tree.credited, advantage, strict=True))
     texts = [
         np.array(setup.texts(turn, level), object).reshape(turn.length.shape)
         for level, turn in enumerate(turns)
     ]
     values = [
-        baselines.tree_value(tree.reward, span, level)
+        baselines.tree_value(graded.reward, span, level)
         for level, span in enumerate(spans)
     ]
 
@@ -76,7 +90,7 @@ def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
         return {
             "text": texts[level][at],
             "value": float(values[level][at]),
-            "advantage": float(advantage[level][at]),
+            "advantage": float(advantage[level][at]) if level in advantage else 0.0,
             "ended": bool(turn.ended[at]),
             "tokens": turn.tokens[at][:size].tolist(),
             "logp": turn.logp[at][:size].tolist(),
@@ -96,10 +110,13 @@ def _told(setup: Setup, questions: Questions, tree: growth.Tree) -> Callable:
         }
 
     def line(row):
-        tooth = {} if tree.tooth is None else {"tooth": roles[tree.tooth].name}
+        tooth = {}
+        if setup.team.protocol.continuations:
+            (decides,) = tree.credited
+            tooth = {"tooth": roles[decides].name}
         return {
             **tooth,
-            "reward": tree.reward[row].tolist(),
+            "reward": graded.reward[row].tolist(),
             "roles": [said(level, row) for level in range(len(roles))],
         }
 

@@ -1,4 +1,4 @@
-"""The optimiser step: one compiled function from a scored tree to new parameters."""
+"""The optimiser step: one compiled function from credited trees to new parameters."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from c3jax.core.types import Questions, Turn
 from c3jax.rollout import contexts, tree
 from c3jax.train import losses, scored
 from c3jax.train.objectives import Objective
-from c3jax.train.scored import Scored, Whole
+from c3jax.train.scored import Batch, Whole
 
 
 @struct.dataclass
@@ -86,16 +86,14 @@ def optimiser(
 
 def gradient(
     params: dict,
-    team: contexts.Team,
     objective: Objective,
-    batch: Scored,
+    batch: Batch,
     kl: jax.Array | None = None,
 ) -> tuple[dict, dict]:
     """The gradient of the loss, summed over `objective.accumulate` pieces in turn.
 
     Args:
         params: the policies.
-        team: static description.
         objective: static.
         batch: some trees.
         kl: scalar, the KL's weight; None for the objective's.
@@ -104,12 +102,12 @@ def gradient(
         The gradient, of what is `learned`, and the statistics, of the whole batch.
     """
     if objective.accumulate == 1:
-        return slope(params, team, objective, batch, Whole(kl=kl))
-    masks = scored.counted(objective, batch, objective.levels(team))
+        return slope(params, objective, batch, Whole(kl=kl))
+    masks = scored.counted(objective, batch)
     whole = Whole(losses.units(masks, objective.mean), kl)
 
     def add(total, piece):
-        found, stats = slope(params, team, objective, piece, whole)
+        found, stats = slope(params, objective, piece, whole)
         return jax.tree.map(jnp.add, total, found), stats
 
     nothing = jax.tree.map(jnp.zeros_like, learned(params, objective.learners))
@@ -119,16 +117,15 @@ def gradient(
 
 def slope(
     params: dict,
-    team: contexts.Team,
     objective: Objective,
-    batch: Scored,
+    batch: Batch,
     whole: Whole = scored.ALL,
 ) -> tuple[dict, dict]:
     """The gradient of `scored.loss` by what is `learned`, and the statistics."""
 
     def of(part):
         full = relearned(params, part)
-        return scored.loss(full, team, objective, batch, whole)
+        return scored.loss(full, objective, batch, whole)
 
     return jax.grad(of, has_aux=True)(learned(params, objective.learners))
 
@@ -271,9 +268,8 @@ def compiled(step: Callable, state: TrainState) -> Callable:
 
 def update(
     state: TrainState,
-    batch: Scored,
+    batch: Batch,
     *,
-    team: contexts.Team,
     objective: Objective,
     optimise: optax.GradientTransformation,
 ) -> tuple[TrainState, dict]:
@@ -287,7 +283,7 @@ def update(
 
     def one(carry, piece):
         params, opt_state = carry
-        slope, stats = gradient(params, team, objective, piece, kl)
+        slope, stats = gradient(params, objective, piece, kl)
         stats["grad_norm"] = optax.tree.norm(slope)
         return descend(optimise, slope, params, opt_state), stats
 

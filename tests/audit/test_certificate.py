@@ -11,9 +11,8 @@ import pytest
 
 from benchmarks import certificate as benchmark
 from c3jax.audit import certificate
-from c3jax.core import metrics
 from c3jax.policy import families
-from c3jax.train import checkpoint, growth, loop, trees, warm_start
+from c3jax.train import checkpoint, loop, trees, warm_start
 from tests import support
 from tests.train.test_update import SMALL
 
@@ -32,7 +31,7 @@ def grown(at_once=0):
     made = setup(at_once)
     state = loop.initial_state(made, warm_start.initial_params(made))
     items = [made.task.split("train")[i] for i in range(8)]
-    return growth.grow(made, state, 1, items, support.MadeUp(), metrics.Stopwatch())
+    return support.Step(made, state, 1, items)
 
 
 @functools.cache
@@ -44,7 +43,7 @@ def save(path, grown, at_once=0):
     """Writes the trees of two questions."""
     made = setup(at_once)
     items = [made.task.split("train")[i] for i in range(2)]
-    trees.save(path, made, 1, items, grown)
+    trees.save(path, made, 1, items, grown.rollout, grown.advantages)
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_the_lines_of_a_run_are_those_that_are_read(duo, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(questions=3), "audit.questions=3 and audit.batch_size=2: the first must"),
+        (dict(questions=5), "audit.questions=5 and audit.batch_size=2: the first must"),
         (dict(questions=10**6), "but there are"),
         (dict(candidates=1), r"audit.candidates=1.*2 or more"),
         (dict(extra=-1), r"audit.extra=-1.*0 or more"),

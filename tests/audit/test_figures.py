@@ -132,7 +132,7 @@ def test_a_reading_says_it_in_plain_words(found):
         r"sent shows in the replies \(0.\d\d nats, 0.\d\d by chance\).$",
         writer,
     )
-    assert planner == "planner: good is not measured against what messages are worth."
+    assert planner == "planner: good is not measured against the worth of messages."
 
 
 def test_credit_that_says_nothing_is_told_apart_from_credit_that_is_upside_down():

@@ -73,7 +73,7 @@ def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
     ]
     assert {*about.spent} == {"buckets", "c3", "riding"}
     page = (path / "report.html").read_text()
-    assert "How good is the credit?" in page and "Who earns their place?" in page
+    assert "How good is the credit?" in page and "The team without a role" in page
 
 
 def test_an_audit_that_cannot_fit_is_refused_before_it_reads_the_policy(

@@ -30,7 +30,7 @@ def evidence(name: str, questions: int = 5, seed: int = 0) -> Evidence:
         without=tuple(rng.random(reward.shape) for _ in team),
     )
     if api.ESTIMATORS[name].plan == "comb":
-        return known.replace(teeth=tuple(rng.random((questions, k, 2)) for k in sizes))
+        return known
     if team == VOTE:
         ballots = tuple(rng.integers(-1, 3, (questions, k)) for k in sizes[:-1])
         return known.replace(

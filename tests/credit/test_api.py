@@ -127,7 +127,7 @@ def test_an_option_that_is_not_one_is_refused(name, given, message):
 
 SOLO, DUO, TRIO = ((),), ((), (0,)), ((), (0,), (0, 1))
 VOTE = ((), (), (), (0, 1, 2))
-GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings", "teeth")
+GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings")
 
 
 @pytest.mark.parametrize(

@@ -202,12 +202,12 @@ def test_value_assisted_without_the_critic_is_c3():
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-def test_a_comb_compares_alternatives_by_their_mean_continuation():
+def test_a_tree_of_a_comb_compares_alternatives_by_their_mean_continuation():
     first = np.array([[[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])
-    last = np.array([[[1.0], [0.0]]])
-    found = baselines.comb((first, last))
-    np.testing.assert_allclose(found[0], [[[0.0, 0.75, -0.75]]])
-    np.testing.assert_allclose(found[1], [[[1.0, -1.0]]])
+    last = np.array([[[1.0, 0.0]]])
+    found = [called("c3_comb", Evidence(x, ((), (0,))))[0] for x in (first, last)]
+    np.testing.assert_allclose(found[0][0], [[[0.0, 0.75, -0.75]]])
+    np.testing.assert_allclose(found[1][1], [[[1.0, -1.0]]])
 
 
 def test_whitening_is_over_all_arrays_together():
@@ -229,8 +229,6 @@ def test_every_estimator_gives_each_message_a_number(name):
     sizes = evidence.reward.shape[1:]
     for level, (span, each) in enumerate(zip(evidence.spans, found, strict=True)):
         contexts = int(np.prod([sizes[axis] for axis in span]))
-        if api.ESTIMATORS[name].plan == "comb":
-            contexts = 1
         assert each.shape == (5, contexts, sizes[level])
         assert np.isfinite(each).all()
     assert any(np.any(each) for each in found)

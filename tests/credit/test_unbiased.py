@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api, baselines, plan
+from c3jax.credit import api, plan
 from tests import tabular
 
 COUNT = 20_000
@@ -189,12 +189,18 @@ def test_a_blend_has_the_least_variance_at_equal_answers(weight):
             assert worse.mean() > 3 * worse.std() / np.sqrt(len(worse))
 
 
+def loo(reward):
+    """[n, K, M] rewards of alternatives to [n, 1, K]."""
+    evidence = Evidence(reward, ((), (0,)))
+    return api.ESTIMATORS["c3_comb"].fn(evidence, ())[0][0]
+
+
 @pytest.mark.parametrize("spans", [tabular.CHAIN2, tabular.CHAIN3, tabular.DIAMOND])
 def test_a_comb_is_unbiased(spans):
     small = team(spans)
     sizes = (3,) * len(spans), (2,) * len(spans)
     said, reward = tabular.comb(small, *sizes, COUNT, np.random.default_rng(2))
-    found = baselines.comb(tuple(each.reshape(-1, 3, 2) for each in reward))
+    found = [loo(each.reshape(-1, 3, 2)) for each in reward]
     estimates = tuple(
         tabular.slope(small, level, said[level], each)
         for level, each in enumerate(found)

@@ -9,7 +9,7 @@ import numpy as np
 from c3jax.core import keys
 from c3jax.core.types import Role, Script
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import comb, tree
+from c3jax.rollout import sampler, tree
 from tests import support
 
 BATCH = 2
@@ -34,9 +34,11 @@ def team():
 @functools.cache
 def grown():
     questions = support.questions(BATCH, roles=3)
-    found = comb.grow(support.params(), team(), questions, seed=0, step=5)
-    (base, _), *teeth = jax.device_get([*found])
-    return base, [turns for turns, _ in teeth]
+    found = sampler.trees(support.params(), team(), questions, seed=0, step=5)
+    base, *teeth = jax.device_get([one for one, _ in found])
+    assert base.credited == () and [one.credited for one in teeth] == [(0,), (1,), (2,)]
+    assert [one.given for one in teeth] == [(), (0,), (0, 1)]
+    return base.turns, [one.turns for one in teeth]
 
 
 def test_every_decision_has_its_alternatives_and_their_continuations():
@@ -72,28 +74,29 @@ def test_no_draw_is_made_twice():
     for a, b in itertools.product(range(2), range(2)):
         assert not (after[:, 0, a] == alternatives[:, 0, b]).all(-1).any()
     found = [
-        comb.address(seed, step, tooth)
+        sampler.address(seed, step, tooth)
         for seed, step, tooth in itertools.product((0, 1), (5, 6), (None, 0, 1))
     ]
     words = {tuple(jax.random.key_data(key).tolist()) for key in found}
     assert len(words) == len(found)
     step = jax.random.fold_in(keys.stream(0, "rollout"), 5)
-    assert (comb.address(0, 5) == step).all()
+    assert (sampler.address(0, 5) == step).all()
 
 
 def test_a_decision_is_scored_after_the_base_episode_alone():
     base, teeth = grown()
     questions = support.questions(BATCH, roles=3)
-    alternatives = tuple(turns[level] for level, turns in enumerate(teeth))
-    told, turns = comb.at(team(), 2, alternatives, base[:-1])
-    assert turns[0] is base[0] and turns[2] is alternatives[2] and len(turns) == 3
+    turns = (*base[:2], teeth[2][2])
     found = jax.jit(tree.logp, static_argnums=(1, 2))(
-        support.params(), told, 2, questions, turns
+        support.params(), sampler.teeth(team())[2], 2, questions, turns
     )
-    np.testing.assert_allclose(found, alternatives[2].logp, atol=1e-5)
+    np.testing.assert_allclose(found, turns[2].logp, atol=1e-5)
 
 
-def test_a_team_that_plays_a_tree_reads_its_own_turns():
+def test_a_tree_ends_where_its_credit_does():
     plain = support.team()
-    assert comb.at(plain, 1, (1, 2), ()) == (plain, (1, 2))
     assert plain.protocol.trees == (plain.protocol,)
+    whole = sampler.whole(plain, ("first", "second"))
+    assert whole.credited == (0, 1) and whole.trimmed == whole
+    tooth = tree.Tree(("first", "second"), plain, (0,))
+    assert tooth.trimmed.turns == ("first",)

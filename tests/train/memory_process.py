@@ -27,9 +27,11 @@ def main() -> None:
     said = admission.estimate(setup, memory.training(setup)).total
     items = [setup.task.split("train")[n] for n in range(2)]
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    grown = growth.grow(setup, state, 0, items, support.MadeUp(), watch)
-    scored = growth.credited(setup, grown, state.params, None, watch)
-    loop.compiled_step(setup)(0, state, grown, scored)
+    rollout = growth.sample(setup, state, 0, items, support.MadeUp(), watch)
+    advantages, memories = growth.credit(setup, rollout, state.memory)
+    args = setup, rollout, advantages, state.params, None, watch
+    batches = growth.batches(*args)
+    loop.compiled_step(setup)(0, state, memories, rollout, batches)
     print(said, loading.resident("VmHWM"))
 
 

@@ -14,13 +14,13 @@ from c3jax.core import metrics
 from c3jax.train import (
     checkpoint,
     choice,
-    growth,
     loop,
     memory,
     scoring,
     trees,
     warm_start,
 )
+from c3jax.train.record import Record
 from tests import support
 
 DUO = ((), (0,))
@@ -169,7 +169,7 @@ def cheap(monkeypatch):
 def run(setup, workdir, *lengths):
     """A run that is begun and not evaluated, stopped when it has asked so often."""
     state = loop.initial_state(setup, warm_start.initial_params(setup))
-    begun = loop.Record(seed=setup.config.seed, evaluated=0)
+    begun = Record(seed=setup.config.seed, evaluated=0)
     with checkpoint.Store(workdir / "checkpoints") as store:
         store.save(0, state, dataclasses.asdict(begun))
     for length in lengths:
@@ -203,8 +203,8 @@ def test_trees_of_another_shape_than_the_first_are_saved_and_replayed(tmp_path):
     setup = support.math_setup(**SMALL)
     state, _, _ = run(setup, tmp_path)
     items = [setup.task.split("train")[i] for i in range(4)]
-    here, watch = setup.branched((4, 1)), metrics.Stopwatch()
-    grown = growth.grow(here, state, 0, items, support.MadeUp(), watch)
-    trees.save(tmp_path, here, 0, items[:1], grown)
+    here = setup.branched((4, 1))
+    grown = support.Step(here, state, 0, items)
+    trees.save(tmp_path, here, 0, items[:1], grown.rollout, grown.advantages)
     found = certificate.certify(setup, tmp_path)
     assert found.nodes == 8 and not found.failures

@@ -12,10 +12,10 @@ import optax
 import pytest
 
 from c3jax.audit import certificate, explorer
-from c3jax.core import keys, metrics
+from c3jax.core import keys
 from c3jax.credit import baselines
 from c3jax.data import pipeline
-from c3jax.rollout import comb, tree
+from c3jax.rollout import tree
 from c3jax.train import checkpoint, growth, loop, trees, warm_start
 from tests import support
 
@@ -35,13 +35,15 @@ def steps(setup, count=1):
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     update_step = loop.compiled_update(setup)
     source = pipeline.order(setup.task.split("train"), setup.config.seed)
-    watch, found = metrics.Stopwatch(), []
+    found = []
     for step in range(count):
         items = [source[4 * step + i] for i in range(4)]
-        grown = growth.grow(setup, state, step, items, support.MadeUp(), watch)
-        scored = growth.credited(setup, grown, state.params, None, watch)
-        before = jax.device_get(state.params)
-        state, stats = update_step(setup.objective, state, grown.groups, scored)
+        grown, before = (
+            support.Step(setup, state, step, items),
+            jax.device_get(state.params),
+        )
+        args = setup.objective, state, grown.rollout, grown.batches()
+        state, stats = update_step(*args)
         assert float(stats["grad_norm"]) > 0 and float(stats["logp_gap"]) < 1e-5
         found.append((before, grown, stats))
     return found, state
@@ -63,25 +65,23 @@ def test_every_answer_of_the_budget_is_scored_and_every_message_counted():
     setup, found, _ = duo()
     assert setup.team.protocol.branching == (2, 4)
     for _, grown, _ in found:
-        graded = grown.graded
-        assert graded.reward.shape == (4, 8)
-        assert [x.shape for x in graded.evidence["teeth"]] == [(4, 2, 2), (4, 4, 1)]
-        first, last = grown.advantage
+        first, last = (graded.reward for graded in grown.all_graded)
+        assert (first.shape, last.shape) == ((4, 2, 2), (4, 1, 4))
+        mine, other = grown.advantage
         np.testing.assert_array_equal(
-            first[:, 0], baselines.loo_advantage(graded.evidence["teeth"][0].mean(-1))
+            mine[:, 0], baselines.loo_advantage(first.mean(-1))
         )
-        np.testing.assert_array_equal(
-            last[:, 0], baselines.loo_advantage(graded.evidence["teeth"][1][..., 0])
-        )
-        assert graded.spent.evaluator_calls == 4 * 8
+        np.testing.assert_array_equal(other, baselines.loo_advantage(last))
+        spent = growth.spent(grown.all_graded)
+        assert spent.evaluator_calls == 4 * 8
         # The base's reasoner; two more, each followed twice; four answers to the base.
-        assert graded.spent.messages == 4 * (1 + 2 + 4 + 4)
-        [group] = grown.groups
-        said = [group.base[0], *group.teeth[0], group.teeth[1][1]]
-        tokens = sum(int(turn.length.sum()) for turn in said)
-        assert graded.spent.generated_tokens == tokens
+        assert spent.messages == 4 * (1 + 2 + 4 + 4)
+        one, two = grown.trees
+        said = [*one.turns, *two.turns]
+        assert spent.generated_tokens == sum(int(turn.length.sum()) for turn in said)
         learned = sum(int(turn.length.sum()) for turn in grown.turns)
-        assert grown.trained(setup.objective) == learned < tokens
+        trained = growth.trained(setup.objective, setup.team, grown.rollout)
+        assert trained == learned < spent.generated_tokens
 
 
 @pytest.mark.slow
@@ -90,17 +90,18 @@ def test_a_role_in_the_middle_learns_between_given_and_new_messages():
     assert setup.team.protocol.branching == (2, 2, 2)
     for _, grown, _ in found:
         assert [turn.length.shape for turn in grown.turns] == [(4, 1, 2)] * 3
-        assert grown.graded.spent.evaluator_calls == 4 * 10
-        assert grown.graded.spent.messages == 4 * (2 + 2 + 4 + 4 + 2 + 4 + 2)
+        spent = growth.spent(grown.all_graded)
+        assert spent.evaluator_calls == 4 * 10
+        assert spent.messages == 4 * (2 + 2 + 4 + 4 + 2 + 4 + 2)
 
 
 def test_the_gradient_is_that_of_the_teeth_one_by_one_over_one_count_of_tokens():
-    setup, [(params, grown, stats), _], _ = duo()
-    [group] = grown.groups
+    _, [(params, grown, stats), _], _ = duo()
 
     def tooth(part, level):
-        team, turn = comb.teeth(setup.team)[level], group.teeth[level][level]
-        logp = tree.logp(part, team, level, group.questions, group.teeth[level])
+        one = grown.trees[level]
+        turn = one.turns[level]
+        logp = tree.logp(part, one.team, level, grown.questions, one.turns)
         return -jnp.where(turn.mask, logp * grown.advantage[level][..., None], 0).sum()
 
     def loss(part):

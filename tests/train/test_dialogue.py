@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from c3jax.audit import certificate
-from c3jax.core import metrics
 from c3jax.data import problems
 from c3jax.train import (
     answers,
     checkpoint,
-    growth,
     loop,
     scored,
     trees,
@@ -57,19 +55,21 @@ def two_steps(name):
     )
     params = warm_start.initial_params(setup)
     state = loop.initial_state(setup, params)
-    update, watch, found = loop.compiled_update(setup), metrics.Stopwatch(), []
+    update, found = loop.compiled_update(setup), []
     source = setup.task.split("train")
     for step in range(2):
         items, scorer = [source[4 * step + i] for i in range(4)], Counted()
-        grown = growth.grow(setup, state, step, items, scorer, watch)
-        credit = [*growth.credited(setup, grown, state.params, None, watch)]
+        grown = support.Step(setup, state, step, items, scorer)
+        credit = [*grown.batches()]
         before = jax.tree.map(np.array, state)
         # Whatever was credited to messages that were not written: it makes no change.
         odd = [
             group.replace(
-                advantage=tuple(
-                    a + 9.0 * (turn.length == 0)
-                    for a, turn in zip(group.advantage, group.turns, strict=True)
+                advantage=(
+                    tuple(
+                        a + 9.0 * (turn.length == 0)
+                        for a, turn in zip(*group.advantage, grown.turns, strict=True)
+                    ),
                 )
             )
             for group in credit
@@ -77,7 +77,7 @@ def two_steps(name):
         _, shown = update(
             setup.objective, jax.tree.map(jax.numpy.array, state), (), odd
         )
-        state, stats = update(setup.objective, state, grown.groups, credit)
+        state, stats = update(setup.objective, state, grown.rollout, credit)
         found.append((before, items, grown, scorer, jax.device_get((stats, shown))))
     return setup, found
 
@@ -99,7 +99,7 @@ def answer(setup, line):
 @pytest.mark.parametrize("name", BUDGET)
 def test_a_finished_talk_is_scored_once_at_its_last_answer(name, tmp_path):
     setup, ((_, items, grown, scorer, _), _) = two_steps(name)
-    trees.save(tmp_path, setup, 0, items, grown)
+    trees.save(tmp_path, setup, 0, items, grown.rollout, grown.advantages)
     lines, asked = trees.load(trees.saved(tmp_path)[0]), scorer.texts
     for line in lines:
         where = answer(setup, line)
@@ -151,7 +151,7 @@ def test_a_dialogue_is_replayed_from_disk(tmp_path):
     with checkpoint.Store(tmp_path / "checkpoints") as store:
         store.save(1, state, {})
         store.wait()
-    trees.save(tmp_path, setup, 1, items, grown)
+    trees.save(tmp_path, setup, 1, items, grown.rollout, grown.advantages)
     path = trees.saved(tmp_path)[0]
     lines = trees.load(path)
     messages = [
@@ -172,10 +172,11 @@ def test_a_dialogue_is_replayed_from_disk(tmp_path):
 
 
 def test_whitening_is_over_what_was_written():
-    credit = [(np.array([[[1.0, 3.0, 9.0]]], np.float32),)]
-    written = [[np.array([[[True, True, False]]])]]
+    credit = [((np.array([[[1.0, 3.0, 9.0]]], np.float32),),)]
+    written = [[[np.array([[[True, True, False]]])]]]
     objective = support.math_setup(train__whiten=True).objective
-    ((found,),), _ = scored.shaped(objective, credit, [0], written)
+    learned = [scored.Learning(0, 0, 0)]
+    (((found,),),), _ = scored.shaped(objective, credit, learned, written)
     np.testing.assert_allclose(found, [[[-1, 1, 0]]], rtol=1e-6)
 
 

@@ -40,7 +40,10 @@ def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
         whole.spent, prefilled_slots=pieces.spent.prefilled_slots
     )
     assert 6 * filled.prefilled_slots == 8 * whole.spent.prefilled_slots
-    assert (whole.figures, filled) == pieces
+    assert whole._replace(spent=filled) == pieces
+    # Of 18 sampled messages and, in `spent`, of 6 greedy ones.
+    cut, spent = whole.cut * 18, whole.spent.truncated
+    assert cut == round(cut) and 0 <= spent - cut <= 6
     # One greedy answer a question, and three sampled.
     assert whole.spent.evaluator_calls == whole.spent.messages == 6 * 4
 

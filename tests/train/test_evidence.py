@@ -8,7 +8,6 @@ import ml_collections
 import numpy as np
 import pytest
 
-from c3jax.core import metrics
 from c3jax.credit import critic as credit
 from c3jax.rollout import desks
 from c3jax.train import (
@@ -16,7 +15,6 @@ from c3jax.train import (
     critics,
     evidence,
     grading,
-    growth,
     loop,
     memory,
     warm_start,
@@ -54,16 +52,16 @@ def steps(setup):
 
 def grow(setup, state, step):
     """The trees of a step, on questions of its own."""
-    source, watch = setup.task.split("train"), metrics.Stopwatch()
+    source = setup.task.split("train")
     items = [source[4 * step + i] for i in range(4)]
-    return growth.grow(setup, state, step, items, support.MadeUp(), watch)
+    return support.Step(setup, state, step, items)
 
 
 def updated(setup, state, grown):
     """The policy after a step, and the critic as it was."""
-    scored = growth.credited(setup, grown, state.params, None, metrics.Stopwatch())
     policy = state.replace(critic=())
-    after, stats = update_step()(setup.objective, policy, grown.groups, scored)
+    args = setup.objective, policy, grown.rollout, grown.batches(policy.params)
+    after, stats = update_step()(*args)
     assert np.isfinite(float(stats["loss"])) and float(stats["grad_norm"]) > 0
     return after.replace(critic=state.critic)
 
@@ -150,7 +148,7 @@ def test_evidence_does_not_change_the_tree_and_groups_gather_the_same():
     parts = grown(credit__name="agent_removal", train__groups=2)
     for one, two in zip(plain.turns, whole.turns, strict=True):
         np.testing.assert_array_equal(one.tokens, two.tokens)
-    assert len(parts.groups) == 2
+    assert len(parts.rollout) == 2
     assert parts.graded.spent == whole.graded.spent
     jax.tree.map(
         np.testing.assert_array_equal, parts.graded.evidence, whole.graded.evidence
@@ -170,7 +168,7 @@ def test_mappo_trains_with_a_critic_that_is_saved_and_goes_on_bit_equal(tmp_path
     def step(state, number):
         grown = grow(setup, state, number)
         state = updated(setup, state, grown)
-        critic, stats = critic_step(state.critic, grown)
+        critic, stats = critic_step(state.critic, grown.rollout, grown.evidence)
         return state.replace(critic=critic), grown, stats
 
     state, grown, stats = step(state, 0)
@@ -209,10 +207,8 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     assert state.critic.params["critic"]["embed"].shape[1] == 16
     assert memory.training(setup)["update"]["critic"] > 0
-    grown = growth.grow(
-        *(setup, state, 0, [setup.task.split("train")[i] for i in range(2)]),
-        *(support.MadeUp(), metrics.Stopwatch()),
-    )
+    items = [setup.task.split("train")[i] for i in range(2)]
+    grown = support.Step(setup, state, 0, items)
     before = grown.graded.evidence["q"]
     assert [each.shape for each in before] == [(2, 1, 2), (2, 2, 2), (2, 4, 2)]
     spent = grown.graded.spent
@@ -220,9 +216,9 @@ def test_c3_with_values_of_messages_trains_a_trio_and_its_critic():
     assert spent.critic_tokens == read
     # While it guesses 0 there is no baseline.
     np.testing.assert_allclose(grown.advantage[2].ravel(), grown.graded.reward.ravel())
-    critic, _ = critics.compiled(setup)(state.critic, grown)
-    group = grown.groups[0]
-    after = critics.guess(setup, critic, group.questions, group.turns)["q"]
+    step = critics.compiled(setup)
+    critic, _ = step(state.critic, grown.rollout, grown.evidence)
+    after = critics.guess(setup, critic, grown.questions, grown.turns)["q"]
     assert all(np.asarray(each).any() for each in after)
 
 

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from c3jax.core import metrics
-from c3jax.train import growth, heads, loop, warm_start
+from c3jax.train import heads, loop, warm_start
 from tests import support
 
 SMALL = {
@@ -65,8 +64,7 @@ def grown(sizes, at_once=0):
     )
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     items = [setup.task.split("train")[i] for i in range(4)]
-    watch = metrics.Stopwatch()
-    found = growth.grow(setup, state, 0, items, support.MadeUp(), watch)
+    found = support.Step(setup, state, 0, items)
     longest = max(int(each.max()) for each in found.questions.lengths)
     assert found.questions.heads[0].shape == (4, next(n for n in sizes if n >= longest))
     return jax.device_get(found.turns), found.graded

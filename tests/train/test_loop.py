@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from c3jax.train import checkpoint, critics, loop, update
+from c3jax.train.record import Record
 from tests import support
 from tests.train import test_choice
 from tests.train.test_choice import cheap  # noqa: F401
@@ -26,7 +27,7 @@ def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
 
     with checkpoint.Store(tmp_path / "checkpoints") as store:
         for step in (0, 3):
-            record = loop.Record(seed=0, step=step)
+            record = Record(seed=0, step=step)
             store.save(step, state(step), dataclasses.asdict(record))
         store.wait()
         found, record, reference = loop._begin(

@@ -33,6 +33,15 @@ def test_an_update_needs_what_is_said_within_a_quarter(remat):
     assert found / 1.25 < said < found * 1.25
 
 
+def test_a_starting_policys_scores_need_what_is_said_within_a_quarter():
+    setup = support.math_setup(**ROOMY, train__kl=0.1)
+    case = steps.Case(setup.team, setup.heads.sizes[-1], 16)
+    program, args = steps.STEPS["logp"](case)
+    found = program.lower(*args).compile().memory_analysis().temp_size_in_bytes
+    parts = memory.training(setup)["starting policy's scores"]
+    assert found / 1.25 < parts["activations"] + parts["logits"] < found * 1.25
+
+
 @functools.cache
 def sums(**changes) -> dict[str, int]:
     found = memory.training(support.math_setup(**changes))

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3jax.core import metrics
 from c3jax.credit import api
 from c3jax.protocol import graph
-from c3jax.train import growth, loop, warm_start
+from c3jax.train import loop, warm_start
 from tests import support
 
 # Answers a question: two alternatives for each role that writes.
@@ -79,13 +78,12 @@ def test_two_steps(team, name):
     its = setup(team, name)
     state = loop.initial_state(its, jax.tree.map(jnp.copy, first_params(team)))
     is_nested = its.team.protocol.branching == setup(team, "c3").team.protocol.branching
-    source, watch = its.task.split("train"), metrics.Stopwatch()
+    source = its.task.split("train")
     for step in range(2):
         items = [source[BATCH * step + i] for i in range(BATCH)]
-        grown = growth.grow(its, state, step, items, support.MadeUp(), watch)
-        credited = [*growth.credited(its, grown, state.params, None, watch)]
-        [scored] = credited
-        for turn, advantage in zip(scored.turns, scored.advantage, strict=True):
+        grown = support.Step(its, state, step, items)
+        credited = [*grown.batches()]
+        for turn, advantage in zip(grown.turns, credited[0].advantage[0], strict=True):
             assert advantage.shape == turn.length.shape
             assert advantage.dtype == np.float32 and np.isfinite(advantage).all()
         # A critic guesses 0 until it is taught, which is tested elsewhere.
@@ -93,7 +91,8 @@ def test_two_steps(team, name):
         assert found == (name != "c3_value_only")
         if is_nested:
             bare = state.replace(memory=(), critic=())
-            bare, stats = update_step(team)(its.objective, bare, grown.groups, credited)
+            args = its.objective, bare, grown.rollout, credited
+            bare, stats = update_step(team)(*args)
             assert np.isfinite([float(value) for value in stats.values()]).all()
             assert int(bare.step) == step + 1
             state = bare.replace(critic=state.critic)

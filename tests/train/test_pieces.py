@@ -49,7 +49,7 @@ def scored():
     rng = np.random.default_rng(0)
     credit = tuple(np.float32(rng.standard_normal(t.length.shape)) for t in turns)
     reference = tuple(t.logp - 0.2 for t in turns)
-    return team, update.Scored(questions, turns, credit, reference)
+    return support.batch(team, questions, turns, credit, reference)
 
 
 def state_on(devices, kl=(), optimise=OPTIMISE):
@@ -87,18 +87,20 @@ OTHER = OBJECTIVE.replace(
     ],
 )
 def test_pieces_of_several_sizes_take_the_step_of_the_whole(objective, optimise):
-    team, batch = scored()
+    batch = scored()
     kl = objective.kl_state
     if objective.flat == "drop":
         counted = jnp.array([True, False, True, True, True, False, True, True])
         batch = batch.replace(counted=counted)
     one = objective.replace(accumulate=1)
-    static = dict(team=team, objective=one, optimise=optimise)
+    static = dict(objective=one, optimise=optimise)
     _, _, state = state_on(1, kl, optimise)
     other, wanted = jax.jit(functools.partial(update.update, **static))(state, batch)
     mesh, abstract, state = state_on(2, kl, optimise)
-    team, batch = team.replace(mesh=mesh), jax.device_put(batch, meshes.batch(mesh))
-    step = pieces.compiled(team, objective, optimise, SIZES, abstract)
+    (one,) = batch.trees
+    batch = batch.replace(trees=(one.replace(team=one.team.replace(mesh=mesh)),))
+    batch = jax.device_put(batch, meshes.batch(mesh))
+    step = pieces.compiled(mesh, objective, optimise, SIZES, abstract)
     state, stats = step(state, [batch], [batch])
     assert int(state.step) == 1
     assert set(stats) == set(wanted)
@@ -113,9 +115,9 @@ def test_pieces_of_several_sizes_take_the_step_of_the_whole(objective, optimise)
 
 
 def test_a_stop_between_pieces_leaves_a_state_until_a_step_has_changed_it():
-    team, batch = scored()
+    batch = scored()
     _, abstract, state = state_on(1)
-    step = pieces.compiled(team, OBJECTIVE, OPTIMISE, SIZES, abstract)
+    step = pieces.compiled(None, OBJECTIVE, OPTIMISE, SIZES, abstract)
     # Of two minibatches of two pieces.
     for piece, whole in [(1, True), (2, False)]:
         asked = itertools.count()
@@ -125,10 +127,12 @@ def test_a_stop_between_pieces_leaves_a_state_until_a_step_has_changed_it():
 
 
 def test_a_piece_is_as_large_as_its_longest_question_and_message():
-    team, batch = scored()
-    cuts, [tokens] = pieces._cut([batch], team, OBJECTIVE, SIZES)
+    batch = scored()
+    cuts, [tokens] = pieces._cut([batch], OBJECTIVE, SIZES)
     lengths = np.asarray(batch.questions.lengths[0])
-    longest = [np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.turns]
+    longest = [
+        np.asarray(t.length).reshape(8, -1).max(-1) for t in batch.trees[0].turns
+    ]
     assert sorted(np.concatenate([i for cut in cuts for _, i, _ in cut])) == [*range(8)]
     sizes = {size for cut in cuts for *_, size in cut}
     assert 1 < len(sizes) <= SIZES.programs
@@ -136,36 +140,40 @@ def test_a_piece_is_as_large_as_its_longest_question_and_message():
         assert lengths[chosen].max() <= head
         for each, size in zip(longest, messages, strict=True):
             assert each[chosen].max() <= size
-    assert tokens.sum() == sum(int(t.length.sum()) for t in batch.turns)
+    assert tokens.sum() == sum(int(t.length.sum()) for t in batch.trees[0].turns)
 
 
 def test_a_piece_holds_the_base_episode_that_its_messages_are_alternatives_to():
-    team, batch = scored()
-    rungs, spoken = pieces._lengths(batch, team, OBJECTIVE, SIZES)
-    first = jax.tree.map(lambda x: x[:, :, :1], batch.turns[0])
+    batch = scored()
+    (turn,), sizes = batch.trees[0].turns, pieces.Sizes((8, 16), ((4, 7), (4, 7)))
+    team = support.team(branching=(1, 4))
+    first = jax.tree.map(lambda x: x[:, :, :1], turn)
     long = first.replace(length=jnp.array([1, 1, 1, 1, 1, 1, 1, 7])[:, None, None])
-    along = batch.replace(base=(long,))
-    found, learned = pieces._lengths(along, team, OBJECTIVE, SIZES)
-    assert (rungs[7, 1], found[7, 1]) == (1, 0)
-    np.testing.assert_array_equal(found[:7], rungs[:7])
+    found = []
+    for given in (first.replace(length=0 * long.length), long):
+        along = batch.replace(trees=(tree.Tree((given, turn), team, (1,), (0,)),))
+        found.append(pieces._lengths(along, OBJECTIVE, sizes))
+    (rungs, spoken), (others, learned) = found
+    assert (rungs[7, 1], others[7, 1]) == (1, 0)
+    np.testing.assert_array_equal(others[:7], rungs[:7])
     np.testing.assert_array_equal(learned, spoken)
-    cropped = pieces._crop(along, 8, (4,))
-    assert cropped.base[0].tokens.shape == (8, 1, 1, 4)
-    assert cropped.turns[0].tokens.shape == (8, 1, 4, 4)
+    cropped = pieces._crop(along.replace(ref_logp=None), 8, (4, 4))
+    assert cropped.trees[0].turns[0].tokens.shape == (8, 1, 1, 4)
+    assert cropped.trees[0].turns[1].tokens.shape == (8, 1, 4, 4)
 
 
 def test_a_minibatch_is_some_whole_groups():
-    team, batch = scored()
-    whole = (batch.questions, batch.turns)
+    batch = scored()
 
     def some(first):
-        part = jax.tree.map(lambda x: x[first : first + 2], whole)
-        return update.Scored(*part, ())
+        return jax.tree.map(lambda x: x[first : first + 2], batch)
 
     groups = [some(first) for first in range(0, 8, 2)]
-    cuts, tokens = pieces._cut(groups, team, OBJECTIVE, SIZES)
+    cuts, tokens = pieces._cut(groups, OBJECTIVE, SIZES)
     assert [[group for group, *_ in cut] for cut in cuts] == [[0, 1], [2, 3]]
     assert all(sorted(i) == [0, 1] for cut in cuts for _, i, _ in cut)
-    spoken = [sum(int(t.length.sum()) for t in group.turns) for group in groups]
+    spoken = [
+        sum(int(t.length.sum()) for t in group.trees[0].turns) for group in groups
+    ]
     counts = [pieces._counts(cut, tokens, []) for cut in cuts]
     assert counts == [(sum(spoken[:2]),), (sum(spoken[2:]),)]

@@ -16,6 +16,7 @@ from c3jax.policy import decoder
 from c3jax.train import (
     checkpoint,
     export,
+    growth,
     loop,
     memory,
     trees,
@@ -134,8 +135,9 @@ def test_a_role_that_is_frozen_stays_as_it_is_and_pieces_know_it():
     assert list(state.opt_state) == ["actor"]
     paths = changed(before, jax.device_get(state.params))
     assert {path.split("/")[0] for path in paths} == {"actor"}
-    wrote = sum(int(group.turns[1].length.sum()) for group in grown.groups)
-    assert grown.trained(setup.objective) == 2 * wrote
+    wrote = sum(int(group.trees[0].turns[1].length.sum()) for group in grown.rollout)
+    trained = growth.trained(setup.objective, setup.team, grown.rollout)
+    assert trained == 2 * wrote
 
 
 def test_policies_are_checkpointed_replayed_and_exported_together(tmp_path):
@@ -149,7 +151,7 @@ def test_policies_are_checkpointed_replayed_and_exported_together(tmp_path):
         found, _ = store.restore(loop.abstract_state(setup))
     assert not changed(first.params, found.params)
     items = [setup.task.split("train")[i] for i in range(8)]
-    trees.save(tmp_path, setup, 1, items, grown)
+    trees.save(tmp_path, setup, 1, items, grown.rollout, grown.advantages)
     assert "PASS: 48 messages" in str(certificate.certify(setup, tmp_path))
     written = export.write(setup, found.params, 1, tmp_path)
     tokens = np.arange(7)

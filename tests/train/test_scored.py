@@ -26,23 +26,30 @@ def batch(**changes):
     logp = np.where(np.arange(5) < length[..., None], -rng.random((4, 1, 3, 5)), 0)
     said = turn(logp, length, rng.random((4, 1, 3)) < 0.6)
     credit = (np.float32(rng.standard_normal((4, 1, 3))),)
-    found = scored.Scored(None, (said,), credit, (0.5 * logp,))
-    return found.replace(**changes)
+    return made(said, credit, (0.5 * logp,), **changes)
+
+
+def made(said, credit, reference, **changes):
+    team = support.team(support.DUO[:1], support.DUO_SCRIPTS[:1], (3,))
+    return support.batch(team, None, (said,), credit, reference, **changes)
+
+
+MINE = scored.Learning(0, 0, 0)
 
 
 def test_a_message_pays_for_its_own_divergence_beside_its_siblings():
     given = batch()
-    said = given.turns[0]
-    wanted = np.array(given.advantage[0])
+    said = given.trees[0].turns[0]
+    wanted = np.array(given.advantage[0][0])
     spent = [[row[:n].sum() / 2 for row, n in zip(*b, strict=True)]
              for b in zip(said.logp[:, 0], said.length[:, 0], strict=True)]  # fmt: skip
     for b, k in np.ndindex(4, 3):
         others = [spent[b][j] for j in range(3) if j != k]
         wanted[b, 0, k] -= 0.1 * (spent[b][k] - np.mean(others))
     paying = PLAIN.replace(kl_in="reward", kl_estimator="k1")
-    found = scored.credit(paying, given, 0, 0.1)
+    found = scored.credit(paying, given, MINE, 0.1)
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    assert scored.credit(PLAIN, given, 0, 0.1) is given.advantage[0]
+    assert scored.credit(PLAIN, given, MINE, 0.1) is given.advantage[0][0]
 
 
 def test_in_the_reward_k1_has_the_gradient_of_the_divergence():
@@ -51,11 +58,10 @@ def test_in_the_reward_k1_has_the_gradient_of_the_divergence():
     logp = jax.nn.log_softmax(scores)
     pairs = np.stack(np.meshgrid(range(3), range(3)), -1).reshape(9, 1, 2)
     said = turn(logp[pairs][..., None], np.ones(pairs.shape, int), pairs > -1)
-    given = scored.Scored(
-        None, (said,), (np.zeros(pairs.shape),), (jnp.log(q)[pairs][..., None],)
-    )
+    reference = (jnp.log(q)[pairs][..., None],)
+    given = made(said, (np.zeros(pairs.shape),), reference)
     paying = PLAIN.replace(kl_in="reward", kl_estimator="k1")
-    credit = scored.credit(paying, given, 0, 0.1)
+    credit = scored.credit(paying, given, MINE, 0.1)
 
     def value(scores):
         each = jax.nn.log_softmax(scores)[pairs]
@@ -74,23 +80,23 @@ def test_messages_without_siblings_are_compared_with_those_of_their_role():
     one = batch()
     other = jax.tree.map(lambda x: np.swapaxes(x, 1, 2), one)
     paying = PLAIN.replace(kl_in="reward")
-    found = scored.credit(paying, other, 0, 0.1)
+    found = scored.credit(paying, other, MINE, 0.1)
     assert found.shape == (4, 3, 1)
-    wanted = scored.credit(paying, one, 0, 0.1)
+    wanted = scored.credit(paying, one, MINE, 0.1)
     np.testing.assert_allclose(found[..., 0], wanted[:, 0], rtol=1e-6)
 
 
 def test_messages_that_were_cut_are_kept_masked_or_get_no_credit():
     given = batch()
-    said = given.turns[0]
-    [kept] = scored.counted(PLAIN, given, [0])
+    said = given.trees[0].turns[0]
+    [kept] = scored.counted(PLAIN, given)
     np.testing.assert_array_equal(kept, said.mask)
-    [masked] = scored.counted(PLAIN.replace(truncated="mask"), given, [0])
+    [masked] = scored.counted(PLAIN.replace(truncated="mask"), given)
     np.testing.assert_array_equal(masked, said.mask & said.ended[..., None])
     zero = PLAIN.replace(truncated="zero")
-    np.testing.assert_array_equal(scored.counted(zero, given, [0])[0], said.mask)
-    found = scored.credit(zero, given, 0, 0.1)
-    np.testing.assert_array_equal(found, np.where(said.ended, given.advantage[0], 0))
+    np.testing.assert_array_equal(scored.counted(zero, given)[0], said.mask)
+    found = scored.credit(zero, given, MINE, 0.1)
+    np.testing.assert_array_equal(found, np.where(said.ended, given.advantage[0][0], 0))
 
 
 @pytest.mark.parametrize("mean", losses.MEANS)
@@ -98,8 +104,8 @@ def test_messages_that_were_cut_are_kept_masked_or_get_no_credit():
 def test_what_a_loss_is_over_is_known_from_lengths(mean, truncated):
     objective = PLAIN.replace(mean=mean, truncated=truncated)
     given = batch(counted=np.array([True, False, True, True]))
-    said = given.turns[0]
-    masks = scored.counted(objective, given, [0])
+    said = given.trees[0].turns[0]
+    masks = scored.counted(objective, given)
     spoken = scored.spoken(objective, said.length, np.asarray(said.ended))
     assert losses.units(masks, mean) == (spoken[given.counted].sum(),)
 
@@ -107,23 +113,24 @@ def test_what_a_loss_is_over_is_known_from_lengths(mean, truncated):
 def test_flat_questions_are_those_without_credit_and_whitening_is_over_all():
     rng = np.random.default_rng(1)
     groups = [
-        tuple(rng.standard_normal((2, 1, k)).astype(np.float32) for k in (2, 3))
+        (tuple(rng.standard_normal((2, 1, k)).astype(np.float32) for k in (2, 3)),)
         for _ in range(2)
     ]
-    groups[0][0][1] = groups[0][1][1] = 0
-    groups[1][0][0] = 0
-    same, counted = scored.shaped(PLAIN, groups, [0, 1])
+    groups[0][0][0][1] = groups[0][0][1][1] = 0
+    groups[1][0][0][0] = 0
+    both = [MINE, scored.Learning(0, 1, 1)]
+    same, counted = scored.shaped(PLAIN, groups, both)
     assert same is groups and counted == [None, None]
-    _, counted = scored.shaped(PLAIN.replace(flat="drop"), groups, [0, 1])
+    _, counted = scored.shaped(PLAIN.replace(flat="drop"), groups, both)
     assert [each.tolist() for each in counted] == [[True, False], [True, True]]
     # Who does not learn has no part in it.
-    _, counted = scored.shaped(PLAIN.replace(flat="drop"), groups, [0])
+    _, counted = scored.shaped(PLAIN.replace(flat="drop"), groups, [MINE])
     assert [each.tolist() for each in counted] == [[True, False], [False, True]]
-    white, _ = scored.shaped(PLAIN.replace(whiten=True), groups, [0])
-    everything = np.concatenate([group[0].ravel() for group in white])
+    white, _ = scored.shaped(PLAIN.replace(whiten=True), groups, [MINE])
+    everything = np.concatenate([group[0][0].ravel() for group in white])
     np.testing.assert_allclose(everything.mean(), 0, atol=1e-6)
     np.testing.assert_allclose(everything.std(), 1, rtol=1e-4)
-    assert white[1][1] is groups[1][1]
+    assert white[1][0][1] is groups[1][0][1]
 
 
 def test_entropy_is_over_what_can_be_drawn():

@@ -10,6 +10,7 @@ from c3jax.core.types import EXACT, Rules
 from c3jax.credit import api
 from c3jax.reward import algebra, pool
 from c3jax.reward import math as maths
+from c3jax.rollout import sampler
 from c3jax.train import grading, growth, scoring
 from c3jax.train.ledger import Spent
 from tests import support
@@ -92,16 +93,17 @@ def test_credit_waits_for_no_more_rewards_than_it_needs(per_question):
 
         def score(number=number, some=some):
             asked.append(number)
-            return grading.Graded(some, Spent(evaluator_calls=16))
+            return (grading.Graded(some, Spent(evaluator_calls=16)),)
 
         questions = support.questions(2, roles=2)
-        groups.append(growth.Group(questions, (), None, score))
-    grown = growth.Grown(setup, (), groups)
-    advantages = grown.advantages()
+        trees = (sampler.whole(setup.team, (None, None)),)
+        groups.append(growth.Group(questions, trees, None, score))
+    advantages = iter(growth.credit(setup, groups, ())[0])
     first = next(advantages)
     assert asked == ([0] if per_question else [0, 1])
-    parts = [first, next(advantages)]
-    for level, whole in enumerate(grown.advantage):
-        joined = np.concatenate([part[level] for part in parts])
+    parts, (graded,) = [first, next(advantages)], growth.score(groups)
+    wanted, _ = estimator.fn(growth.seen(setup, graded), ())
+    for level, whole in enumerate(wanted):
+        joined = np.concatenate([part[0][level] for part in parts])
         np.testing.assert_allclose(joined, whole, rtol=1e-6)
-    assert grown.graded.spent.evaluator_calls == 32
+    assert growth.spent((graded,)).evaluator_calls == 32

@@ -7,11 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from c3jax.core import keys, metrics
+from c3jax.core import keys
 from c3jax.core import mesh as meshes
 from c3jax.credit import baselines
 from c3jax.rollout import replay, tree
-from c3jax.train import grading, growth, ledger, loop, scoring, update, warm_start
+from c3jax.train import grading, ledger, loop, scoring, update, warm_start
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -32,24 +32,23 @@ def one_step(setup, step=0, update_step=None):
     update_step = update_step or loop.compiled_update(setup)
     source = setup.task.split("train")
     items = [source[i] for i in range(setup.config.train.batch_size)]
-    watch = metrics.Stopwatch()
     with scoring.started(setup) as scorer:
-        grown = growth.grow(setup, state, step, items, scorer, watch)
+        grown = support.Step(setup, state, step, items, scorer)
     # Random answers are all wrong, so the rewards are made up.
     rng = np.random.default_rng(0)
     groups = []
-    for group in grown.groups:
+    for group in grown.rollout:
         shape = (group.questions.uid.shape[0], *setup.team.protocol.branching)
         made_up = grading.Graded(np.float32(rng.random(shape)), ledger.Spent())
-        groups.append(group._replace(graded=functools.partial(lambda x: x, made_up)))
-    grown = growth.Grown(setup, state.memory, groups)
+        score = functools.partial(lambda *x: x, made_up)
+        groups.append(dataclasses.replace(group, graded=score))
+    grown.rollout = tuple(groups)
     reference = None
     if setup.config.train.kl:
         learned = update.learned(state.params, setup.objective.learners)
         reference = jax.tree.map(jnp.copy, learned)
-    scored = growth.credited(setup, grown, state.params, reference, watch)
-    objective = setup.objective_at(step)
-    state, stats = update_step(objective, state, groups, scored)
+    batches, objective = grown.batches(reference=reference), setup.objective_at(step)
+    state, stats = update_step(objective, state, grown.rollout, batches)
     return state, grown, stats
 
 
@@ -71,7 +70,7 @@ def test_training_starts_from_the_log_probabilities_of_sampling():
 
 def test_groups_that_are_scored_one_by_one_take_the_same_step():
     state, grown, stats = one_step(support.math_setup(**SMALL, train__groups=4))
-    assert [g.questions.uid.shape[0] for g in grown.groups] == [2] * 4
+    assert [g.questions.uid.shape[0] for g in grown.rollout] == [2] * 4
     wanted, other, wanted_stats = on_one_device()
     for mine, theirs in zip(*jax.device_get((grown.turns, other.turns)), strict=True):
         np.testing.assert_array_equal(mine.tokens, theirs.tokens)
@@ -174,13 +173,14 @@ def slope(
     reference = tuple(turn.logp - 0.2 for turn in turns)
     plain = dict(clip=0.2, kl=0.1, epochs=1, minibatches=1)
     objective = update.Objective(**{**plain, **dict(options)})
-    batch = update.Scored(questions, turns, advantage, reference)
     params, team = support.params(), team.replace(cast=support.cast(shape, 1))
     if mesh is not None:
         params, team = support.spread(team, mesh)
+    batch = support.batch(team, questions, turns, advantage, reference)
+    if mesh is not None:
         batch = jax.device_put(batch, meshes.batch(mesh))
-    return jax.jit(update.gradient, static_argnums=(1, 2))(
-        params, team, dataclasses.replace(objective, accumulate=accumulate), batch, kl
+    return jax.jit(update.gradient, static_argnums=1)(
+        params, dataclasses.replace(objective, accumulate=accumulate), batch, kl
     )
 
 
@@ -239,14 +239,14 @@ def test_logits_in_chunks_have_the_same_gradient(sampling):
 
 def test_nothing_is_compiled_again_after_the_first_step(caplog):
     setup, (state, _, _) = support.math_setup(**SMALL), on_one_device()
-    state, watch = jax.tree.map(jnp.copy, state), metrics.Stopwatch()
+    state = jax.tree.map(jnp.copy, state)
     source = setup.task.split("train")
     with jax.log_compiles():
         for step in (1, 2):
             items = [source[8 * step + i] for i in range(8)]
-            grown = growth.grow(setup, state, step, items, support.MadeUp(), watch)
-            scored = growth.credited(setup, grown, state.params, None, watch)
-            state, _ = program()(setup.objective, state, grown.groups, scored)
+            grown = support.Step(setup, state, step, items)
+            args = setup.objective, state, grown.rollout, grown.batches()
+            state, _ = program()(*args)
         found = [text for text in caplog.messages if text.startswith("Compiling")]
         assert found == []
         jax.jit(lambda x: x + 1)(1)
@@ -268,9 +268,7 @@ def test_credit_teaches_a_team_what_is_rewarded():
     objective = update.Objective(clip=0.2, kl=0.0, epochs=1, minibatches=1)
     state = update.initial_state(optimise, (), jax.tree.map(jnp.copy, support.params()))
     step = jax.jit(
-        functools.partial(
-            update.update, team=team, objective=objective, optimise=optimise
-        )
+        functools.partial(update.update, objective=objective, optimise=optimise)
     )
     questions, history = support.questions(8), []
     for index in range(40):
@@ -284,9 +282,8 @@ def test_credit_teaches_a_team_what_is_rewarded():
             baselines.loo_advantage(baselines.tree_value(value, (), 0)),
             baselines.loo_advantage(baselines.tree_value(value, (0,), 1)),
         )
-        batch = update.Scored(
-            questions, turns, tuple(np.float32(a) for a in advantage), None
-        )
+        advantage = tuple(np.float32(a) for a in advantage)
+        batch = support.batch(team, questions, turns, advantage)
         state, _ = step(state, batch)
     assert history[0] < 0.1
     assert np.mean(history[-5:]) > 0.6

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from c3jax.core import metrics
 from c3jax.core.types import Role, Script
-from c3jax.train import growth, loop, trees, votes, warm_start
+from c3jax.train import loop, trees, votes, warm_start
 from tests import support
 
 SMALL = {
@@ -41,8 +40,7 @@ def test_voters_learn_from_counted_votes(name):
     assert setup.team.protocol.branching == (2, 2, 2, 1)
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     items = [setup.task.split("train")[i] for i in range(4)]
-    watch = metrics.Stopwatch()
-    grown = growth.grow(setup, state, 0, items, support.MadeUp(), watch)
+    grown = support.Step(setup, state, 0, items)
     graded = grown.graded
     assert graded.reward.shape == (4, 2, 2, 2, 1)
     # Six texts a question are scored, though eight votes are counted.
@@ -50,12 +48,11 @@ def test_voters_learn_from_counted_votes(name):
     assert graded.spent.messages == 24
     assert [each.shape for each in graded.evidence["ballots"]] == [(4, 2)] * 3
     shapes = [each.shape for each in grown.advantage]
-    assert shapes == [(4, 1, 2)] * 3 + [(4, 8, 1)]
-    assert not grown.advantage[3].any() and grown.advantage[0].any()
+    assert shapes == [(4, 1, 2)] * 3  # Who counts is not credited.
+    assert grown.advantage[0].any()
     if name == "c3":
-        scored = growth.credited(setup, grown, state.params, None, watch)
         step = loop.compiled_update(setup)
-        _, stats = step(setup.objective, state, grown.groups, scored)
+        _, stats = step(setup.objective, state, grown.rollout, grown.batches())
         assert float(stats["logp_gap"]) < 1e-5 and float(stats["grad_norm"]) > 0
 
 
@@ -63,9 +60,8 @@ def test_a_saved_tree_of_a_vote_has_an_empty_message_of_who_counts(tmp_path):
     setup = support.math_setup(credit__name="c3", **SMALL)
     state = loop.initial_state(setup, warm_start.initial_params(setup))
     items = [setup.task.split("train")[i] for i in range(4)]
-    watch = metrics.Stopwatch()
-    grown = growth.grow(setup, state, 0, items, support.MadeUp(), watch)
-    trees.save(tmp_path, setup, 0, items, grown)
+    grown = support.Step(setup, state, 0, items)
+    trees.save(tmp_path, setup, 0, items, grown.rollout, grown.advantages)
     line = trees.load(trees.saved(tmp_path)[0])[0]
     said = [message for context in line["roles"][3]["messages"] for message in context]
     assert [message["text"] for message in said] == [""] * 8
@@ -73,7 +69,9 @@ def test_a_saved_tree_of_a_vote_has_an_empty_message_of_who_counts(tmp_path):
 
 
 def test_who_counts_has_one_alternative_and_compares_no_programs():
-    with pytest.raises(ValueError, match="the last entry, of who counts, must be 1"):
+    with pytest.raises(
+        ValueError, match="the last entry, for the role that counts, must be 1"
+    ):
         support.math_setup(protocol__branching=(2, 2, 1, 2), **SMALL)
     with pytest.raises(ValueError, match="independent episodes"):
         support.math_setup(credit__name="magrpo", **SMALL)

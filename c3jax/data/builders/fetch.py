@@ -1,7 +1,7 @@
 """Files of a dataset on this machine: found or downloaded, and always the same ones.
 
-Every file has a checksum to agree with: the table's, or else the one that a lock file
-recorded when it was first seen.
+Every file must match a checksum: the table's, or else the one that a lock file recorded
+when the file was first seen.
 """
 
 import http.client
@@ -21,7 +21,7 @@ def download(dataset: origins.Dataset, home: pathlib.Path) -> list[pathlib.Path]
     """The files of a dataset as their origin publishes them, downloaded where needed.
 
     Args:
-        dataset: of the table.
+        dataset: an entry of `origins.DATASETS`.
         home: the dataset's directory; files are kept below it.
 
     Raises:
@@ -44,7 +44,7 @@ def check(
     """Compares files with the checksums that are published, or else recorded.
 
     Args:
-        dataset: of the table.
+        dataset: an entry of `origins.DATASETS`.
         home: the dataset's directory, where the lock file is.
         paths: of files of the origin, or of rows prepared from it.
 
@@ -106,7 +106,7 @@ def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> 
 
 
 def by_hand(dataset, file, directory, error) -> str:
-    """What to do without a network."""
+    """Instructions for a machine without a network."""
     wanted = "".join(f"\n    {f.url}\n        as {f.name}" for f in dataset.files)
     return (
         f"{dataset.name} is not prepared yet, and {file.url} cannot be fetched: "

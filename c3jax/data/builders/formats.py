@@ -133,8 +133,8 @@ def competition(question: str, row: rows.Row, split: str) -> dict:
     """AIME and AMC: a whole number, which some files write as 073 or 27.0.
 
     Args:
-        question: the field of the question.
-        row: of the file.
+        question: the name of the question's field.
+        row: one competition problem.
         split: not needed.
     """
     answer = str(row.value("answer", (str, int, float)))
@@ -237,7 +237,7 @@ def tested(row: rows.Row, code: str, tests: list[str]) -> str:
     """The function of a reference program that its tests call first.
 
     Args:
-        row: to complain of.
+        row: the row that an error names.
         code: the reference program.
         tests: asserts.
 

@@ -36,10 +36,10 @@ class File:
     """A file as its origin publishes it.
 
     Attributes:
-        name: what it is called in a directory of downloaded files.
-        url: of one revision, where its host has them.
-        sha256: of its bytes; None where nobody published one.
-        read: its rows.
+        name: its name in a directory of downloaded files.
+        url: its address, of one revision where its host has them.
+        sha256: the digest of its bytes; None if none is published.
+        read: reads its rows.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Dataset:
     """Questions with gold answers, in splits.
 
     Attributes:
-        name: what configs call it.
-        files: all that its splits are made of.
+        name: its name in configs.
+        files: all files that its splits are made of.
         splits: name of a split -> names of the files that its rows are in.
         counts: name of a split -> rows that are published.
         parse: (rows, split) -> fields of each question; see `formats`.
-        reward: who grades an answer, "math" or "code".
+        reward: the grader of answers, "math" or "code".
         rules: what is allowed in an answer.
         family: the dataset whose questions these are, by their ids; "" for its own.
-        licence: of the data.
+        licence: the data's licence, in words.
         homepage: where to read about it.
-        citation: in words.
+        citation: authors, title and year, in words.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Dataset:
     family: str = ""
 
     def called(self, name: str) -> str:
-        """What a question is called in its family, by its id."""
+        """The name of a question in its family, by its id."""
         return f"{self.family or self.name}/{name.partition('/')[2]}"
 
 

@@ -42,7 +42,7 @@ class Split(Sequence):
 
 
 def default_directory() -> pathlib.Path:
-    """Where datasets are kept unless somebody says otherwise."""
+    """Where datasets are kept by default."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return pathlib.Path(cache).expanduser() / "c3jax" / "data"
 
@@ -51,8 +51,8 @@ def find(name: str, field: str) -> tuple[origins.Dataset, str]:
     """The dataset and the split that "dataset/split" names.
 
     Args:
-        name: both of them.
-        field: of the config, to complain of.
+        name: "dataset/split".
+        field: the config field that an error names.
 
     Raises:
         ValueError: there is no such dataset or split.
@@ -73,8 +73,8 @@ def split(
     """A split of a dataset, which is prepared if it is not yet.
 
     Args:
-        dataset: of the table.
-        name: of the split.
+        dataset: an entry of `origins.DATASETS`.
+        name: the split's name.
         directory: where datasets are kept.
         source: where its files are; None to download what is missing.
         first: uid of the first question.
@@ -93,7 +93,7 @@ def prepare(
     """Prepares a dataset, unless it is, and opens it.
 
     Args:
-        dataset: of the table.
+        dataset: an entry of `origins.DATASETS`.
         directory: where datasets are kept.
         source: a directory with its files, as the origin calls them, or with
             `<dataset>_<split>.jsonl.gz` of rows; None to download what is missing.

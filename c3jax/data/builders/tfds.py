@@ -58,7 +58,7 @@ def write(
     """Writes the records of a dataset.
 
     Args:
-        dataset: of the table.
+        dataset: an entry of `origins.DATASETS`.
         splits: per split, the texts of each question by name.
         directory: below which TFDS writes `<dataset>/<version>`.
         fields: names of the texts.

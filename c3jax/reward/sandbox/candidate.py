@@ -15,7 +15,7 @@ def main(program: int, channel, confined) -> None:
 
     Args:
         program: descriptor of its source.
-        channel: to the grader.
+        channel: socket to the grader.
         confined: shuts this process in.
     """
     confined()
@@ -51,7 +51,7 @@ def main(program: int, channel, confined) -> None:
 
 
 def _answer(module, request, refer) -> tuple:
-    """What a request comes to, and the arguments that were changed in place."""
+    """The result of a request, and the arguments that were changed in place."""
     match request:
         case ["name", name]:
             if name not in module.__dict__:

@@ -26,7 +26,7 @@ def free_names(source: str, entry_point: str = "") -> list[str]:
     program that defines `sum`.
 
     Args:
-        source: of the tests.
+        source: text of the tests.
         entry_point: a name that is the program's in any case; "" for none.
 
     Raises:

@@ -308,10 +308,10 @@ def shut_in(
     """Confines this process for good.
 
     Args:
-        layers: of `server.Offer`, those to apply.
+        layers: names of `server.Offer.layers` to apply.
         readable: directories that may be read.
         memory: bytes of address space, all in all.
-        seconds: of processor time.
+        seconds: limit of processor time.
 
     Raises:
         OSError: a layer cannot be applied; the process must not go on.

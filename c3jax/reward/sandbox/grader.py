@@ -35,8 +35,8 @@ def main(
     Args:
         tests: descriptor of their source.
         verdicts: descriptor to write to; the program does not have it.
-        channel: to the program.
-        end: of the program's time, on the monotonic clock.
+        channel: socket to the program's process.
+        end: when the program's time is over, seconds on the monotonic clock.
         confined: shuts this process in.
         entry_point: a name of the program beside those that tests leave open; or "".
     """
@@ -65,7 +65,7 @@ def main(
 
 
 class Recorder:
-    """What the checks came to, in the order they were made.
+    """The verdicts of the checks, in the order they were made.
 
     Attributes:
         verdicts: of PASS, FAIL, ERROR, TIMEOUT, LOST, "memory" and "forbidden".
@@ -106,8 +106,8 @@ class Program:
     """The program, to call.
 
     Attributes:
-        channel: to its process.
-        end: of its time, on the monotonic clock.
+        channel: socket to its process.
+        end: when its time is over, seconds on the monotonic clock.
     """
 
     def __init__(self, channel, end: float):
@@ -115,7 +115,7 @@ class Program:
         self._asked, self._gone = 0, None
 
     def ask(self, *request):
-        """What a request comes to, of exact builtin types or `Remote`.
+        """The result of a request, in exact builtin types or `Remote`.
 
         Returns:
             The value, and which mutable arguments became what.

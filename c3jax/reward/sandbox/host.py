@@ -187,7 +187,7 @@ class Server:
 
 
 def _read(file, end: float) -> bytes:
-    """What a pipe brings until it ends or the time is over."""
+    """The bytes of a pipe until it ends or the time is over."""
     waiting, data = select.poll(), bytearray()
     waiting.register(file, select.POLLIN)
     while waiting.poll(max(0.0, end - time.monotonic()) * 1000):

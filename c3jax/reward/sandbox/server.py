@@ -34,7 +34,7 @@ GRACE_S = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Offer:
-    """What this system lets a process be confined by.
+    """The layers by which this system can confine a process.
 
     Attributes:
         layers: of "user", "capabilities", "landlock", "seccomp"; resource limits and
@@ -67,7 +67,7 @@ def main(control: int = 0) -> None:
         channel.send(json.dumps({"problem": str(error)}).encode())
         return
     channel.send(json.dumps({"layers": found.layers}).encode())
-    # What is alive now stays: the collector need not touch it in every child.
+    # Objects alive now stay: the collector need not touch them in every child.
     gc.collect()
     gc.freeze()
     while True:
@@ -175,7 +175,7 @@ def _serve(head: dict, descriptors: list[int], control, found: Offer) -> dict | 
 
 
 def _confinement(head, found):
-    """What a child calls to be confined; the bytes of memory are beside what it has."""
+    """The function that confines a child; its memory is besides what it has now."""
     with open("/proc/self/statm") as file:  # noqa: PTH123
         present = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
     memory = present + head["memory_mb"] * 2**20

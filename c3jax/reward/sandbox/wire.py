@@ -68,8 +68,8 @@ def encode(value, refer=None) -> bytes:
     """A value as bytes.
 
     Args:
-        value: of builtin types; containers of the standard library become the builtin
-            they derive from, iterators are drawn out.
+        value: an object of builtin types; containers of the standard library become
+            the builtin they derive from, iterators are drawn out.
         refer: object -> number, for what has no value; None refuses it.
 
     Raises:
@@ -116,7 +116,7 @@ def _encode(value, out, refer, depth):
 
 
 def _encode_other(value, out, refer, depth):
-    """What is no builtin, as the builtin it stands for, or by reference."""
+    """Encodes a non-builtin as the builtin it stands for, or by reference."""
     kind = type(value)
     if kind in _NAMES and (parts := _MADE[_NAMES[kind]][1](value)) is not None:
         _many(out, "x", (_NAMES[kind], *parts), refer, depth)
@@ -168,7 +168,7 @@ def decode(data: bytes, resolve):
     """The value that bytes stand for, of exact builtin types.
 
     Args:
-        data: from `encode`, or from an enemy.
+        data: bytes of `encode`, or of an attacker.
         resolve: number -> what a reference becomes.
 
     Raises:

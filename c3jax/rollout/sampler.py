@@ -1,8 +1,10 @@
-"""A comb: one base episode, and at each of its decisions alternatives that go on.
+"""The trees of one step: a nested one, or those of a comb.
 
-A *tooth* is one decision: the context that the base episode came to there, K messages
+A comb is one base episode, and at each of its decisions alternatives that go on. A
+*tooth* is one decision: the context that the base episode came to there, K messages
 sampled from it, and M continuations of each. It is an ordinary tree of the same team
-whose first levels are given, so it is grown, scored and replayed like any other.
+whose first levels are given, so it is sampled, scored, credited, learned from and
+replayed like any other.
 
 What the base episode says at a decision only leads to the next context. The K messages
 are drawn independently of it, and the teeth of each other: every tooth has a key of its
@@ -18,6 +20,7 @@ from c3jax.core import keys
 from c3jax.core.types import Questions, Turn
 from c3jax.rollout import desks, loads
 from c3jax.rollout.contexts import Team
+from c3jax.rollout.tree import Tree
 
 
 def address(seed: int, step: int, tooth: int | None = None) -> jax.Array:
@@ -54,48 +57,47 @@ def teeth(team: Team) -> tuple[Team, ...]:
     return tuple(team.replace(protocol=tree) for tree in team.protocol.trees)
 
 
-def grow(
+def trees(
     params: dict,
     team: Team,
     questions: Questions,
     seed: int,
     step: int,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[tuple[Turn, ...], loads.Load]]:
-    """Samples the base episode, then tooth after tooth.
+) -> Iterator[tuple[Tree, loads.Load]]:
+    """Samples the trees of a step, one after the other.
 
     Args:
         params: the behaviour policies.
-        team: whose protocol is a comb.
+        team: static description.
         questions: heads of B questions.
         seed: of the run.
         step: which step; see `address`.
         stop: as of `desks.grow`.
 
     Yields:
-        One `Turn` a role of the base episode, and what it took; then the same of each
-        tooth, the given messages with it.
+        Each tree, and what it took. Of a comb, first the base episode, which compares
+        nobody's messages, then a tree for each role.
+
+    Raises:
+        signals.Stopped: it was stopped.
     """
     key = address(seed, step)
-    said, load = desks.grow(params, base(team), questions, key, stop=stop)
-    yield said, load
+    if not team.protocol.continuations:
+        turns, load = desks.grow(params, team, questions, key, stop=stop)
+        yield whole(team, turns), load
+        return
+    alone = base(team)
+    said, load = desks.grow(params, alone, questions, key, stop=stop)
+    yield Tree(said, alone, ()), load
     for level, tooth in enumerate(teeth(team)):
         given = dict(enumerate(said[:level]))
         key = address(seed, step, level)
-        yield desks.grow(params, tooth, questions, key, given, stop)
+        turns, load = desks.grow(params, tooth, questions, key, given, stop)
+        yield Tree(turns, tooth, (level,), tuple(given)), load
 
 
-def at(
-    team: Team, level: int, turns: tuple[Turn, ...], base: tuple[Turn, ...]
-) -> tuple[Team, tuple[Turn, ...]]:
-    """A role's messages and what they were written after, as `tree.logp` reads both.
-
-    Args:
-        team: static description.
-        level: index of the role.
-        turns: one a role; of a comb, [B, 1, K] alternatives to what the base says.
-        base: of a comb, the base episode but for the last role's turn; () of a tree.
-    """
-    if not team.protocol.continuations:
-        return team, turns
-    return teeth(team)[level], (*base[:level], turns[level])
+def whole(team: Team, turns: tuple[Turn, ...]) -> Tree:
+    """A tree that compares the messages of all who write."""
+    levels = range(len(turns))
+    return Tree(turns, team, tuple(n for n in levels if n not in team.silenced))

@@ -1,0 +1,265 @@
+"""The README and docs/: short, whole, and every example in them runs."""
+
+import ast
+import importlib.util
+import inspect
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from c3jax import configs
+from c3jax.audit import buckets
+from c3jax.configs import math
+from c3jax.credit import api
+from c3jax.data import demonstrations, tasks
+from c3jax.train import comparison, scoring, setup, workdir
+from tests import program, support
+
+PAGES = {
+    str(path.relative_to(support.ROOT)): path.read_text()
+    for path in sorted(
+        [support.ROOT / "README.md", *(support.ROOT / "docs").glob("*.md")]
+    )
+}
+EXTENDING = "docs/extending.md"
+# Made from the code; its own test knows whether it is there.
+FIELDS = "fields.md"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page in some language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.M | re.S)
+
+
+def commands(page: str) -> list[str]:
+    """What a page has a reader type: indented lines, and commands in the text."""
+    prose = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.M | re.S)
+    lines = re.findall(r"^    (?! )((?:.*\\\n)*.*)$", prose, re.M)
+    lines = (re.sub(r"\\\n\s*", " ", line) for line in lines)
+    spans = (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose))
+    return [*lines, *(each for each in spans if re.match(r"c3jax --|python -m ", each))]
+
+
+def flags_of(command: str) -> tuple[str, ...]:
+    """The flags that a command gives to c3jax."""
+    words = shlex.split(command, comments=True)
+    for name in ("c3jax.main", "c3jax", "--"):
+        if name in words:
+            return tuple(words[words.index(name) + 1 :])
+    return ()
+
+
+def slug(heading: str) -> str:
+    """The anchor that a forge gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def own_file(directory: pathlib.Path) -> pathlib.Path:
+    """The page that docs/extending.md makes of an estimator and an audit."""
+    estimator, audit = (
+        text
+        for text in blocks(EXTENDING, "python")
+        if "part_way" in text and "get_config" in text
+    )
+    path = directory / "own.py"
+    path.write_text(f"{estimator}\n\n{audit}")
+    return path
+
+
+@pytest.fixture
+def own_page(tmp_path, monkeypatch):
+    """A directory to run a page's blocks in, and tables that they may change."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (api, "ESTIMATORS"),
+        (tasks, "TASKS"),
+        (scoring, "SCORERS"),
+    ):
+        monkeypatch.setattr(module, name, {**getattr(module, name)})
+    # Options are read from the table when a page is imported.
+    monkeypatch.delitem(sys.modules, math.__name__)
+    monkeypatch.delattr(configs, "math")
+    return tmp_path
+
+
+def run(page: str, directory: pathlib.Path, **names) -> None:
+    """Runs the blocks of a page in their order; configs are resolved.
+
+    Args:
+        page: its path.
+        directory: where files that the page shows are written.
+        names: what a reader is supposed to have.
+    """
+    for text in blocks(page, "json"):
+        lines = text.splitlines()
+        if len(lines) > 2:
+            (directory / "questions.jsonl").write_text(text)
+        else:
+            path = directory / "demonstrations.jsonl"
+            path.write_text(" ".join(lines))
+            demonstrations.read(path, ["reasoner", "actor"])
+    for text in blocks(page, "python"):
+        names.pop("get_config", None)
+        exec(compile(text, page, "exec"), names)
+        if page_of := names.get("get_config"):
+            setup.resolve(page_of())
+            if inspect.signature(page_of).parameters:
+                assert "audit" in page_of("audit")
+
+
+def test_the_readme_is_read_in_minutes():
+    assert len(PAGES["README.md"].splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_line_of_prose_is_wider_than_120(page):
+    kept = [
+        x for x in PAGES[page].splitlines() if not x.startswith(("    ", "|", "!["))
+    ]
+    assert not [line for line in kept if len(line) > 120]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    place = (support.ROOT / page).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if target.startswith("https://") or target.endswith(FIELDS):
+            continue
+        path, _, anchor = target.partition("#")
+        found = place / path if path else support.ROOT / page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", found.read_text(), re.M)
+            assert anchor in map(slug, headings), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page):
+    places = "|".join(path.name for path in support.ROOT.iterdir() if path.is_dir())
+    for path in re.findall(rf"`((?:{places})/[\w/]+\.\w+)[`:]", PAGES[page]):
+        assert (support.ROOT / path).exists(), path
+
+
+def test_every_page_is_in_the_readme():
+    for page in {*PAGES} - {"README.md"}:
+        assert f"]({page})" in PAGES["README.md"], page
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_tables_of_methods_name_every_estimator_and_no_other(page):
+    rows = re.findall(r"^\| (`.+?) \|.*\|$", PAGES[page].split("ethods\n")[1], re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named & {*api.ESTIMATORS} == {*api.ESTIMATORS}
+    first = [name for row in rows for name in re.findall(r"^`(\w+)`", row)]
+    known = {*api.ESTIMATORS, *math.get_config().train, "reward"}
+    assert {*first} <= known
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_in_pages_is_python(page):
+    for text in blocks(page, "python"):
+        ast.parse(text)
+
+
+@pytest.mark.parametrize("page", ["README.md", EXTENDING])
+def test_examples_of_a_page_run(page, own_page):
+    run(page, own_page)
+
+
+def test_commands_are_read_as_they_stand(tmp_path):
+    (tmp_path / "configs").symlink_to(support.ROOT / "configs")
+    own_file(tmp_path)
+    typed = [command for page in PAGES for command in commands(page)]
+    for command in typed:
+        for module in re.findall(r"python -m ([\w.]+)", command):
+            assert importlib.util.find_spec(module), command
+        for script in re.findall(r"^launch/\S+", command):
+            assert (support.ROOT / script).exists(), command
+    given = [*dict.fromkeys(flags for each in typed if (flags := flags_of(each)))]
+    assert len(given) > 20
+    done = subprocess.run(
+        [sys.executable, "-c", "from tests import test_docs; test_docs.read_flags()"],
+        input=json.dumps(given),
+        text=True,
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(support.ROOT)},
+    )
+    assert not done.returncode and not done.stdout, done.stdout + done.stderr
+
+
+def read_flags() -> None:
+    """Reads command lines from standard input, each in a process of its own.
+
+    A process can define the flags of a config once. What is refused is printed.
+    """
+    from c3jax import main as main  # Imported once for all.
+
+    fork = multiprocessing.get_context("fork")
+    for flags in json.load(sys.stdin):
+        process = fork.Process(target=_read, args=(flags,))
+        process.start()
+        process.join()
+        if process.exitcode:
+            print(flags)
+
+
+def _read(flags: list[str]) -> None:
+    """Reads flags as the program does, and resolves what they ask to train."""
+    from c3jax import main
+
+    sys.argv = ["c3jax", *flags]  # Where ml_collections looks for fields.
+    main._parse(sys.argv)
+    config = main._CONFIG.value
+    if config is None or "audit" in config or main._MODE.value != "train":
+        return
+    if "methods" in config:
+        comparison.cells(config)
+    elif "path" not in config.policy:
+        setup.resolve(config, asks=False)
+
+
+@pytest.mark.slow
+def test_a_page_of_ones_own_trains_replays_and_is_audited(tmp_path):
+    own, run = own_file(tmp_path), tmp_path / "run"
+    program.small(run, f"--config={own}")
+    again = program.c3jax("--mode=replay", f"--config={own}", f"--workdir={run}")
+    assert again.startswith("PASS")
+    assert workdir.config(run).credit.name == "part_way"
+    sizes = "questions=4", "batch_size=4", "candidates=4", "continuations=2", "extra=2"
+    found = program.c3jax(
+        *("--mode=audit", f"--config={own}:audit", f"--workdir={run}"),
+        *(f"--config.audit.{size}" for size in sizes),
+        "--config.audit.methods=[part_way,c3]",
+    )
+    assert "part_way" in found
+
+
+@pytest.mark.slow
+def test_examples_that_need_a_run_run(own_page, monkeypatch):
+    made, _ = program.finished()
+    shutil.copytree(made, own_page / "runs" / "math")
+    page = importlib.import_module("c3jax.configs.math")
+    monkeypatch.setattr(page, "get_config", lambda: workdir.config(made))
+    run("docs/runs.md", own_page)
+
+
+@pytest.mark.slow
+def test_examples_of_rewards_run(own_page):
+    run("docs/rewards.md", own_page, texts=["it is \\boxed{2}"], answers=["2"])
+
+
+def test_an_audit_reads_the_logs_that_its_page_shows(own_page):
+    (text,) = blocks("docs/auditing.md", "json")
+    line = json.dumps(json.loads(text))
+    (own_page / "logs.jsonl").write_text(f"{line}\n{line.replace('q17', 'q18')}\n")
+    contexts, malformed = buckets.read(own_page / "logs.jsonl")
+    assert len(contexts) == 2 and not malformed
