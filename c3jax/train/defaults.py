@@ -32,6 +32,7 @@ AXIS = fields.Domain(int, "-1 or above 0", lambda size: size == -1 or size > 0)
 WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own"))
 PLACES = fields.several(fields.one_of(math.FALLBACKS))
 TARGETS = fields.several(fields.one_of(decoder.PRODUCTS))
+DTYPE = fields.one_of(("float32", "bfloat16", "float16"))
 REMAT, ATTENTION = fields.one_of(decoder.REMAT), fields.one_of(decoder.ATTENTION)
 COST = fields.one_of(choice.COSTS)
 OVERLAP = fields.one_of(("drop", "keep", "refuse"))
@@ -42,7 +43,7 @@ KL_IN, FLAT = fields.one_of(objectives.PLACES), fields.one_of(objectives.FLAT)
 TRUNCATED = fields.one_of(objectives.TRUNCATED)
 
 _COMPUTED = dict(
-    dtype=Field("float32", TEXT, "of activations, keys and values"),
+    dtype=Field("float32", DTYPE, "of activations, keys and values"),
     remat=Field("none", REMAT, "what the backward pass computes again"),
     logits_chunk=Field(0, NATURAL, "tokens whose logits exist at once; 0: a message's"),
     unroll=Field(1, COUNT, "layers per iteration of the loop over them"),

@@ -122,24 +122,10 @@ def configured(config, estimator: api.Estimator) -> Objective:
         custom = losses.RATIOS[c.ratio]
         high = custom.clip_high if clip is None and high is None else high
         clip = custom.clip if clip is None else clip
-    return Objective(
-        clip=clip,
-        kl=c.kl,
-        epochs=c.epochs,
-        minibatches=c.minibatches,
-        accumulate=c.accumulate,
-        ratio=c.ratio,
-        clip_high=None if high == clip else high,
-        dual_clip=c.dual_clip,
-        mean=c.mean,
-        kl_estimator=c.kl_estimator,
-        kl_in=c.kl_in,
-        kl_target=c.kl_target,
-        entropy=c.entropy,
-        whiten=c.whiten,
-        flat=c.flat,
-        truncated=c.truncated,
-    )
+    names = {field.name for field in dataclasses.fields(Objective)} & {*c}
+    high = None if high == clip else high
+    given = {name: c[name] for name in names} | {"clip": clip, "clip_high": high}
+    return Objective(**given)
 
 
 def _check_ratio(c) -> None:
