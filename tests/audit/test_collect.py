@@ -20,6 +20,7 @@ FIELDS = dict(
     extra=5,
     fit=1,
     methods="",
+    buckets="",
 )
 SMALL = dict(
     train__batch_size=2,
