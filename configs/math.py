@@ -334,7 +334,7 @@ def _small(c: ml_collections.ConfigDict) -> None:
         batch_size=8,
         epochs=1,
         minibatches=1,
-        accumulate=2,
+        accumulate=8,  # pieces of one question, which may be long
         buckets=0,
         kl=0.0,
         kl_target=None,

@@ -1,6 +1,7 @@
 """What an audit samples, and the methods whose credit it asks for."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 
@@ -156,6 +157,7 @@ def learned(
     state: update.TrainState,
     plan: Plan,
     scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Method:
     """A method with what it would know by now.
 
@@ -165,6 +167,7 @@ def learned(
         state: its state.
         plan: of the audit.
         scorer: of the run.
+        stop: as of `desks.grow`.
     """
     if setup.config.credit.name == run.config.credit.name:
         return Method(setup, state)
@@ -180,7 +183,8 @@ def learned(
     size, progress = c.train.batch_size, metrics.Progress(c.credit.name, plan.fit)
     batches = pipeline.Batches(source, size, growth.share(setup))
     for step in range(plan.fit):
-        grown = growth.grow(setup, state, step, batches[step * size], scorer, watch)
+        items = batches[step * size]
+        grown = growth.grow(setup, state, step, items, scorer, watch, stop)
         critic, _ = learn(state.critic, grown)
         state = state.replace(memory=grown.memory, critic=critic)
         progress.show(step + 1)

@@ -90,7 +90,7 @@ def test_a_decision_is_scored_after_the_base_episode_alone():
     found = jax.jit(tree.logp, static_argnums=(1, 2))(
         support.params(), told, 2, questions, turns
     )
-    np.testing.assert_allclose(found, alternatives[2].logp, atol=1e-5)
+    support.assert_rounded(found, alternatives[2].logp)
 
 
 def test_a_team_that_plays_a_tree_reads_its_own_turns():
