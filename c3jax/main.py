@@ -13,6 +13,9 @@ math, code or compare. --config=FILE.py[:ARG] is a file of one's own.
 again, from its context rebuilt from disk.
 --mode=audit says how good credit is: of a run with its --workdir, or of any system
 with --config.audit.buckets=FILE. It needs no --config.
+--mode=describe tells every field of a config, or of a run with its --workdir, or what a
+published model is with --model. `c3jax describe WHAT` is short for any of these, and
+`c3jax describe` the table of all fields.
 """
 
 import gc
@@ -33,6 +36,12 @@ from c3jax.core import config as checks
 from c3jax.core import hosts, memory
 
 
+def _pages() -> dict[str, str]:
+    """The pages that come with c3jax: their files by name."""
+    places = pathlib.Path(configs.__file__).parent.glob("[!_]*.py")
+    return {place.stem: str(place) for place in places}
+
+
 class _Pages(flags.ArgumentParser):
     """Reads a page that comes with c3jax, by its name, or a file."""
 
@@ -42,8 +51,7 @@ class _Pages(flags.ArgumentParser):
     def parse(self, argument: str):
         name, *arg = argument.split(":", 1)
         if "/" not in name and not name.endswith(".py"):
-            places = pathlib.Path(configs.__file__).parent.glob("[!_]*.py")
-            pages = {place.stem: str(place) for place in places}
+            pages = _pages()
             if name not in pages:
                 near = checks.suggest(name, pages).removesuffix(".")
                 raise ValueError(f"no such page; {near}, or give a file, FILE.py.")
@@ -64,8 +72,11 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "report", "replay", "export", "audit"],
+    ["train", "evaluate", "report", "replay", "export", "audit", "describe"],
     "What to do.",
+)
+_MODEL = flags.DEFINE_string(
+    "model", None, "What to describe: a directory, GGUF, package or name on the hub."
 )
 _CELL = flags.DEFINE_string(
     "cell", None, "Of a comparison, the one run to make here: METHOD-SEED."
@@ -106,6 +117,9 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:
+        if _MODE.value == "describe":
+            modes.describe(_described())
+            return
         config, directory = _experiment()
         if "methods" in config:
             sys.exit(_compare(config, directory))
@@ -184,16 +198,33 @@ def _logs(config: ml_collections.ConfigDict | None) -> str:
     return (config or {}).get("audit", {}).get("buckets", "")
 
 
+def _described() -> ml_collections.ConfigDict | str | None:
+    """What --mode=describe is to describe; None for the fields that there are."""
+    from c3jax.train import workdir
+
+    if _WORKDIR.value and _CONFIG.value is None:
+        return workdir.config(pathlib.Path(_WORKDIR.value))
+    return _MODEL.value or _loaded()
+
+
+def _loaded() -> ml_collections.ConfigDict | None:
+    """The config that --config names; None without one."""
+    config = _CONFIG.value
+    try:
+        if config is not None:
+            config.get("name")
+    except OSError:  # ml_collections keeps a failure to load until it is asked.
+        path = config_flags.get_config_filename(flags.FLAGS["config"])
+        raise ValueError(f"--config={path}: there is no such file.") from None
+    return config
+
+
 def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """The config and the workdir; a run that exists has its config with it."""
     from c3jax.train import workdir
 
-    config, name = _CONFIG.value, None
-    try:
-        name = config and config.name
-    except OSError:  # ml_collections keeps a failure to load until it is asked.
-        path = config_flags.get_config_filename(flags.FLAGS["config"])
-        raise ValueError(f"--config={path}: there is no such file.") from None
+    config = _loaded()
+    name = config and config.name
     there = _MODE.value != "train" or (_CELL.value and config is None)
     if not (name or (_WORKDIR.value and there)):
         raise ValueError("say which experiment: --config=math")
@@ -225,9 +256,29 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     return config, directory
 
 
+def _worded(argv: list[str]) -> list[str]:
+    """`describe WHAT` as flags; any other command as it is."""
+    if argv[1:2] != ["describe"]:
+        return argv
+    named = argv[2:3] if not argv[2:3] or argv[2][0] != "-" else []
+    flag = [f"--{_kind(what)}={what}" for what in named]
+    return [argv[0], "--mode=describe", *flag, *argv[2 + len(named) :]]
+
+
+def _kind(what: str) -> str:
+    """The flag for what is described: a page, the directory of a run, or a model."""
+    from c3jax.train import workdir
+
+    name = what.partition(":")[0]
+    if name in _pages() or name.endswith(".py"):
+        return "config"
+    return "workdir" if workdir.is_run(pathlib.Path(what)) else "model"
+
+
 def _parse(argv: list[str]) -> list[str]:
     """Reads the flags; what cannot be read is refused in a few words."""
     try:
+        argv = _worded(argv)
         if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
             flags.set_default(_CONFIG, "audit")
         return flags.FLAGS(argv)

@@ -398,6 +398,25 @@ def _tell_audit(found, page: pathlib.Path) -> None:
     print(f"  {page}", flush=True)
 
 
+def describe(what: ml_collections.ConfigDict | str | None = None) -> str:
+    """Says what a config or a model is; without either, what fields there are.
+
+    Args:
+        what: a config, or a published model: a directory, a GGUF, an installed Python
+            package, or a name on the hub.
+    """
+    from c3jax.train import describe
+
+    if what is None:
+        text = describe.tables()
+    elif isinstance(what, str):
+        text = describe.model(what)
+    else:
+        text = describe.config(what)
+    print(text)
+    return text
+
+
 def cached(directory: str) -> pathlib.Path | None:
     """Sets up the cache of compiled programs; where warm starts are kept.
 

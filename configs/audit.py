@@ -11,22 +11,9 @@ contexts.
 
 import ml_collections
 
+from c3jax.train import defaults
+
 
 def get_config() -> ml_collections.ConfigDict:
     """The page; any field of it is a flag."""
-    c = ml_collections.ConfigDict()
-    c.name = "audit"
-    c.audit = dict(
-        buckets="",  # a file of contexts, see c3jax/audit/buckets.py; "": a run's own
-        # Of a run only. Whose credit; "": the run's own method's, C3's and MAGRPO's.
-        methods="",
-        questions=200,  # of the test split; each is a context for every role
-        batch_size=100,  # of them grown at a time
-        candidates=8,  # messages sampled from a context
-        continuations=8,  # of each
-        extra=16,  # further messages from a context, for its value
-        # Training steps' worth of trees from which a method that the run does not use
-        # learns its critic or its statistics.
-        fit=40,
-    )
-    return c.lock()
+    return defaults.audit().lock()

@@ -11,75 +11,17 @@ MBPP: not yet measured.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
-from c3jax.credit import api
-from c3jax.protocol import topologies
+from c3jax.configs import _texts, math
+from c3jax.train import defaults
 
-# What some estimator can be told; one that another is told is refused.
-OPTIONS = api.options()
-
-# Low-rank changes that training moves in place of the weights; rank 0: there are none.
-ADAPTERS = dict(rank=0, alpha=32.0, targets=("q", "k", "v", "o", "gate", "up", "down"))
 POLICIES = {
-    "embedded": dict(
-        width=64,
-        layers=2,
-        heads=4,
-        kv_heads=2,
-        head_dim=16,
-        hidden=192,
-        rope_theta=1e4,
-        norm_eps=1e-6,
-        tied=True,
-        dtype="float32",
-        remat="none",
-        logits_chunk=0,
-        unroll=2,
-        attention="plain",
-        embed_std=0.125,
-        adapters=ADAPTERS,
-    ),
-    # A published model: how it is computed. The path may be a directory.
-    "qwen2_5_coder_3b": dict(
-        path="Qwen/Qwen2.5-Coder-3B-Instruct",
-        dtype="bfloat16",
-        remat="layer",
-        logits_chunk=128,
-        unroll=1,
-        attention="fused",
-        adapters=ADAPTERS,
+    "embedded": math.POLICIES["embedded"],
+    # A published model, and how it is computed. The path may be a directory.
+    "qwen2_5_coder_3b": defaults.policy(
+        path="Qwen/Qwen2.5-Coder-3B-Instruct", **math.LARGE
     ),
 }
-
-PLAN = """You plan how to write a Python program and do not write it. Write a short
-numbered plan: what comes in, what goes out, which steps lead there, which cases are
-special. Another one will write the program."""
-WORK = """You write a Python program with the help of a reasoner's plan, which may be
-wrong. Define what the task asks for, by the names that its tests call. Put the whole
-program in one fenced block, opened by ```python and closed by ```."""
-CHECK = """You check an actor's Python program, which may be wrong, against the task.
-Correct what needs it. Put the whole program in one fenced block, opened by ```python
-and closed by ```."""
-JOIN = """You read several Python programs for one task, of which any may be wrong.
-Write the one that is right. Put the whole program in one fenced block, opened by
-```python and closed by ```."""
-TALK = """You write a Python program together with others. If you are shown what you all
-wrote before, take from it what is right. Define what the task asks for, by the names
-that its tests call. Put the whole program in one fenced block, opened by ```python and
-closed by ```."""
-LEAD = """You lead a reasoner who writes a Python program, and do not write it
-yourself. Say what to do first or, if you are shown the reasoner's program, what in it
-is wrong and how to go on. If it is right, write [FINISH] and nothing else: the dialogue
-ends there and that program counts."""
-FOLLOW = """You write a Python program as a thinker tells you to, who may be wrong. If
-you are shown what was said before, take from it what is right. Define what the task
-asks for, by the names that its tests call. Put the whole program in one fenced block,
-opened by ```python and closed by ```."""
-RATE = """Two agents, a reasoner and an actor, worked on this. Judge whether the final
-answer is right, and how much each contributed to that. End with one line of JSON, such
-as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
-tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -89,194 +31,26 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         raise ValueError(
             f"configs/code.py:{model} is not known; pick one of {sorted(POLICIES)}."
         )
-    c = ml_collections.ConfigDict()
+    c = defaults.experiment()
     c.name = "code"
-    c.seed = 0
-
-    # One size may be -1: it takes the devices the others leave.
-    c.mesh = dict(data=-1, fsdp=1, tensor=1)
     c.policy = POLICIES[model]
-    c.policies = dict()  # role: what its own policy is instead
-    c.data = dict(
-        task="programs",  # generated; or mbpp
-        train=(),  # "dataset/split" or files of your own; (): the task's own
-        weights=(),  # how often each is drawn from; (): every question equally often
-        test="",  # like one of train; "": the task's own
-        directory="",  # where prepared datasets are kept; "": ~/.cache/c3jax/data
-        source="",  # a directory with the datasets' files; "": they are downloaded
-        # What your own files call these; "": there is none.
-        fields=dict(question="question", answer="answer", id="", entry_point=""),
-        # Training questions of the test split: drop, keep or refuse.
-        overlap=dict(action="drop", ngram=13, share=0.5),
-        tokenizer="program_words",  # or a directory; "": the published policy's
-        prompt_tokens=36,  # of the longest question; 0: as it needs, up to 512
-        overlong="drop",  # questions of more tokens: drop, or refuse
-        thinking=False,  # what a chat template with a switch for it is told
+    c.data.update(task="programs", tokenizer="program_words", prompt_tokens=36)
+    c.teams = _texts.embedded(
+        plan=dict(instruction="write the steps .", max_tokens=7),
+        work=dict(instruction="write the program .", max_tokens=24),
+        check=dict(instruction="return the program .", max_tokens=24),
+        votes=False,  # Programs are not compared.
     )
-
-    # A team is any acyclic graph of roles; protocol.name picks one of these.
-    plan = dict(instruction="write the steps .", max_tokens=7)
-    work = dict(instruction="write the program .", max_tokens=24)
-    check = dict(instruction="return the program .", max_tokens=24)
-    # Others are told of them in words that the tokenizer knows.
-    titled = dict(plan, title="reasoner")
-    closing = dict(titled, finishes=".")  # A full stop ends the dialogue.
-    kim, tom = dict(work, title="kim"), dict(work, title="tom")
-    c.teams = dict(
-        solo=topologies.solo(work),
-        duo=topologies.duo(plan, work),
-        trio=topologies.trio(plan, work, check),
-        branch=topologies.branch(titled, kim, tom, check),
-        debate=topologies.debate((kim, tom), check),
-        dialogue=topologies.dialogue(closing, dict(work, title="actor")),
-    )
-    c.protocol = dict(
-        name="duo",
-        policies="shared",  # or "own": one for each agent
-        budget=8,  # programs scored per question
-        # None: (4, 2) for C3; "auto": the run finds out which.
-        branching=config_dict.placeholder(object),
-        continuations=config_dict.placeholder(int),  # of a comb; None: 2
-        auto=dict(
-            every=20,  # steps between choices
-            cost="evaluator_calls",  # that variance is weighed by, or generated_tokens
-        ),
-    )
-    # Beside the name, options of estimators; None is their own default.
-    c.credit = dict(
-        name="c3",
-        **{name: config_dict.placeholder(kind) for name, kind in OPTIONS.items()},
-    )
-    # What roles are told to do once the answer is there, where credit asks for ratings
-    # in JSON. The embedded team has no words for it.
-    c.rating = dict(instruction="write the program .", max_tokens=8)
-    c.sampling = dict(
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        min_tokens=1,
-        at_once=0,  # messages written at a time; 0: all of a step
-    )
-    c.reward = dict(
-        workers=0,  # processes that score; 0: one a core
-        timeout_s=2.0,  # for one program and its tests
-        cut=1.0,  # what each message that did not end leaves of the reward
-        # Where a mathematical answer may stand: boxed, hash, answer_is, last_number.
-        fallback=("boxed",),
-        memory_mb=256,  # for one program
-        bubblewrap=False,  # around programs, beside what the kernel offers
-        accept="",  # a risk, in the words of the error that names it
-    )
-
-    # Supervised on careless demonstrations: the team learns the form, not the truth.
-    c.warm_start = dict(
-        demonstrations="",  # a file of your own; "": the task's own, careless ones
-        missing="refuse",  # where a task has none: refuse, or skip the warm start
-        steps=600,
-        batch_size=32,
-        accumulate=1,  # pieces a gradient is summed over, to save memory
-        lr=5e-3,
-        warmup=30,
-        careless=dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04),
-        checkpoint_every=200,
-        seed=config_dict.placeholder(int),  # None: the run's own
-    )
-    # From here on only the reward of the program teaches.
-    c.train = dict(
-        steps=120,
-        batch_size=24,  # questions
-        groups=1,  # parts of a batch that are scored while the next is written
-        epochs=1,
-        frozen=(),  # policies that are left as they are
-        alternate=False,  # policies learn in turn, one a step
-        minibatches=1,
-        accumulate=1,  # pieces a gradient is summed over, to save memory
-        buckets=0,  # sizes pieces may be padded to; 0: one for all
-        ratio="token",  # that is clipped; or sequence, turn, none
-        mean="token",  # what counts equally; or sequence, turn
-        clip=config_dict.placeholder(float),  # None: 0.2, the ratio's own
-        clip_high=config_dict.placeholder(float),  # above 1; None: the same
-        dual_clip=config_dict.placeholder(float),  # None: bad messages have no bound
-        whiten=False,  # credit, over all messages of a step
-        kl=0.0,  # weight of the KL to the starting policy
-        kl_estimator="k3",  # or k1
-        kl_in="loss",  # or reward
-        kl_target=config_dict.placeholder(float),  # nats a token; None: kl is fixed
-        entropy=config_dict.placeholder(float),  # weight; 0: measured; None: not even
-        flat="keep",  # questions without any credit; or drop
-        truncated="keep",  # messages cut at their limit; or mask, zero
-        lr=1e-3,
-        warmup=10,  # optimiser steps
-        b1=0.9,
-        b2=0.99,
-        weight_decay=0.0,
-        max_grad_norm=0.3,
-        final_lr=0.1,  # where the cosine of lr ends, a fraction; 1.0: it stays
-        checkpoint_every=20,
-        # What training may spend, as its ledger measures it. Each is evaluated where it
-        # is crossed, and the run ends at the last one, or after train.steps.
-        until=dict(
-            evaluator_calls=config_dict.placeholder(int),
-            generated_tokens=config_dict.placeholder(int),
-            seconds=config_dict.placeholder(float),
-        ),
-    )
-    # Who guesses what a context (mappo) or a message (c3_value_only, c3_value_assisted)
-    # will earn; other methods have none.
-    c.critic = dict(
-        policy=dict(),  # like c.policy; empty: a copy of the first role's, to begin
-        lr=1e-3,
-        clip=0.5,  # how far a step may move a guess
-        epochs=4,
-        minibatches=1,
-    )
-    c.evaluate = dict(
-        every=40,  # training steps
-        questions=256,
-        samples=4,  # episodes a question, for pass@k
-        k=(1, 4),
-        batch_size=256,
-        trees=4,  # questions of which the whole tree is saved
-    )
-    return (c if model == "embedded" else _published(c)).lock()
-
-
-def _published(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """What differs for a published model: MBPP, and the settings of the paper."""
-    plan = dict(instruction=PLAN, max_tokens=512)
-    work = dict(instruction=WORK, max_tokens=512)
-    check, join, talk, follow = (
-        dict(instruction=text, max_tokens=512) for text in (CHECK, JOIN, TALK, FOLLOW)
-    )
-    lead = dict(instruction=LEAD, max_tokens=512, finishes="[FINISH]")
-    c.teams = dict(
-        solo=topologies.solo(work),
-        duo=topologies.duo(plan, work),
-        trio=topologies.trio(plan, work, check),
-        branch=topologies.branch(plan, work, work, join),
-        debate=topologies.debate((talk, talk), join),
-        dialogue=topologies.dialogue(lead, follow),
-    )
-    c.data.update(task="mbpp", tokenizer="", prompt_tokens=2560)
-    c.sampling.update(temperature=0.7, top_k=20, top_p=0.8, at_once=256)
-    c.reward.update(timeout_s=5.0, memory_mb=512)
-    c.rating = dict(instruction=RATE, max_tokens=512)
-    c.warm_start.update(steps=0, accumulate=4)
-    c.train.update(
-        steps=100,
-        batch_size=128,
-        epochs=5,
-        minibatches=4,
-        accumulate=4,
-        buckets=8,
-        kl=0.01,  # where it begins
-        kl_target=0.1,
-        lr=1e-6,
-        warmup=60,  # 3% of the optimiser steps
-        b1=0.9,
-        b2=0.95,
-        max_grad_norm=1.0,
-    )
-    c.critic.update(lr=5e-5, epochs=5, minibatches=4)
-    c.evaluate.update(every=20, questions=500, samples=10, k=(1, 4, 10), batch_size=32)
-    return c
+    c.protocol.update(name="duo", budget=8)
+    c.credit.name = "c3"
+    # The embedded team has no words for a rating.
+    c.rating.update(instruction="write the program .", max_tokens=8)
+    c.reward.update(timeout_s=2.0, memory_mb=256)
+    c.warm_start.update(steps=600, batch_size=32, lr=5e-3, checkpoint_every=200)
+    c.warm_start.careless = dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04)
+    c.train.update(steps=120, batch_size=24, lr=1e-3)
+    c.evaluate.update(every=40, questions=256, samples=4, k=(1, 4), batch_size=256)
+    if model != "embedded":
+        math.paper(c, "mbpp", _texts.CODE)
+        c.reward.update(timeout_s=5.0, memory_mb=512)
+    return c.lock()

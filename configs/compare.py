@@ -11,9 +11,9 @@ are in the README.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from c3jax.configs import math
+from c3jax.train import defaults
 
 C3 = dict(credit=dict(name="c3"))
 SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))
@@ -57,7 +57,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             f"configs/compare.py:{name} is not known; pick one of {sorted(GRIDS)}."
         )
     grid = GRIDS[name]
-    c = ml_collections.ConfigDict()
+    c = defaults.comparison()
     c.name = "compare" if name == "duo" else f"compare_{name}"
 
     # What all runs have in common; any field of it is a flag, --config.base.KEY=VALUE.
@@ -71,16 +71,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         c.base.train.final_lr = 1.0
 
     c.methods = grid["methods"]  # label: what differs from the base
-    c.reference = "magrpo"  # whom the others are held against
+    c.reference = "magrpo"
     c.seeds = grid["seeds"]
-    # What each run may spend on training; it is read where it crossed each of these.
-    c.budgets = dict(
-        evaluator_calls=config_dict.placeholder(int),
-        generated_tokens=config_dict.placeholder(int),
-        seconds=config_dict.placeholder(float),
-    )
     c.budgets.update(grid.get("budgets", EMBEDDED))
-    c.processes = 1  # runs at a time
-    c.cells = ""  # where finished runs are kept; "": cells.jsonl in the workdir
-    c.keep = False  # checkpoints of finished runs
     return c.lock()

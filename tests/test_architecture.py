@@ -20,12 +20,12 @@ LAYERS = {
     "policy": 1,
     "reward": 1,
     "credit": 1,
-    "configs": 2,
     "rollout": 2,
     "train": 3,
-    "audit": 4,
-    "modes": 5,
-    "main": 6,
+    "configs": 4,
+    "audit": 5,
+    "modes": 6,
+    "main": 7,
 }
 PACKAGE = support.ROOT / "c3jax"
 MODULES = [

@@ -2,9 +2,7 @@
 
 import ast
 import importlib.util
-import inspect
 import json
-import multiprocessing
 import os
 import pathlib
 import re
@@ -15,12 +13,11 @@ import sys
 
 import pytest
 
-from c3jax import configs
 from c3jax.audit import buckets
 from c3jax.configs import math
 from c3jax.credit import api
-from c3jax.data import demonstrations, tasks
-from c3jax.train import comparison, scoring, setup, workdir
+from c3jax.data import demonstrations
+from c3jax.train import workdir
 from tests import program, support
 
 PAGES = {
@@ -62,57 +59,26 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def own_file(directory: pathlib.Path) -> pathlib.Path:
-    """The page that docs/extending.md makes of an estimator and an audit."""
-    estimator, audit = (
-        text
-        for text in blocks(EXTENDING, "python")
-        if "part_way" in text and "get_config" in text
+def refused(directory: pathlib.Path, given: list) -> str:
+    """Which of some command lines the program refuses, and why; "" for none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pages"],
+        input=json.dumps(given),
+        text=True,
+        capture_output=True,
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(support.ROOT)},
     )
+    failed = done.returncode or "refused:" in done.stdout
+    return done.stdout + done.stderr if failed else ""
+
+
+def own_page(directory: pathlib.Path) -> pathlib.Path:
+    """The page that docs/extending.md makes of an estimator and an audit."""
+    parts = [x for x in blocks(EXTENDING, "python") if "part_way" in x]
     path = directory / "own.py"
-    path.write_text(f"{estimator}\n\n{audit}")
+    path.write_text("\n\n".join(parts))
     return path
-
-
-@pytest.fixture
-def own_page(tmp_path, monkeypatch):
-    """A directory to run a page's blocks in, and tables that they may change."""
-    monkeypatch.chdir(tmp_path)
-    for module, name in (
-        (api, "ESTIMATORS"),
-        (tasks, "TASKS"),
-        (scoring, "SCORERS"),
-    ):
-        monkeypatch.setattr(module, name, {**getattr(module, name)})
-    # Options are read from the table when a page is imported.
-    monkeypatch.delitem(sys.modules, math.__name__)
-    monkeypatch.delattr(configs, "math")
-    return tmp_path
-
-
-def run(page: str, directory: pathlib.Path, **names) -> None:
-    """Runs the blocks of a page in their order; configs are resolved.
-
-    Args:
-        page: its path.
-        directory: where files that the page shows are written.
-        names: what a reader is supposed to have.
-    """
-    for text in blocks(page, "json"):
-        lines = text.splitlines()
-        if len(lines) > 2:
-            (directory / "questions.jsonl").write_text(text)
-        else:
-            path = directory / "demonstrations.jsonl"
-            path.write_text(" ".join(lines))
-            demonstrations.read(path, ["reasoner", "actor"])
-    for text in blocks(page, "python"):
-        names.pop("get_config", None)
-        exec(compile(text, page, "exec"), names)
-        if page_of := names.get("get_config"):
-            setup.resolve(page_of())
-            if inspect.signature(page_of).parameters:
-                assert "audit" in page_of("audit")
 
 
 def test_the_readme_is_read_in_minutes():
@@ -169,14 +135,31 @@ def test_python_in_pages_is_python(page):
         ast.parse(text)
 
 
-@pytest.mark.parametrize("page", ["README.md", EXTENDING])
-def test_examples_of_a_page_run(page, own_page):
-    run(page, own_page)
+def test_examples_run(tmp_path):
+    for text in blocks(EXTENDING, "json"):
+        lines = text.splitlines()
+        if len(lines) > 2:
+            (tmp_path / "questions.jsonl").write_text(text)
+        else:
+            path = tmp_path / "demonstrations.jsonl"
+            path.write_text(" ".join(lines))
+            assert demonstrations.read(path, ["reasoner", "actor"])
+    given = []
+    for page in ("README.md", EXTENDING):
+        examples = blocks(page, "python")
+        assert "def get_config" in examples[-1]
+        for number, text in enumerate(examples):
+            if "def get_config" in text:
+                # A reader has run what stands above it.
+                own = tmp_path / f"{pathlib.Path(page).stem}{number}.py"
+                own.write_text("\n\n".join(examples[: number + 1]))
+                given.append([f"--config={own}"])
+    assert not (wrong := refused(tmp_path, given)), wrong
 
 
 def test_commands_are_read_as_they_stand(tmp_path):
     (tmp_path / "configs").symlink_to(support.ROOT / "configs")
-    own_file(tmp_path)
+    own_page(tmp_path)
     typed = [command for page in PAGES for command in commands(page)]
     for command in typed:
         for module in re.findall(r"python -m ([\w.]+)", command):
@@ -185,51 +168,12 @@ def test_commands_are_read_as_they_stand(tmp_path):
             assert (support.ROOT / script).exists(), command
     given = [*dict.fromkeys(flags for each in typed if (flags := flags_of(each)))]
     assert len(given) > 20
-    done = subprocess.run(
-        [sys.executable, "-c", "from tests import test_docs; test_docs.read_flags()"],
-        input=json.dumps(given),
-        text=True,
-        capture_output=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(support.ROOT)},
-    )
-    assert not done.returncode and not done.stdout, done.stdout + done.stderr
-
-
-def read_flags() -> None:
-    """Reads command lines from standard input, each in a process of its own.
-
-    A process can define the flags of a config once. What is refused is printed.
-    """
-    from c3jax import main as main  # Imported once for all.
-
-    fork = multiprocessing.get_context("fork")
-    for flags in json.load(sys.stdin):
-        process = fork.Process(target=_read, args=(flags,))
-        process.start()
-        process.join()
-        if process.exitcode:
-            print(flags)
-
-
-def _read(flags: list[str]) -> None:
-    """Reads flags as the program does, and resolves what they ask to train."""
-    from c3jax import main
-
-    sys.argv = ["c3jax", *flags]  # Where ml_collections looks for fields.
-    main._parse(sys.argv)
-    config = main._CONFIG.value
-    if config is None or "audit" in config or main._MODE.value != "train":
-        return
-    if "methods" in config:
-        comparison.cells(config)
-    elif "path" not in config.policy:
-        setup.resolve(config, asks=False)
+    assert not (wrong := refused(tmp_path, given)), wrong
 
 
 @pytest.mark.slow
 def test_a_page_of_ones_own_trains_replays_and_is_audited(tmp_path):
-    own, run = own_file(tmp_path), tmp_path / "run"
+    own, run = own_page(tmp_path), tmp_path / "run"
     program.small(run, f"--config={own}")
     again = program.c3jax("--mode=replay", f"--config={own}", f"--workdir={run}")
     assert again.startswith("PASS")
@@ -244,22 +188,26 @@ def test_a_page_of_ones_own_trains_replays_and_is_audited(tmp_path):
 
 
 @pytest.mark.slow
-def test_examples_that_need_a_run_run(own_page, monkeypatch):
+def test_examples_that_need_a_run_run(tmp_path, monkeypatch):
     made, _ = program.finished()
-    shutil.copytree(made, own_page / "runs" / "math")
-    page = importlib.import_module("c3jax.configs.math")
-    monkeypatch.setattr(page, "get_config", lambda: workdir.config(made))
-    run("docs/runs.md", own_page)
+    shutil.copytree(made, tmp_path / "runs" / "math")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(math, "get_config", lambda: workdir.config(made))
+    names = {}
+    for text in blocks("docs/runs.md", "python"):
+        exec(text, names)
 
 
 @pytest.mark.slow
-def test_examples_of_rewards_run(own_page):
-    run("docs/rewards.md", own_page, texts=["it is \\boxed{2}"], answers=["2"])
+def test_examples_of_rewards_run():
+    names = dict(texts=["it is \\boxed{2}"], answers=["2"])
+    for text in blocks("docs/rewards.md", "python"):
+        exec(text, names)
 
 
-def test_an_audit_reads_the_logs_that_its_page_shows(own_page):
+def test_an_audit_reads_the_logs_that_its_page_shows(tmp_path):
     (text,) = blocks("docs/auditing.md", "json")
     line = json.dumps(json.loads(text))
-    (own_page / "logs.jsonl").write_text(f"{line}\n{line.replace('q17', 'q18')}\n")
-    contexts, malformed = buckets.read(own_page / "logs.jsonl")
+    (tmp_path / "logs.jsonl").write_text(f"{line}\n{line.replace('q17', 'q18')}\n")
+    contexts, malformed = buckets.read(tmp_path / "logs.jsonl")
     assert len(contexts) == 2 and not malformed

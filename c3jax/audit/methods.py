@@ -1,6 +1,7 @@
 """The sizes of an audit, and the methods whose credit it examines."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 
@@ -10,7 +11,7 @@ from c3jax.core import mesh as meshes
 from c3jax.core import metrics
 from c3jax.credit import api
 from c3jax.data import pipeline
-from c3jax.train import critics, growth, scoring, update
+from c3jax.train import critics, defaults, fields, growth, scoring, update
 from c3jax.train import setup as setups
 
 
@@ -57,26 +58,24 @@ class Method:
     state: update.TrainState
 
 
-def plan(fields, setup: setups.Setup) -> Plan:
+def plan(asked, setup: setups.Setup) -> Plan:
     """The plan of a config, checked against the run.
 
     Args:
-        fields: the section `audit` of the config.
+        asked: the section `audit` of the config.
         setup: the audited run.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
+    fields.check(asked, defaults.AUDIT.fields["audit"], "audit")
     names = [field.name for field in dataclasses.fields(Plan)]
-    given = {name: fields[name] for name in names}
+    given = {name: asked[name] for name in names}
     listed = given.pop("methods").strip("[]() ").replace("'", "").replace('"', "")
-    asked = tuple(name.strip() for name in listed.split(",") if name.strip())
-    plan = Plan(**given, methods=asked or _usual(setup, given["candidates"]))
-    least = dict(batch_size=1, candidates=2, continuations=1)
-    least["questions"] = figures.LEAST
-    for name, value in (least | dict(extra=0, fit=0)).items():
-        found = getattr(plan, name)
-        checks.require(found >= value, f"audit.{name}", found, f"{value} or more")
+    named = tuple(name.strip() for name in listed.split(",") if name.strip())
+    plan = Plan(**given, methods=named or _usual(setup, given["candidates"]))
+    count, least = plan.questions, figures.LEAST
+    checks.require(count >= least, "audit.questions", count, f"{least} or more")
     parts = meshes.batch_size(setup.mesh)
     if plan.questions % plan.batch_size or plan.batch_size % parts:
         raise ValueError(
@@ -156,6 +155,7 @@ def learned(
     state: update.TrainState,
     plan: Plan,
     scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Method:
     """A method with its critic or statistics, learned if the run has none.
 
@@ -165,6 +165,7 @@ def learned(
         state: the audited run's state.
         plan: `fit` is read, the steps to learn for.
         scorer: scores the answers.
+        stop: as for `desks.grow`.
     """
     if setup.config.credit.name == run.config.credit.name:
         return Method(setup, state)
@@ -181,7 +182,7 @@ def learned(
     batches = pipeline.Batches(source, size, growth.share(setup))
     for step in range(plan.fit):
         items = batches[step * size]
-        rollout = growth.sample(setup, state, step, items, scorer, watch)
+        rollout = growth.sample(setup, state, step, items, scorer, watch, stop)
         evidence = growth.seen(setup, growth.score(rollout)[0])
         critic, _ = learn(state.critic, rollout, evidence)
         _, memory = growth.credit(setup, rollout, state.memory)

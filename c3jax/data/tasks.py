@@ -100,13 +100,6 @@ TASKS = {
 }
 # Of questions that are generated.
 SPLITS = ("train", "validation", "test")
-# What becomes of training questions that are in the test split.
-ACTIONS = ("drop", "keep", "refuse")
-# What becomes of questions that are longer than a role can read.
-OVERLONG = ("drop", "refuse")
-# Keys of the sections `data.fields` and `data.overlap`.
-FIELDS = ("question", "answer", "id", "entry_point")
-OVERLAP = ("action", "ngram", "share")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +159,8 @@ def load(
         directory: where prepared datasets are kept; "" for the usual place.
         source: a directory with the files of the datasets; "" to download them.
         fields: names of the fields in the user's own files; see `rows.own`.
-        near: `action`, one of `ACTIONS`, with `ngram` and `share` for `overlap.find`.
+        near: `action`, what becomes of training questions in the test split, "drop",
+            "keep" or "refuse", with `ngram` and `share` for `overlap.find`.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -290,9 +284,6 @@ def fitting(
     Raises:
         ValueError: there are some and they are refused, or nothing is left.
     """
-    checks.require(
-        overlong in OVERLONG, "data.overlong", overlong, f"one of {OVERLONG}"
-    )
     if task.generator is not None and not task.generator.levels:
         return task
     dropped, lengths = {}, {"train": [], "test": []}
@@ -389,14 +380,4 @@ def _check(task, train, weights, test, source, near) -> None:
         "data.weights",
         tuple(weights),
         f"one number above 0 for each of data.train={tuple(train)}",
-    )
-    checks.require(
-        near["action"] in ACTIONS,
-        "data.overlap.action",
-        near["action"],
-        f"one of {ACTIONS}",
-    )
-    checks.require(near["ngram"] >= 0, "data.overlap.ngram", near["ngram"], "0 or more")
-    checks.require(
-        0 < near["share"] <= 1, "data.overlap.share", near["share"], "above 0, up to 1"
     )

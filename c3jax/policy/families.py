@@ -191,6 +191,18 @@ def tensors(s: decoder.Shape) -> Iterator[Tensor]:
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
 
 
+def local(name: str) -> pathlib.Path | None:
+    """A model that is here: a directory, a GGUF, or what an installed package carries.
+
+    None if there is none of that name.
+    """
+    given = pathlib.Path(name).expanduser()
+    if given.is_dir() or (given.suffix == gguf.SUFFIX and given.is_file()):
+        return given
+    is_package = given.name == name and given.suffix != gguf.SUFFIX
+    return gguf.packaged(name) if is_package else None
+
+
 def find(name: str) -> pathlib.Path:
     """The directory or GGUF of a model: itself, what an installed Python package
     carries, or a copy of what the hub has by that name, or instead of that package.
@@ -201,14 +213,12 @@ def find(name: str) -> pathlib.Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    if found := local(name):
+        return found
     given = pathlib.Path(name).expanduser()
-    if given.is_dir() or (given.suffix == gguf.SUFFIX and given.is_file()):
-        return given
     if given.suffix == gguf.SUFFIX:
         raise ValueError(f"policy.path={name!r} is no file here; correct it.")
     is_package = given.name == name
-    if is_package and (found := gguf.packaged(name)):
-        return found
     install, name = gguf_model.package(name) or ("", name)
     fetch = functools.partial(
         huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS

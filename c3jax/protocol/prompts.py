@@ -115,6 +115,39 @@ def prompt(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """What a chat template does with what a role is told.
+
+    Attributes:
+        system: whether the instruction is a message of its own; otherwise the user's
+            message begins with it.
+        switch: whether it reads that it should think.
+        opener: text between the user's message and the answer.
+    """
+
+    system: bool
+    switch: bool
+    opener: str
+
+
+def template(tokenizer) -> Template:
+    """What the chat template of a tokenizer does.
+
+    Args:
+        tokenizer: of `transformers`, with a chat template.
+    """
+    told = chr(_MESSAGE)
+    text, thinks = (
+        _rendered(tokenizer, told, _QUESTION, thinking) for thinking in (False, True)
+    )
+    return Template(
+        system=f"{told}\n\n{_QUESTION}" not in text,
+        switch=text != thinks,
+        opener=text.rpartition(_QUESTION)[2],
+    )
+
+
 def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     """The template's text up to where the answer begins."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from c3jax.core import config as checks
 from c3jax.train.ledger import Ledger, Spent
 
 # Phases that are not training: what comes before, measuring and safekeeping.
@@ -40,21 +39,6 @@ def asked(until: Mapping) -> dict[str, float]:
         until: a number or None for each of `NAMES`.
     """
     return {name: until[name] for name in NAMES if until[name] is not None}
-
-
-def check(until: Mapping, field: str) -> None:
-    """Refuses what is no budget.
-
-    Args:
-        until: of a config.
-        field: what it is called there.
-
-    Raises:
-        ValueError: a name is unknown or missing, or a number is not above 0.
-    """
-    checks.only_keys(until, NAMES, field)
-    for name, amount in asked(until).items():
-        checks.require(amount > 0, f"{field}.{name}", amount, "above 0, or None")
 
 
 def crossed(until: Mapping, before: Mapping, step: int, ledger: Ledger) -> dict:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from c3jax.core import config as checks
 from c3jax.core.types import Evidence
 from c3jax.credit import api, plan, shapes
 from c3jax.train.objectives import Objective
@@ -216,14 +215,8 @@ def configured(
         first: its branching, from `shapes.branching`.
         objective: what an update minimises.
         learns: per role, whether its policy does.
-
-    Raises:
-        ValueError: a field of `protocol.auto` has a value that it cannot have.
     """
     c = config.protocol.auto
-    checks.only_keys(c, ("every", "cost"), "protocol.auto")
-    checks.require(c.every > 1, "protocol.auto.every", c.every, "2 or more")
-    checks.pick(COSTS, c.cost, "protocol.auto.cost")
     if config.protocol.branching != shapes.AUTO:
         return Choice(roles, spans, first)
     return Choice(

@@ -11,14 +11,9 @@ import ml_collections
 from c3jax.core import config as checks
 from c3jax.core import files, metrics
 from c3jax.credit import api
-from c3jax.train import budgets, summary, workdir
+from c3jax.train import budgets, defaults, fields, summary, workdir
 
 CELLS = "cells"
-# What the page of a comparison holds, and must; see configs/compare.py.
-_KEYS = (
-    *("name", "base", "methods", "reference", "seeds", "budgets"),
-    *("processes", "cells", "keep"),
-)
 # Versions that tell readers apart which bits they may expect again.
 _VERSIONS = ("c3jax", "jax")
 
@@ -52,7 +47,7 @@ def cells(config: ml_collections.ConfigDict) -> dict[str, Cell]:
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    checks.only_keys(config, _KEYS, "config")
+    fields.check(config, defaults.COMPARISON)
     seeds, labels = list(config.seeds), list(config.methods)
     checks.require(
         seeds and len({*seeds}) == len(seeds) and all(type(s) is int for s in seeds),
@@ -65,13 +60,11 @@ def cells(config: ml_collections.ConfigDict) -> dict[str, Cell]:
             re.fullmatch(r"[\w+-]+", label), "methods", label, "letters, digits, _ + -"
         )
     checks.pick(config.methods, config.reference, "reference")
-    budgets.check(config.budgets, "budgets")
     if not budgets.asked(config.budgets):
         raise ValueError(
             f"budgets gives none of {list(budgets.NAMES)}; methods are compared where "
             "each has spent the same, say --config.budgets.evaluator_calls=40000."
         )
-    checks.require(config.processes >= 1, "processes", config.processes, "1 or more")
     if config.base.warm_start.seed is None:
         raise ValueError(
             "base.warm_start.seed=None would start every seed from a policy of its "
@@ -223,7 +216,7 @@ def finished(
         if cell.name not in kept:
             continue
         wanted = json.loads(json.dumps(cell.config.to_dict()))
-        there = kept[cell.name]["config"]
+        there, _ = fields.with_new_names(kept[cell.name]["config"], defaults.RENAMED)
         changes = workdir.differences(_read_by_run(there), _read_by_run(wanted))
         new = [change for change in changes if change[1] == workdir.ABSENT]
         if len(new) == len(changes):

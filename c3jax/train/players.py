@@ -8,14 +8,8 @@ from c3jax.core import config as checks
 from c3jax.core.types import Role
 from c3jax.data import tokenizer
 from c3jax.policy import decoder, families
+from c3jax.train import defaults, fields
 
-_SHAPE = [field.name for field in dataclasses.fields(decoder.Shape)]
-# A small policy of our own says all but what the tokenizer does, and what only
-# published models differ in; a published one says how it is computed.
-_OWN = sorted({*_SHAPE} - {"vocab", "qkv_bias", "qk_norm", "stretch", "mesh"})
-_PUBLISHED = (
-    *("path", "dtype", "remat", "logits_chunk", "unroll", "attention", "adapters"),
-)
 SHARED = "shared"
 
 
@@ -48,9 +42,6 @@ def players(config, roles: tuple[Role, ...]) -> dict[str, Player]:
         ValueError: a policy that cannot be, or two that do not share token ids.
     """
     how = config.protocol.policies
-    checks.require(
-        how in (SHARED, "own"), "protocol.policies", how, f"'{SHARED}' or 'own'"
-    )
     own = dict.fromkeys(role.player for role in roles if not role.counts)
     names = [SHARED] if how == SHARED else [*own]
     for name in config.policies:
@@ -121,19 +112,16 @@ def critic(
 
 
 def _player(given, field: str, words: str) -> Player:
-    published = "path" in given
-    checks.only_keys(given, _PUBLISHED if published else _OWN, field)
-    checks.pick(decoder.REMAT, given.remat, f"{field}.remat")
-    checks.pick(decoder.ATTENTION, given.attention, f"{field}.attention")
-    fields = {**given, "adapters": _adapters(given.adapters, field)}
-    if published:
-        model = families.find(fields.pop("path"))
-        shape = families.shape(families.read_config(model), **fields)
+    fields.check(given, defaults.POLICY, field)
+    sizes = {**given, "adapters": _adapters(given.adapters, field)}
+    if "path" in sizes:
+        model = families.find(sizes.pop("path"))
+        shape = families.shape(families.read_config(model), **sizes)
         spoken = tokenizer.load(words or str(model))
         ends = (spoken.eos_token_id, *families.ends(model))
         return Player(shape, model, spoken, tuple(dict.fromkeys(ends)))
     spoken = tokenizer.load(words)
-    shape = decoder.Shape(vocab=len(spoken), **fields)
+    shape = decoder.Shape(vocab=len(spoken), **sizes)
     checks.require(
         shape.heads % shape.kv_heads == 0,
         f"{field}.heads",
@@ -144,17 +132,13 @@ def _player(given, field: str, words: str) -> Player:
 
 
 def _adapters(given, field: str) -> decoder.Adapters | None:
-    checks.only_keys(given, decoder.Adapters._fields, f"{field}.adapters")
-    rank, targets = given.rank, tuple(given.targets)
-    checks.require(rank >= 0, f"{field}.adapters.rank", rank, "0 for none, or more")
-    if not rank:
+    targets = tuple(given.targets)
+    if not given.rank:
         return None
-    for name in targets:
-        checks.pick(decoder.PRODUCTS, name, f"{field}.adapters.targets")
     checks.require(
         bool(targets), f"{field}.adapters.targets", targets, "one weight or more"
     )
-    return decoder.Adapters(rank, float(given.alpha), targets)
+    return decoder.Adapters(given.rank, float(given.alpha), targets)
 
 
 def _check_ids(found: Mapping[str, Player]) -> None:

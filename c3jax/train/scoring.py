@@ -13,7 +13,6 @@ from typing import Protocol
 
 import ml_collections
 
-from c3jax.core import config as checks
 from c3jax.reward import ballots, code, math
 from c3jax.reward.sandbox import grader, host
 
@@ -65,8 +64,6 @@ class Maths:
     def __init__(self, config: ml_collections.ConfigDict):
         self._verifier = math.Verifier(config.workers or None, config.timeout_s)
         fallback = tuple(config.fallback)
-        for name in fallback:
-            checks.pick(math.FALLBACKS, name, "reward.fallback")
         # A question's dataset says what may be right, the run where it is looked for.
         self._rules = functools.cache(
             lambda rules: dataclasses.replace(rules, fallback=fallback)

@@ -22,7 +22,15 @@ from c3jax.data import tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, evidence, guesses, sample
-from c3jax.train import choice, heads, objectives, players, validate
+from c3jax.train import (
+    choice,
+    defaults,
+    fields,
+    heads,
+    objectives,
+    players,
+    validate,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,12 +210,12 @@ def resolve(
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
-    validate.fields(config)
+    fields.check(config, defaults.EXPERIMENT)
     checks.pick(tasks.TASKS, config.data.task, "data.task")
     options = config.credit.to_dict()
     estimator = api.configured(options.pop("name", None), options)
-    fields = checks.pick(config.teams, config.protocol.name, "protocol.name")
-    roles = graph.team(fields, f"teams.{config.protocol.name}")
+    given = checks.pick(config.teams, config.protocol.name, "protocol.name")
+    roles = graph.team(given, f"teams.{config.protocol.name}")
     counts = roles[-1].counts
     gathered = ("ratings", *guesses.GUESSES, *evidence.EXTRA)
     gathered += ("ballots", "correct") if counts else ()
@@ -224,7 +232,7 @@ def resolve(
         counts,
         continuations,
     )
-    validate.numbers(config)
+    validate.together(config)
     objective = objectives.configured(config, estimator)
     mesh = meshes.make(**config.mesh, devices=devices)
     validate.shares(mesh)
@@ -344,8 +352,6 @@ def _check_positions(setup: Setup) -> None:
 def _questions(config, count: Callable, writers: list[str]) -> tasks.Task:
     """The questions, prepared where they were not, and what is in them told."""
     c = config.data
-    checks.only_keys(c.fields, tasks.FIELDS, "data.fields")
-    checks.only_keys(c.overlap, tasks.OVERLAP, "data.overlap")
     task = tasks.load(
         c.task,
         train=c.train,

@@ -1,7 +1,7 @@
-"""What the fields of a config may be, each by itself and beside others.
+"""What the fields of a config may be beside others, a team, a task or the devices.
 
-What a part of a run alone can tell, such as an estimator of its options, that part
-refuses itself.
+What each may be by itself is declared in `defaults`; what a part of a run alone can
+tell, such as an estimator of its options, that part refuses itself.
 """
 
 import dataclasses
@@ -14,96 +14,22 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Role
 from c3jax.data import tasks
 from c3jax.protocol import prompts
-from c3jax.train import budgets, heads
+from c3jax.train import fields, heads
 
-# What each other section of a config may hold, and must. Of "credit", which holds a
-# name and that estimator's options, `api.configured` knows.
-SECTIONS = {
-    "mesh": meshes.AXES,
-    "data": (
-        *("task", "train", "weights", "test", "directory", "source", "fields"),
-        *("overlap", "overlong", "tokenizer", "prompt_tokens", "thinking"),
-    ),
-    "protocol": (
-        *("name", "policies", "budget", "branching", "continuations", "auto"),
-    ),
-    "reward": (
-        *("workers", "timeout_s", "cut", "fallback", "memory_mb", "bubblewrap"),
-        "accept",
-    ),
-    "rating": ("instruction", "max_tokens"),
-    "critic": ("policy", "lr", "clip", "epochs", "minibatches"),
-    "sampling": ("temperature", "top_k", "top_p", "min_tokens", "at_once"),
-    "warm_start": (
-        *("steps", "batch_size", "accumulate", "lr", "warmup", "careless"),
-        *("checkpoint_every", "seed", "demonstrations", "missing"),
-    ),
-    "train": (
-        *("steps", "batch_size", "groups", "minibatches", "accumulate", "buckets"),
-        *("epochs", "frozen", "alternate"),
-        *("ratio", "mean", "clip", "clip_high", "dual_clip", "whiten"),
-        *("kl", "kl_estimator", "kl_in", "kl_target", "entropy", "flat", "truncated"),
-        *("lr", "warmup", "b1", "b2", "weight_decay", "max_grad_norm"),
-        *("final_lr", "until", "checkpoint_every"),
-    ),
-    "evaluate": ("every", "questions", "samples", "k", "batch_size", "trees"),
-}
-# What becomes of a warm start on a task that has no demonstrations.
-MISSING = ("refuse", "skip")
+PROBABILITY = fields.Domain(float, "a probability", lambda share: 0 <= share <= 1)
 
 
-def fields(config) -> None:
-    """Refuses fields that nobody reads, and misses those that somebody does."""
-    others = ("policy", "policies", "credit", "seed", "name", "teams")
-    checks.only_keys(config, [*SECTIONS, *others], "config")
-    for section, keys in SECTIONS.items():
-        checks.only_keys(config[section], keys, section)
-
-
-def numbers(config) -> None:
-    """Refuses counts, rates and sizes that cannot be."""
-    positive = {
-        "train": (
-            *("steps", "batch_size", "groups", "minibatches", "accumulate", "epochs"),
-            *("lr", "checkpoint_every"),
-        ),
-        "warm_start": ("batch_size", "accumulate", "lr", "checkpoint_every"),
-        "critic": ("lr", "clip", "epochs", "minibatches"),
-        "evaluate": ("every", "samples", "batch_size"),
-        "rating": ("max_tokens",),
-        "reward": ("timeout_s", "memory_mb"),
-        "sampling": ("temperature", "top_p"),
-    }
-    for section, names in positive.items():
-        for name in names:
-            value = config[section][name]
-            checks.require(value > 0, f"{section}.{name}", value, "above 0")
-    counts = {
-        "data": ("prompt_tokens",),
-        "train": ("warmup", "kl", "weight_decay", "buckets"),
-        "warm_start": ("steps", "warmup"),
-        "evaluate": ("trees",),
-        "reward": ("workers",),
-        "sampling": ("top_k", "min_tokens", "at_once"),
-    }
-    for section, names in counts.items():
-        for name in names:
-            value = config[section][name]
-            checks.require(value >= 0, f"{section}.{name}", value, "0 or more")
+def together(config) -> None:
+    """Refuses fields that make no sense beside others."""
     sampling = config.sampling
-    checks.require(sampling.top_p <= 1, "sampling.top_p", sampling.top_p, "at most 1")
     if sampling.top_p < 1 and not sampling.top_k:
         raise ValueError(
             f"sampling.top_p={sampling.top_p} without sampling.top_k would sort the "
             "whole vocabulary for every token; set sampling.top_k, say to 20."
         )
-    cut, final_lr = config.reward.cut, config.train.final_lr
-    checks.require(0 <= cut <= 1, "reward.cut", cut, "between 0 and 1")
-    checks.require(0 <= final_lr <= 1, "train.final_lr", final_lr, "between 0 and 1")
-    budgets.check(config.train.until, "train.until")
     k, n = tuple(config.evaluate.k), config.evaluate.samples
     checks.require(
-        all(isinstance(each, int) and 1 <= each <= n for each in k),
+        max(k, default=n) <= n,
         "evaluate.k",
         k,
         f"whole numbers from 1 to evaluate.samples={n}",
@@ -126,9 +52,6 @@ def answers(config, counts: bool, task: tasks.Task) -> None:
 def careless(config, task: tasks.Task) -> None:
     """Refuses demonstrations that a task does not have, or that nobody reads."""
     own, missing = config.warm_start.demonstrations, config.warm_start.missing
-    checks.require(
-        missing in MISSING, "warm_start.missing", missing, f"one of {MISSING}"
-    )
     if own and not config.warm_start.steps:
         raise ValueError(
             f"warm_start.demonstrations={own!r} is read by nobody while "
@@ -148,8 +71,7 @@ def careless(config, task: tasks.Task) -> None:
     given = config.warm_start.careless
     checks.only_keys(given, known, "warm_start.careless")
     for name, value in given.items():
-        field = f"warm_start.careless.{name}"
-        checks.require(0 <= value <= 1, field, value, "a probability")
+        fields.check_value(value, PROBABILITY, f"warm_start.careless.{name}")
 
 
 def demonstrations(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import ml_collections
 
 from c3jax.core import files, hosts
+from c3jax.train import defaults, fields
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 ABSENT = "absent"
@@ -83,7 +84,7 @@ def claim(workdir: pathlib.Path, config, described: dict) -> list[str]:
         environments = [described]
     else:
         there = json.loads(path.read_text())
-        if differing := differences(there["config"], wanted):
+        if differing := differences(_read(path), wanted):
             raise ValueError(_refusal(workdir, differing))
         environments = there["environments"]
         if environments[-1] == described:
@@ -114,13 +115,34 @@ def describe(workdir: pathlib.Path, config) -> None:
 def config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     """The locked config of a run; tuples have become lists.
 
+    Fields that an earlier version did not have are at their defaults, which is what it
+    did without them; that is told.
+
     Raises:
-        ValueError: no run lives there.
+        ValueError: no run lives there, or its config has a field that is no more.
     """
     path = workdir / CONFIG
     if not path.exists():
         raise ValueError(f"there is no {path}; train in that --workdir first.")
-    return ml_collections.ConfigDict(json.loads(path.read_text())["config"]).lock()
+    return ml_collections.ConfigDict(_read(path)).lock()
+
+
+def _read(path: pathlib.Path) -> dict:
+    """A saved config as this version has it; what is new in it is told in a line."""
+    given = json.loads(path.read_text())["config"]
+    try:
+        found, new = fields.saved(given, defaults.declared(given), defaults.RENAMED)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if new:
+        print(f"{path} is older than {', '.join(new)}", flush=True)
+    return json.loads(json.dumps(found))  # Tuples become lists.
+
+
+def is_run(place: pathlib.Path) -> bool:
+    """Whether a directory is that of a run or a comparison, and not of a model."""
+    path = place / CONFIG
+    return path.is_file() and "environments" in json.loads(path.read_text())
 
 
 def summary(workdir: pathlib.Path) -> dict | None:

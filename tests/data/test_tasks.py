@@ -153,9 +153,6 @@ def test_a_task_in_other_words_is_found_by_its_name(tmp_path, monkeypatch):
         ("math", {"train": ("a", "b"), "weights": (1, 0)}, "data.weights=.1, 0."),
         ("math", {"test": "math/dev"}, "data.test='math/dev': split='dev'"),
         ("math", {"test": "mbpp/test"}, "'mbpp/test' is graded as code"),
-        ("math", {"near": {**NEAR, "action": "skip"}}, "data.overlap.action='skip'"),
-        ("math", {"near": {**NEAR, "ngram": -1}}, "data.overlap.ngram=-1"),
-        ("math", {"near": {**NEAR, "share": 0}}, "data.overlap.share=0"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_read(task, options, message):

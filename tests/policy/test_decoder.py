@@ -11,6 +11,7 @@ from tests import support
 
 SHAPE = support.SHAPE
 FORWARD = jax.jit(decoder.forward, static_argnums=1)
+LOGITS = jax.jit(decoder.logits, static_argnums=1)
 
 
 def ids(size, seed=0):
@@ -43,7 +44,9 @@ def test_attention_over_blocks_is_one_softmax_over_their_union():
         )
         for a, b in ((0, 4), (4, 5), (5, 9))
     ]
-    found = segments.attend(jnp.array(np.moveaxis(q, 0, 2), jnp.float32), blocks)
+    found = jax.jit(segments.attend)(
+        jnp.array(np.moveaxis(q, 0, 2), jnp.float32), blocks
+    )
     expected = reference_attention(q, k, v, mask)
     np.testing.assert_allclose(np.moveaxis(found, 2, 0), expected, atol=1e-5)
 
@@ -58,7 +61,7 @@ def test_reading_in_blocks_equals_reading_at_once(cut):
         parts.append(hidden)
         context += (segment,)
         at += size
-    np.testing.assert_allclose(jnp.concatenate(parts), whole, atol=1e-5)
+    support.assert_rounded(jnp.concatenate(parts), whole)
 
 
 def test_padding_behind_a_prefix_changes_nothing():
@@ -67,7 +70,7 @@ def test_padding_behind_a_prefix_changes_nothing():
     _, padded = FORWARD(params, SHAPE, jnp.pad(tokens, (0, 5)))
     one, _ = FORWARD(params, SHAPE, rest, (exact,))
     other, _ = FORWARD(params, SHAPE, rest, (padded.replace(length=6),))
-    np.testing.assert_allclose(one, other, atol=1e-5)
+    support.assert_rounded(one, other)
 
 
 def test_a_token_does_not_see_the_future():
@@ -81,15 +84,17 @@ def test_a_token_does_not_see_the_future():
 def test_positions_are_relative():
     q, k = (jax.random.normal(jax.random.key(i), (1, 1, 8)) for i in (0, 1))
 
+    @jax.jit
     def score(i, j):
         at = [
             rotary.rotate(x, rotary.waves(jnp.array([p]), 8, 1e4))
             for x, p in ((q, i), (k, j))
         ]
-        return float((at[0] * at[1]).sum())
+        return (at[0] * at[1]).sum()
 
-    assert score(5, 3) == pytest.approx(score(105, 103), abs=1e-4)
-    assert score(5, 3) != pytest.approx(score(5, 4), abs=1e-2)
+    here = float(score(5, 3))
+    assert here == pytest.approx(float(score(105, 103)), abs=1e-4)
+    assert here != pytest.approx(float(score(5, 4)), abs=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +118,11 @@ def test_logits_of_chosen_ids_are_those_of_all_ids():
     chosen = jnp.array([[3, 1], [0, 39], [7, 7], [2, 5], [4, 4]])
     for tied in (True, False):
         shape = dataclasses.replace(SHAPE, tied=tied)
-        everything = decoder.logits(support.params()["shared"], shape, hidden)
-        some = decoder.logits_at(support.params()["shared"], shape, hidden, chosen)
+        everything = LOGITS(support.params()["shared"], shape, hidden)
+        at = jax.jit(decoder.logits_at, static_argnums=1)
+        some = at(support.params()["shared"], shape, hidden, chosen)
         expected = jnp.take_along_axis(everything, chosen, -1)
-        np.testing.assert_allclose(some, expected, atol=1e-5)
+        support.assert_rounded(some, expected)
 
 
 def test_every_parameter_is_declared_with_an_axis_name_per_axis():
@@ -131,7 +137,7 @@ def test_every_parameter_is_declared_with_an_axis_name_per_axis():
 def test_bfloat16_stays_close_to_float32():
     params, tokens = support.params()["shared"], ids(12)
     shape = dataclasses.replace(SHAPE, dtype="bfloat16")
-    exact = decoder.logits(params, SHAPE, FORWARD(params, SHAPE, tokens)[0])
-    rough = decoder.logits(params, shape, FORWARD(params, shape, tokens)[0])
+    exact = LOGITS(params, SHAPE, FORWARD(params, SHAPE, tokens)[0])
+    rough = LOGITS(params, shape, FORWARD(params, shape, tokens)[0])
     assert rough.dtype == jnp.float32
     np.testing.assert_allclose(exact, rough, atol=0.1)

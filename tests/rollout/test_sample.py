@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,23 @@ from c3jax.rollout import sample
 END = (1,)
 
 
+@functools.cache
 def logits(vocab=30, scale=2.0):
     return scale * jax.random.normal(jax.random.key(0), (vocab,))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _many(scores, settings, n, t):
+    keys = jax.random.split(jax.random.key(1), n)
+    return jax.vmap(lambda key: sample.draw(scores, key, t, settings))(keys)
+
+
 def many(scores, settings, n=4000, t=5):
-    each = jax.vmap(lambda key: sample.draw(scores, key, jnp.int32(t), settings))
-    return each(jax.random.split(jax.random.key(1), n))
+    return _many(scores, settings, n, jnp.int32(t))
+
+
+TRUNCATE = jax.jit(sample.truncate, static_argnums=2)
+TOP_K = jax.jit(jax.vmap(sample.top_k, (0, None)), static_argnums=1)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +74,19 @@ def test_end_tokens_that_have_to_wait_leave_their_places_to_others():
     scores = jnp.log(jnp.array([0.1, 0.4, 0.3, 0.15, 0.05]))
     settings = sample.Sampling((1, 2), top_k=2, min_tokens=3)
     for t, kept in ((2, [3, 0]), (3, [1, 2])):
-        found, support, _ = sample.truncate(scores, t, settings)
+        found, support, _ = TRUNCATE(scores, t, settings)
         np.testing.assert_array_equal(support, kept)
         assert np.isfinite(found).all()
 
 
 def test_one_key_draws_different_noise_for_every_token_of_a_message():
     settings, key = sample.Sampling(END), jax.random.key(7)
-    each = jax.vmap(lambda t: sample.draw(jnp.zeros(1000), key, t, settings).token)
+
+    @jax.jit
+    @jax.vmap
+    def each(t):
+        return sample.draw(jnp.zeros(1000), key, t, settings).token
+
     assert len(np.unique(each(jnp.arange(1, 51)))) > 40
 
 
@@ -91,6 +108,6 @@ def test_two_stages_find_the_top_k_of_the_whole_vocabulary(vocab, k):
     rng = np.random.default_rng(vocab + k)
     scores = rng.standard_normal((20, vocab)).astype(np.float32)
     scores[10:] = scores[10:].round(1)  # ties, of which the smallest ids win
-    found = jax.vmap(lambda row: sample.top_k(row, k))(scores)
+    found = TOP_K(scores, k)
     wanted = jax.lax.top_k(scores, k)
     jax.tree.map(np.testing.assert_array_equal, found, tuple(wanted))

@@ -27,6 +27,7 @@ from tests import support
 from tests.train.test_published import assert_trained, made
 from tests.train.test_update import SMALL, one_step
 
+INIT = jax.jit(decoder.init, static_argnums=1)
 ADAPTERS = decoder.Adapters(rank=3, alpha=6.0, targets=tuple(decoder.PRODUCTS))
 
 
@@ -66,11 +67,12 @@ def changed(before, after):
 def adapted():
     """A policy with adapters that are no longer zero, its shape, and some tokens."""
     shape = support.SHAPE.replace(adapters=ADAPTERS)
-    params = decoder.init(keys.stream(0, "init"), shape)
+    params = INIT(keys.stream(0, "init"), shape)
     moved = jax.tree.map(lambda x: x + 0.05, params["adapters"])
     return {**params, "adapters": moved}, shape, jnp.arange(9)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def logits(params, shape, tokens):
     hidden, _ = decoder.forward(params, shape, tokens)
     return decoder.logits(params, shape, hidden)
@@ -78,7 +80,7 @@ def logits(params, shape, tokens):
 
 def test_fresh_adapters_change_nothing():
     _, shape, tokens = adapted()
-    params = decoder.init(keys.stream(0, "init"), shape)
+    params = INIT(keys.stream(0, "init"), shape)
     with_them = logits(params, shape, tokens)
     without = logits(params, shape.replace(adapters=None), tokens)
     np.testing.assert_array_equal(with_them, without)
@@ -157,7 +159,7 @@ def test_policies_are_checkpointed_replayed_and_exported_together(tmp_path):
     tokens = np.arange(7)
     for name in ("reasoner", "actor"):
         shape = setup.team.shapes[name]
-        wanted = logits(found.params[name], shape, tokens)
+        wanted = logits(found.params[name], shape, jnp.asarray(tokens))
         read = policy.load(written / name).logits(tokens[None])[0]
         assert np.abs(read - wanted).max() < 1e-5 * np.abs(wanted).max()
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from c3jax.data import problems
@@ -107,3 +109,24 @@ def test_it_is_known_by_what_is_in_a_model_and_in_data_of_ones_own(tmp_path):
 def test_a_starting_policy_is_shared_by_runs_that_make_the_same_one(changes, is_same):
     before = identity.warm_start(support.math_setup())
     assert (identity.warm_start(support.math_setup(**changes)) == before) == is_same
+
+
+def test_a_kept_one_is_the_one_that_was_made_and_a_damaged_one_is_made_again(
+    tmp_path, capsys
+):
+    setup = support.math_setup(
+        **dict(protocol__name="solo", warm_start__steps=2, warm_start__batch_size=2),
+        **dict(policy__width=32, policy__hidden=48, policy__layers=1),
+    )
+    cache, found = tmp_path / "cache", []
+    for name, told in [("made", ""), ("kept", "from"), ("again", "is damaged; it is")]:
+        found.append(warm_start.run(setup, tmp_path / name, cache))
+        said = capsys.readouterr().out
+        assert told in said and ("warm start from" in said) == (name == "kept")
+        [kept] = (cache / "warm_start").iterdir()
+        if name == "kept":
+            record = kept / "2" / "record.json"
+            record.write_text(record.read_text().replace("0", "1"))
+    for other in found[1:]:
+        jax.tree.map(np.testing.assert_array_equal, found[0].params, other.params)
+        assert (other.nll, other.spent) == (found[0].nll, found[0].spent)

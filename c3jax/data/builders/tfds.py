@@ -10,6 +10,13 @@ import tensorflow_datasets as tfds
 from c3jax.data.builders import origins
 
 
+class _Info(tfds.core.DatasetInfo):
+    """What is told of a dataset of our own, of which TFDS has no statistics."""
+
+    def initialize_from_bucket(self) -> None:
+        """Nothing: to look for them leaves an empty directory at every call."""
+
+
 class Questions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Texts by name, in the order of their files."""
 
@@ -27,7 +34,7 @@ class Questions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(**place)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             description=f"{self._dataset.name}: questions with gold answers.",
             features=tfds.features.FeaturesDict(
