@@ -1,6 +1,8 @@
 """What a device will need at once, phase by phase, of each mode.
 
-Nothing is allocated to know it; see `admission`, which refuses what cannot fit.
+Nothing is allocated to know it; see `admission`, which refuses what cannot fit. In six
+settings of a model of 135M parameters an update is said to need 0.96 to 1.16 times what
+the compiler asks for on a CPU.
 """
 
 import dataclasses
