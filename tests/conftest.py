@@ -1,8 +1,10 @@
 """Eight simulated devices for every test; a test uses one unless it says otherwise."""
 
 import gc
+import itertools
 import os
 import pathlib
+import re
 import tempfile
 
 import jaxlib.version
@@ -34,6 +36,29 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # A process may map memory this often, by default 65,530 times on Linux, and compiled
 # programs take their share of it.
 MAPPINGS = 30_000
+
+
+MARKERS = ("slow", "model", "browser", "root")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Whether a file has no test of the kind that `-m` asks for.
+
+    It is not imported then, nor is what it imports.
+    """
+    asked = config.option.markexpr
+    if collection_path.suffix != ".py" or not re.fullmatch(r"[\w\s()]+", asked):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    used = [name for name in MARKERS if f"mark.{name}" in text]
+    for chosen in itertools.product((False, True), repeat=len(used)):
+        has = dict.fromkeys(MARKERS, False) | dict(zip(used, chosen, strict=True))
+        try:
+            if eval(asked, {}, has):
+                return None
+        except (NameError, SyntaxError, TypeError):
+            return None  # pytest says what is wrong.
+    return True
 
 
 def pytest_collection_modifyitems(items):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from c3jax.core import keys
 from c3jax.core import mesh as meshes
 from c3jax.policy import critic, decoder
-from c3jax.rollout import contexts, desks, guesses, replay, tree, writing
+from c3jax.rollout import contexts, desks, guesses, replay, together, writing
 from c3jax.train import critics, growth, pieces, update
 from tests import support
 
@@ -150,7 +150,10 @@ def _step(fn, c: Case):
 
 # Name to the program and its arguments.
 STEPS = {
-    "grow": lambda c: (tree.grow, (c.params, c.team, c.questions, KEY)),
+    "grow": lambda c: (
+        together._begin,
+        (c.params, c.team, len(c.team.cast) - 1, c.questions, c.turns, KEY, 16),
+    ),
     "read for a desk": lambda c: (
         desks._read,
         (c.params, c.team, 1, c.told, c.questions, c.turns, 0),

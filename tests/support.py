@@ -15,7 +15,7 @@ from c3jax.core import mesh as meshes
 from c3jax.core.types import Questions, Role, Script
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, sample, sampler
+from c3jax.rollout import contexts, replay, sample, sampler
 from c3jax.train import growth, scoring, update
 from c3jax.train import setup as setups
 
@@ -144,6 +144,14 @@ def math_setup(devices: int = 1, **changes) -> setups.Setup:
 
 def code_setup(**changes) -> setups.Setup:
     return setup("code", **changes)
+
+
+def assert_rounded(found, wanted):
+    """Scores, such as logits or log-probabilities, that differ by rounding alone: by no
+    more than a replay allows, in proportion to the largest of them."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    allowed = replay.tolerance("float32", float(np.abs(wanted).max(initial=0.0)))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=allowed.logp)
 
 
 class MadeUp:

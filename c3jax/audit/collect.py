@@ -20,7 +20,7 @@ import numpy as np
 
 from c3jax.audit import buckets, methods
 from c3jax.audit.methods import Method, Plan
-from c3jax.core import files, keys, metrics
+from c3jax.core import files, keys, metrics, signals
 from c3jax.core.types import Questions, Turn
 from c3jax.reward import math
 from c3jax.rollout import desks, frozen
@@ -50,7 +50,7 @@ def collect(
         plan: how much is sampled, and the methods.
         directory: where parts are kept; for this state and plan alone.
         scorer: scores the answers.
-        stop: asked between parts.
+        stop: asked every few tokens; a part that was not finished is begun again.
 
     Returns:
         Buckets, role after role; the cost by "buckets" and each method. None if it was
@@ -68,16 +68,18 @@ def collect(
     def asked():
         """The methods, made when they are first needed."""
         args = (setup, state, plan, scorer)
-        return {name: methods.learned(each, *args) for name, each in named.items()}
+        return {n: methods.learned(each, *args, stop) for n, each in named.items()}
 
     for done, (level, begin) in enumerate(parts, 1):
         path = directory / f"{level}-{begin:08d}.json"
         if not path.exists():
-            if stop():
-                return None
             items = [test[begin + row] for row in range(plan.batch_size)]
-            batch = _Batch(setup, state, plan, level, begin, items, scorer)
-            files.write(path, json.dumps(_part(batch, asked())))
+            try:
+                batch = _Batch(setup, state, plan, level, begin, items, scorer, stop)
+                made = _part(batch, asked())
+            except signals.Stopped:
+                return None
+            files.write(path, json.dumps(made))
         part = json.loads(path.read_text())
         found += [buckets.parse(line) for line in part["buckets"]]
         for name, counts in part["spent"].items():
@@ -137,9 +139,10 @@ def _part(batch: "_Batch", asked: Mapping[str, Method]) -> dict:
 class _Batch:
     """Contexts of one role on some questions, and the trees grown from them."""
 
-    def __init__(self, setup, state, plan, level, begin, items, scorer):
+    def __init__(self, setup, state, plan, level, begin, items, scorer, stop):
         self._setup, self._state, self._plan = setup, state, plan
         self._level, self._items, self._scorer = level, items, scorer
+        self._stop = stop
         self._questions = setup.place(setup.encode(items))
         # Every row of every tree has an address, and no other has the same.
         most = plan.candidates * max(plan.continuations, 1) + plan.extra
@@ -148,13 +151,14 @@ class _Batch:
         base, own = jax.random.split(jax.random.fold_in(key, level))
         self._keys = jax.random.split(own, 4)
         self._given, self.spent = {}, Spent()
-        base_team, said = frozen.chain(state.params, setup.team, self._questions, base)
+        start = state.params, setup.team
+        base_team, said = frozen.chain(*start, self._questions, base, stop)
         self.spent += self._written(base_team, said)
         self._given = {n: said[n] for n in setup.team.protocol.spans[level]}
         # All messages are drawn alike; which of them are candidates is settled first.
         cut, count = plan.candidates, plan.candidates + plan.extra
-        args = (self._questions, self._given, count, self._keys[0])
-        alone, said = frozen.sampled(state.params, setup.team, level, *args)
+        args = (self._questions, self._given, count, self._keys[0], stop)
+        alone, said = frozen.sampled(*start, level, *args)
         self.spent += self._written(alone, said)
         self._messages = jax.tree.map(lambda x: x[:, :, :cut], said[level])
         self._returns, self._heard = self._continued(
@@ -199,7 +203,8 @@ class _Batch:
     def _grown(self, team, copies: int, given, key) -> tuple:
         """The turns of some copies of the questions, and their rewards."""
         questions = self._rows(copies)
-        turns, _ = desks.grow(self._state.params, team, questions, key, given)
+        params = self._state.params
+        turns, _ = desks.grow(params, team, questions, key, given, self._stop)
         graded = self._submit(self._setup, team, questions, copies, turns, given)()
         self.spent += graded.spent
         return turns, graded.reward
@@ -213,11 +218,12 @@ class _Batch:
         given = frozen.tiled(self._given, times)
         given[level] = frozen.groups(self._messages, size)
         # By the shape alone, so that methods which grow the same trees see the same.
-        turns = frozen.around(state.params, setup.team, questions, given, self._keys[3])
+        args = (questions, given, self._keys[3], self._stop)
+        turns = frozen.around(state.params, setup.team, *args)
         graded = self._submit(setup, setup.team, questions, times, turns, {})
         graded = evidence.gather(
             *(setup, state, _STEP, questions, self._items * times, turns),
-            *(self._scorer, graded),
+            *(self._scorer, graded, self._stop),
         )
         found = graded()
         each, evidenced = np.arange(times * len(self._items)), growth.seen(setup, found)

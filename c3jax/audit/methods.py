@@ -1,6 +1,7 @@
 """The sizes of an audit, and the methods whose credit it examines."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 
@@ -154,6 +155,7 @@ def learned(
     state: update.TrainState,
     plan: Plan,
     scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Method:
     """A method with its critic or statistics, learned if the run has none.
 
@@ -163,6 +165,7 @@ def learned(
         state: the audited run's state.
         plan: `fit` is read, the steps to learn for.
         scorer: scores the answers.
+        stop: as for `desks.grow`.
     """
     if setup.config.credit.name == run.config.credit.name:
         return Method(setup, state)
@@ -179,7 +182,7 @@ def learned(
     batches = pipeline.Batches(source, size, growth.share(setup))
     for step in range(plan.fit):
         items = batches[step * size]
-        rollout = growth.sample(setup, state, step, items, scorer, watch)
+        rollout = growth.sample(setup, state, step, items, scorer, watch, stop)
         evidence = growth.seen(setup, growth.score(rollout)[0])
         critic, _ = learn(state.critic, rollout, evidence)
         _, memory = growth.credit(setup, rollout, state.memory)

@@ -3,6 +3,7 @@
 A role without which the others do as well is a free rider.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,10 @@ def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    setup: setups.Setup, params: dict, scorer: scoring.Scorer
+    setup: setups.Setup,
+    params: dict,
+    scorer: scoring.Scorer,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Riding], dict[str, str], Spent]:
     """The figures of every role that does not answer, on the test questions.
 
@@ -76,6 +80,7 @@ def measure(
         setup: the run; section `evaluate` has the numbers of questions and episodes.
         params: parameters of each policy, by name.
         scorer: scores the answers.
+        stop: as for `desks.grow`.
 
     Returns:
         The figures; by role, why there is no team without it; and the cost.
@@ -86,12 +91,12 @@ def measure(
     samples = setup.config.evaluate.samples
     checks.require(samples > 1, "evaluate.samples", samples, "2 or more")
     found, refused = [], {}
-    together = evaluate.sampled(params, setup, scorer)
+    together = evaluate.sampled(params, setup, scorer, stop=stop)
     solved, spent = together.solved, together.spent
     for level, role in enumerate(setup.team.protocol.roles):
         if role.answers:
             continue
-        empty = evaluate.sampled(params, setup, scorer, (level,))
+        empty = evaluate.sampled(params, setup, scorer, (level,), stop)
         spent += empty.spent
         found.append(riding(role.name, "empty", solved, empty.solved))
         try:
@@ -99,7 +104,7 @@ def measure(
         except ValueError as error:
             refused[role.name] = str(error)
             continue
-        removed = evaluate.sampled(params, others, scorer)
+        removed = evaluate.sampled(params, others, scorer, stop=stop)
         spent += removed.spent
         found.append(riding(role.name, "removed", solved, removed.solved))
     return found, refused, spent

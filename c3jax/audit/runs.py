@@ -12,7 +12,7 @@ import jax
 
 from c3jax.audit import buckets, collect, figures, methods, riding
 from c3jax.audit.riding import Riding
-from c3jax.core import files
+from c3jax.core import files, signals
 from c3jax.core.stats import Interval
 from c3jax.train import admission, checkpoint, loop, scoring, workdir
 from c3jax.train import setup as setups
@@ -76,12 +76,15 @@ def audit(
         parts.mkdir(parents=True, exist_ok=True)
         with scoring.started(setup) as scorer:
             found = collect.collect(setup, state, plan, parts, scorer, stop)
-            if found is None or stop():
+            if found is None:
                 return None
             some, spent = found
-            riders, refused, spent["riding"] = riding.measure(
-                setup, state.params, scorer
-            )
+            try:
+                riders, refused, spent["riding"] = riding.measure(
+                    setup, state.params, scorer, stop
+                )
+            except signals.Stopped:
+                return None
         buckets.write(directory / BUCKETS, some)
         about = About(
             step=record.step,

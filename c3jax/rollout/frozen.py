@@ -6,7 +6,7 @@ tree as training grows one, in which the context and some of the messages have t
 places (`around`). Each is the team's own rollout with some levels given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ def sampled(
     given: Given,
     alternatives: int,
     key: jax.Array,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Team, tuple[Turn, ...]]:
     """Messages of one role, all from one context a question.
 
@@ -58,6 +59,7 @@ def sampled(
         given: [B, 1, 1] messages of the roles it depends on.
         alternatives: K.
         key: of this use.
+        stop: as of `desks.grow`.
 
     Returns:
         The team as it spoke, and a `Turn` a role: [B, 1, K] messages of this one, and
@@ -66,11 +68,15 @@ def sampled(
     count = len(team.protocol.roles)
     others = (n for n in range(count) if n != level and n not in given)
     alone = _silent(_branched(team, {level: alternatives}), others)
-    return alone, desks.grow(params, alone, questions, key, given)[0]
+    return alone, desks.grow(params, alone, questions, key, given, stop)[0]
 
 
 def chain(
-    params: dict, team: Team, questions: Questions, key: jax.Array
+    params: dict,
+    team: Team,
+    questions: Questions,
+    key: jax.Array,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Team, tuple[Turn, ...]]:
     """One episode a question, [B, 1, 1] a role; the last role says nothing.
 
@@ -79,7 +85,7 @@ def chain(
     """
     last = len(team.protocol.roles) - 1
     alone = _silent(_branched(team, {}), [last])
-    return alone, desks.grow(params, alone, questions, key)[0]
+    return alone, desks.grow(params, alone, questions, key, stop=stop)[0]
 
 
 def continued(team: Team, level: int, alternatives: int, times: int):
@@ -111,7 +117,12 @@ def continued(team: Team, level: int, alternatives: int, times: int):
 
 
 def around(
-    params: dict, team: Team, questions: Questions, given: Given, key: jax.Array
+    params: dict,
+    team: Team,
+    questions: Questions,
+    given: Given,
+    key: jax.Array,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Turn, ...]:
     """A whole tree of the team in which some messages are those given.
 
@@ -125,6 +136,7 @@ def around(
         given: per level, [B, 1, k] messages, k at most the alternatives there; a level
             that depends on others is given with all of these.
         key: of this tree.
+        stop: as of `desks.grow`.
 
     Returns:
         One `Turn` a role.
@@ -138,7 +150,7 @@ def around(
             continue
         # One level at a time, since what comes next has to read what is given here.
         so_far = _silent(team, range(level + 1, len(protocol.roles)))
-        found = desks.grow(params, so_far, questions, key, turns)[0][level]
+        found = desks.grow(params, so_far, questions, key, turns, stop)[0][level]
         turns[level] = found if frozen is None else _put(found, frozen)
     return tuple(turns.values())
 

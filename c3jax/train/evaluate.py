@@ -132,6 +132,7 @@ def sampled(
     setup: Setup,
     scorer: scoring.Scorer,
     silenced: tuple[int, ...] = (),
+    stop: Callable[[], bool] = lambda: False,
 ) -> Played:
     """Whether sampled episodes on the test questions solve them.
 
@@ -140,12 +141,16 @@ def sampled(
         setup: of the run; `evaluate.samples` says how many episodes.
         scorer: from `scoring.started`.
         silenced: levels of roles whose messages are empty.
+        stop: as of `desks.grow`.
 
     Returns:
         `evaluate.samples` episodes a question.
+
+    Raises:
+        signals.Stopped: it was stopped.
     """
     team, each = _episodes(setup, silenced)
-    return _played([[*_graded(params, setup, team, scorer, key)] for key in each])
+    return _played([[*_graded(params, setup, team, scorer, k, stop)] for k in each])
 
 
 def _episodes(setup: Setup, silenced: tuple[int, ...] = ()) -> tuple:

@@ -108,7 +108,7 @@ def test_credit_is_made_of_draws_that_what_it_is_held_against_has_not_seen(
     """Nothing is written here: that two draws have one address shows without it."""
     drawn = []
 
-    def grow(params, team, questions, key, given=None):
+    def grow(params, team, questions, key, given=None, stop=None):
         turns = []
         for level, alternatives in enumerate(team.protocol.branching):
             size = len(questions.uid), team.protocol.contexts(level), alternatives
@@ -129,7 +129,7 @@ def test_credit_is_made_of_draws_that_what_it_is_held_against_has_not_seen(
         for begin in asked.batches:
             items = [test[begin + row] for row in range(asked.batch_size)]
             args = (setup, state, asked, level, begin, items, support.MadeUp())
-            collect._Batch(*args).credit(method)
+            collect._Batch(*args, lambda: False).credit(method)
     assert drawn and len({*drawn}) == len(drawn)
 
 
@@ -149,10 +149,9 @@ def test_what_was_collected_is_read_and_a_rest_is_the_same(duo, place):
 
 @pytest.mark.slow
 def test_a_team_whose_members_do_not_hear_each_other(tmp_path):
-    found, _ = collected(tmp_path, "vote", "c3", questions=2, continuations=2)
-    assert [bucket.role for bucket in found] == ["voter_1"] * 2 + ["voter_2"] * 2 + [
-        "voter_3"
-    ] * 2
+    found, _ = collected(tmp_path, "vote", "c3", questions=4, continuations=2)
+    names = [f"voter_{n}" for n in (1, 2, 3) for _ in range(4)]
+    assert [bucket.role for bucket in found] == names
     for bucket in found:
         assert all(len(each.returns) == 2 for each in bucket.candidates)
 
@@ -167,6 +166,7 @@ def test_the_lines_of_a_run_are_those_that_are_read(duo, tmp_path):
     ("changes", "message"),
     [
         (dict(questions=5), "audit.questions=5 and audit.batch_size=2: the first must"),
+        (dict(questions=2), "audit.questions=2: it must be 4 or more"),
         (dict(questions=10**6), "but there are"),
         (dict(candidates=1), r"audit.candidates=1.*2 or more"),
         (dict(extra=-1), r"audit.extra=-1.*0 or more"),

@@ -74,7 +74,7 @@ def test_a_page_tells_what_a_run_came_to_and_needs_nothing_else(tmp_path):
 def test_a_page_says_in_words_what_came_of_it(tmp_path):
     write_run(tmp_path)
     words = " ".join(Page(report.write(tmp_path).read_text()).words)
-    assert "the team answers 35.0% right when it samples, and 60.0% when" in words
+    assert "The team answers 35.0% of new questions right when it samples" in words
     assert "1,234 scored answers it is not surely different (+10.0 points)" in words
     assert "With a message emptied it answers 20.0% without the reasoner's." in words
     assert "Not tried yet" in words  # a replay

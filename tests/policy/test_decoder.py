@@ -61,7 +61,7 @@ def test_reading_in_blocks_equals_reading_at_once(cut):
         parts.append(hidden)
         context += (segment,)
         at += size
-    np.testing.assert_allclose(jnp.concatenate(parts), whole, atol=1e-5)
+    support.assert_rounded(jnp.concatenate(parts), whole)
 
 
 def test_padding_behind_a_prefix_changes_nothing():
@@ -70,7 +70,7 @@ def test_padding_behind_a_prefix_changes_nothing():
     _, padded = FORWARD(params, SHAPE, jnp.pad(tokens, (0, 5)))
     one, _ = FORWARD(params, SHAPE, rest, (exact,))
     other, _ = FORWARD(params, SHAPE, rest, (padded.replace(length=6),))
-    np.testing.assert_allclose(one, other, atol=1e-5)
+    support.assert_rounded(one, other)
 
 
 def test_a_token_does_not_see_the_future():
@@ -122,7 +122,7 @@ def test_logits_of_chosen_ids_are_those_of_all_ids():
         at = jax.jit(decoder.logits_at, static_argnums=1)
         some = at(support.params()["shared"], shape, hidden, chosen)
         expected = jnp.take_along_axis(everything, chosen, -1)
-        np.testing.assert_allclose(some, expected, atol=1e-5)
+        support.assert_rounded(some, expected)
 
 
 def test_every_parameter_is_declared_with_an_axis_name_per_axis():

@@ -90,7 +90,7 @@ def test_a_decision_is_scored_after_the_base_episode_alone():
     found = jax.jit(tree.logp, static_argnums=(1, 2))(
         support.params(), sampler.teeth(team())[2], 2, questions, turns
     )
-    np.testing.assert_allclose(found, turns[2].logp, atol=1e-5)
+    support.assert_rounded(found, turns[2].logp)
 
 
 def test_a_tree_ends_where_its_credit_does():

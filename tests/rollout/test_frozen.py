@@ -41,7 +41,7 @@ def written_as_read(team, questions, turns):
     """Whether all messages were sampled from the contexts that the tree says."""
     for level, turn in enumerate(turns):
         logp = LOGP(support.params(), team, level, questions, turns)
-        assert np.abs(np.asarray(logp - turn.logp)).max() < 1e-5
+        support.assert_rounded(logp, turn.logp)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def test_messages_and_rewards_are_the_same_whatever_questions_are_padded_to(at_o
     )
     for turn, other in zip(turns, others, strict=True):
         np.testing.assert_array_equal(turn.tokens, other.tokens)
-        np.testing.assert_allclose(turn.logp, other.logp, atol=1e-5)
+        support.assert_rounded(turn.logp, other.logp)
     np.testing.assert_array_equal(graded.reward, wide.reward)
     assert graded.spent.prefilled_tokens == wide.spent.prefilled_tokens
     assert graded.spent.prefilled_slots < wide.spent.prefilled_slots

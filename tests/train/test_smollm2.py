@@ -1,46 +1,53 @@
 """The page of a small published model, run on that model; see `.ci/run`."""
 
-import json
 import shutil
-import signal
-import time
 
 import pytest
 
 from benchmarks import resume
-from tests.program import c3jax, start
+from c3jax.audit import certificate
+from c3jax.train import loop
+from tests import support
 
-RUN = (
-    "--config=configs/math.py:smollm2",
-    *(
-        f"--config.{change}"
-        for change in (
-            *("train.steps=2", "train.batch_size=2", "train.checkpoint_every=1"),
-            *("warm_start.steps=1", "warm_start.batch_size=2", "evaluate.trees=1"),
-            *("warm_start.accumulate=2", "train.accumulate=1"),
-            *("evaluate.questions=2", "evaluate.batch_size=2"),
-            *("evaluate.samples=1", "evaluate.k=(1,)"),
-        )
-    ),
-)
+SMALL = {
+    "protocol__budget": 4,
+    "teams__duo__reasoner__max_tokens": 4,
+    "teams__duo__actor__max_tokens": 4,
+    "warm_start__steps": 1,
+    "warm_start__batch_size": 1,
+    "warm_start__accumulate": 1,
+    "train__steps": 2,
+    "train__batch_size": 1,
+    "train__accumulate": 1,
+    "train__checkpoint_every": 1,
+    "evaluate__trees": 1,
+    "evaluate__questions": 2,
+    "evaluate__batch_size": 2,
+    "evaluate__samples": 1,
+    "evaluate__k": (1,),
+}
 
 
 @pytest.mark.model
-def test_a_real_model_is_trained_replayed_and_goes_on_bit_equal_after_a_kill(tmp_path):
+def test_a_real_model_is_trained_replayed_and_goes_on_bit_equal_after_a_kill(
+    tmp_path, monkeypatch, capsys
+):
+    setup = support.setup("math:smollm2", **SMALL)
+    update = loop.compiled_update(setup)
+    monkeypatch.setattr(loop, "compiled_update", lambda _: update)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run = (*RUN, f"--cache_dir={tmp_path / 'cache'}")
-    with start(*run, f"--workdir={whole}") as process:
-        while process.poll() is None and not (whole / "checkpoints" / "1").exists():
-            time.sleep(0.01)
-        # What a kill would leave at this moment.
-        process.send_signal(signal.SIGSTOP)
-        shutil.copytree(whole, killed)
-        process.send_signal(signal.SIGCONT)
-        output = process.stdout.read()
-    assert process.returncode == 0, output
-    certificate = json.loads((whole / "certificate.json").read_text())
-    assert certificate["nodes"] and not certificate["failures"], certificate
-    assert "goes on from step 1 of 2" in c3jax(
-        *run, f"--workdir={killed}", "--nocertify"
-    )
+    whole.mkdir()
+
+    def look():
+        """Keeps what a kill would leave after the first step, and never stops."""
+        if (whole / "checkpoints" / "1").exists() and not killed.exists():
+            shutil.copytree(whole, killed)
+        return False
+
+    loop.run(setup, whole, stop=look)
+    found = certificate.certify(setup, whole)
+    assert found.nodes == 6 and not found.failures, found
+    capsys.readouterr()
+    loop.run(setup, killed)
+    assert "goes on from step 1 of 2" in capsys.readouterr().out
     assert resume.differences(whole, killed) == []
