@@ -57,11 +57,11 @@ def measure(side: str, width: int, steps: int, cache: str) -> dict:
             args = run, rollout, advantages, state.params, None, watch
             state, _ = learn(step, state, kept, rollout, growth.batches(*args))
             after = resource.getrusage(resource.RUSAGE_SELF)
-            user, system = (
+            user, system, faults = (
                 getattr(after, name) - getattr(before, name)
-                for name in ("ru_utime", "ru_stime")
+                for name in ("ru_utime", "ru_stime", "ru_minflt")
             )
-            taken.append((user + system, system))
+            taken.append((user + system, system, faults))
     return {"steps": taken[2:], "peak": after.ru_maxrss << 10}
 
 
@@ -79,13 +79,14 @@ def rows(width: int, steps: int, repeats: int) -> list[dict]:
     lines = []
     for side, runs in found.items():
         each = np.concatenate([run["steps"] for run in runs])
-        all_s, system_s = np.median(each, 0)
+        all_s, system_s, faults = np.median(each, 0)
         lines.append(
             {
                 "side": f"{width}, {side}",
                 "cpu s": float(all_s),
                 "low s": float(each[:, 0].min()),
                 "system s": float(system_s),
+                "faults": int(faults),
                 "peak MiB": max(run["peak"] for run in runs) / 2**20,
             }
         )

@@ -4,7 +4,7 @@ import ctypes
 import pathlib
 
 # Parameters of `mallopt`.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 # Where control groups of version 2 and 1 say what they may have and have; and how much
 # of that are pages of files that would be given up.
 _GROUPS = (
@@ -80,8 +80,19 @@ def keep() -> bool:
     """Has this process keep the memory that it frees, where the C library is glibc.
 
     On a CPU every step allocates its temporaries anew. glibc takes large ones from the
-    kernel and gives them back each time, and then every page of them is a fault: a
-    third of a small policy's step.
+    kernel and gives them back each time, and then every page of them is a fault. It
+    does so of every thread's own arena, too, whatever it is told to keep, and programs
+    run in threads: so there is to be one arena.
+
+    A training step of two layers on 2 x86-64 cores, jax 0.10.2 (`benchmarks.keep`):
+
+    | width | CPU seconds, given back | kept | peak MiB, given back | kept |
+    | --- | --- | --- | --- | --- |
+    | 64 | 0.15 | 0.10 | 652 | 619 |
+    | 256 | 0.75 | 0.56 | 969 | 855 |
+    | 576 | 2.51 | 2.04 | 1470 | 1370 |
+
+    A published model was not measured so: many sizes of blocks may leave gaps.
 
     Returns:
         Whether the C library could be told to.
@@ -89,4 +100,5 @@ def keep() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, -1))
+    told = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
+    return all(mallopt(*each) for each in told)
