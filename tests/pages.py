@@ -15,7 +15,7 @@ import sys
 from c3jax import main
 
 # Below `train`, where a config is declared.
-SLOW = ("scipy.stats", "orbax.checkpoint", "transformers", "c3jax.rollout.desks")
+SLOW = ("scipy.stats", "orbax.checkpoint", "transformers", "c3jax.rollout.tree")
 
 
 def read(flags: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The README and docs/: short, whole, and every example in them runs."""
 
 import ast
+import functools
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from c3jax.credit import api
 from c3jax.data import demonstrations
 from c3jax.train import workdir
 from tests import program, support
+from tests.conftest import QUICK
 
 PAGES = {
     str(path.relative_to(support.ROOT)): path.read_text()
@@ -27,8 +29,6 @@ PAGES = {
     )
 }
 EXTENDING = "docs/extending.md"
-# Made from the code; its own test knows whether it is there.
-FIELDS = "fields.md"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_no_line_of_prose_is_wider_than_120(page):
 def test_links_lead_somewhere(page):
     place = (support.ROOT / page).parent
     for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
-        if target.startswith("https://") or target.endswith(FIELDS):
+        if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
         found = place / path if path else support.ROOT / page
@@ -171,16 +171,32 @@ def test_commands_are_read_as_they_stand(tmp_path):
     assert not (wrong := refused(tmp_path, given)), wrong
 
 
+def alone(*arguments, cwd: pathlib.Path = support.ROOT) -> str:
+    """What Python prints in a fresh process with one device.
+
+    Not forked from a process that has imported pages before a row was there.
+    """
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(support.ROOT), "XLA_FLAGS": QUICK},
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_a_page_of_ones_own_trains_replays_and_is_audited(tmp_path):
-    own, run = own_page(tmp_path), tmp_path / "run"
-    program.small(run, f"--config={own}")
-    again = program.c3jax("--mode=replay", f"--config={own}", f"--workdir={run}")
-    assert again.startswith("PASS")
-    assert workdir.config(run).credit.name == "part_way"
+    own, run = own_page(tmp_path), f"--workdir={tmp_path / 'run'}"
+    c3jax = functools.partial(alone, "-m", "c3jax.main", run, "--cache_dir=")
+    c3jax(f"--config={own}", "--nocertify", *program.SMALL)
+    assert workdir.config(tmp_path / "run").credit.name == "part_way"
+    assert c3jax("--mode=replay", f"--config={own}").startswith("PASS")
     sizes = "questions=4", "batch_size=4", "candidates=4", "continuations=2", "extra=2"
-    found = program.c3jax(
-        *("--mode=audit", f"--config={own}:audit", f"--workdir={run}"),
+    found = c3jax(
+        *("--mode=audit", f"--config={own}:audit"),
         *(f"--config.audit.{size}" for size in sizes),
         "--config.audit.methods=[part_way,c3]",
     )
@@ -188,14 +204,17 @@ def test_a_page_of_ones_own_trains_replays_and_is_audited(tmp_path):
 
 
 @pytest.mark.slow
-def test_examples_that_need_a_run_run(tmp_path, monkeypatch):
+def test_examples_that_need_a_run_run(tmp_path):
     made, _ = program.finished()
     shutil.copytree(made, tmp_path / "runs" / "math")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(math, "get_config", lambda: workdir.config(made))
-    names = {}
-    for text in blocks("docs/runs.md", "python"):
-        exec(text, names)
+    there = (
+        "import pathlib\nfrom c3jax.configs import math\n"
+        "from c3jax.train import workdir\n"
+        "math.get_config = lambda: workdir.config(pathlib.Path('runs/math'))\n"
+    )
+    script = tmp_path / "examples.py"
+    script.write_text("\n".join([there, *blocks("docs/runs.md", "python")]))
+    assert "pass@1" in alone(script, cwd=tmp_path)
 
 
 @pytest.mark.slow
