@@ -25,12 +25,12 @@ import numpy as np
 from benchmarks import bench
 from c3jax import policy
 from c3jax.core import keys
-from c3jax.core.types import Role, Script
+from c3jax.core.types import ContextTemplate, Role
 from c3jax.data import arithmetic, tokenizer
 from c3jax.policy import decoder, families
 from c3jax.protocol import prompts
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, desks, replay, sample
+from c3jax.rollout import contexts, continuous, draws, replay
 
 TWIN = dict(vocab=512, width=64, layers=6, heads=4, kv_heads=2, head_dim=16, hidden=160)
 QUESTIONS, BRANCHING = 2, (4, 2)
@@ -60,15 +60,15 @@ def team_of(args, shape: decoder.Shape, end: int) -> contexts.Team:
         Role("actor", "", ("reasoner",), True, args.tokens),
     )
     return contexts.Team(
-        cast=(contexts.Part(shape),) * 2,
+        policies=(contexts.PolicyRef(shape),) * 2,
         protocol=Protocol(roles, BRANCHING),
-        scripts=(Script((), (), 3), Script((0,), ((4,),), 3)),
-        sampling=sample.Sampling(end=(end,), temperature=0.8, top_k=20, top_p=0.95),
-        at_once=args.at_once,
+        templates=(ContextTemplate((), (), 3), ContextTemplate((0,), ((4,),), 3)),
+        sampling=draws.Sampling(end=(end,), temperature=0.8, top_k=20, top_p=0.95),
+        max_concurrent=args.max_concurrent,
     )
 
 
-def line_of(team: contexts.Team, turns, row: int, uid: int, head: list[int]) -> dict:
+def line_of(team: contexts.Team, turns, row: int, uid: int, prompt: list[int]) -> dict:
     """One question's tree, as `trees.save` has what a replay needs of it."""
 
     def message(turn, at):
@@ -87,21 +87,24 @@ def line_of(team: contexts.Team, turns, row: int, uid: int, head: list[int]) -> 
             [message(turn, (row, n, k)) for k in range(siblings)]
             for n in range(contexts_)
         ]
-        return {"head": head, "messages": messages}
+        return {"head": prompt, "messages": messages}
 
     return {"uid": uid, "roles": [role(turn) for turn in turns]}
 
 
 def moved(lines: list[dict], vocab: int, rng) -> list[dict]:
-    """The same trees with one token of every head changed."""
+    """The same trees with one token of every prompt changed."""
 
-    def changed(head):
-        at = rng.integers(len(head))
-        other = (head[at] + rng.integers(1, vocab)) % vocab
-        return [*head[:at], int(other), *head[at + 1 :]]
+    def changed(prompt):
+        at = rng.integers(len(prompt))
+        other = (prompt[at] + rng.integers(1, vocab)) % vocab
+        return [*prompt[:at], int(other), *prompt[at + 1 :]]
 
     return [
-        {**line, "roles": [{**r, "head": changed(r["head"])} for r in line["roles"]]}
+        {
+            **line,
+            "roles": [{**r, "head": changed(r["head"])} for r in line["roles"]],
+        }
         for line in lines
     ]
 
@@ -117,10 +120,10 @@ def scaled(params: dict, factor: float, rng) -> tuple[dict, str]:
 
 def judged(args, team, params, lines, key, size, way) -> list[dict]:
     """What a certificate says of every message of some trees."""
-    found, shape = [], team.cast[0].shape
+    found, shape = [], team.policies[0].shape
     for level in range(2):
         if way == "together":
-            questions = jax.device_put(replay.heads(team, lines, [size] * 2))
+            questions = jax.device_put(replay.prompts(team, lines, [size] * 2))
             turn = jax.device_get(
                 replay.together(params, team, lines, level, key, questions)
             )
@@ -153,22 +156,22 @@ def measured(args, way: str) -> list[dict]:
     params, shape, question, end = made(args)
     team, rng = team_of(args, shape, end), np.random.default_rng(args.seed)
     found, matrices, begin = {kind: [] for kind in KINDS}, [], 0
-    # Longer heads than any question.
+    # Longer prompts than any question.
     size = 48 if shape.vocab > TWIN["vocab"] else 24
     while len(found[KINDS[0]]) < args.trials:
         uid = [*range(begin, begin + QUESTIONS)]
         asked = [[int(i) for i in question(number)] for number in uid]
         key, blank = keys.stream(args.seed, "rollout"), {"messages": []}
         lines = [
-            {"uid": number, "roles": [{**blank, "head": head}] * 2}
-            for number, head in zip(uid, asked, strict=True)
+            {"uid": number, "roles": [{**blank, "head": prompt}] * 2}
+            for number, prompt in zip(uid, asked, strict=True)
         ]
-        questions = jax.device_put(replay.heads(team, lines, [size] * 2))
-        turns, _ = desks.grow({"shared": params}, team, questions, key)
+        questions = jax.device_put(replay.prompts(team, lines, [size] * 2))
+        turns, _ = continuous.sample({"shared": params}, team, questions, key)
         turns = jax.device_get(turns)
         lines = [
-            line_of(team, turns, row, number, head)
-            for row, (number, head) in enumerate(zip(uid, asked, strict=True))
+            line_of(team, turns, row, number, prompt)
+            for row, (number, prompt) in enumerate(zip(uid, asked, strict=True))
         ]
         other, matrix = scaled(params, args.factor, rng)
         matrices.append(matrix)

@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks import bench, peers
 from c3jax.core import keys
-from c3jax.core.types import Questions, Role, Script
+from c3jax.core.types import ContextTemplate, Questions, Role
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, sample, writing
+from c3jax.rollout import contexts, decode, draws
 
 # The last id of every prompt.
 OPENER = 1
@@ -38,11 +38,11 @@ def team(args, siblings: int, **sampling) -> contexts.Team:
         remat="layer",
     )
     return contexts.Team(
-        cast=(contexts.Part(shape),),
+        policies=(contexts.PolicyRef(shape),),
         protocol=Protocol((Role("actor", "", (), True, args.completion),), (siblings,)),
-        scripts=(Script((), (), OPENER),),
+        templates=(ContextTemplate((), (), OPENER),),
         # An end token that is out of the vocabulary: every message has C tokens.
-        sampling=sample.Sampling(end=(shape.vocab,), **sampling),
+        sampling=draws.Sampling(end=(shape.vocab,), **sampling),
     )
 
 
@@ -54,14 +54,14 @@ def questions(args, repeat: int = 1, roles: int = 1) -> Questions:
     count = args.groups * repeat
     return Questions(
         uid=jnp.repeat(jnp.arange(args.groups, dtype=jnp.uint32), repeat),
-        heads=tuple(jnp.array(np.repeat(head, repeat, 0)) for head in heads),
+        prompts=tuple(jnp.array(np.repeat(head, repeat, 0)) for head in heads),
         lengths=(jnp.full(count, args.prefix - 1, jnp.int32),) * roles,
     )
 
 
 def prompts(questions: Questions, repeat: int) -> np.ndarray:
     """[G * repeat, P], the same prompts as one would write them, opener included."""
-    heads = np.repeat(np.asarray(questions.heads[0]), repeat, 0)
+    heads = np.repeat(np.asarray(questions.prompts[0]), repeat, 0)
     return np.pad(heads, ((0, 0), (0, 1)), constant_values=OPENER)
 
 
@@ -70,7 +70,7 @@ def sampled(params, team, questions, node):
     """Messages at the keys `node`: [G, K] shared, [G * K, 1] repeated."""
     context = contexts.read(params, team, 0, questions, ())
     axes = (contexts.BATCH, 0)
-    return writing.generate(params, team, 0, context, node, axes)
+    return decode.generate(params, team, 0, context, node, axes)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -81,7 +81,7 @@ def prefilled(params, team, questions):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def init(team: contexts.Team, dtype: str) -> dict:
     """Random weights of the policy that all roles share, kept in the given dtype."""
-    params = decoder.init(keys.stream(0, "init"), team.cast[0].shape)
+    params = decoder.init(keys.stream(0, "init"), team.policies[0].shape)
     return {"shared": jax.tree.map(lambda leaf: leaf.astype(dtype), params)}
 
 

@@ -21,41 +21,43 @@ import numpy as np
 
 from benchmarks import bench
 from c3jax import modes
+from c3jax.collect import rollouts, scorers
 from c3jax.configs import math
-from c3jax.core import memory, metrics
+from c3jax.core import host_memory, metrics
 from c3jax.data import pipeline
-from c3jax.train import growth, loop, scoring, setup, warm_start
+from c3jax.learn import training, warm_start
+from c3jax.setup import experiment
 
 SIDES = ("given back", "kept")
 
 
-def resolved(width: int) -> setup.Setup:
+def resolved(width: int) -> experiment.Setup:
     """The page with a wider policy."""
     c, head = math.get_config(), min(64, width // 4)
     with c.unlocked():
         c.policy.update(width=width, embed_std=width**-0.5, head_dim=head)
         c.policy.update(heads=width // head, kv_heads=1, hidden=3 * width)
-    return setup.resolve(c)
+    return experiment.resolve(c)
 
 
 def measure(side: str, width: int, steps: int, cache: str) -> dict:
     """Seconds of steps, and the peak, of this process."""
     if side == "kept":
-        memory.keep()
+        host_memory.disable_malloc_trim()
     modes.cached(cache)
     run, watch, taken = resolved(width), metrics.Stopwatch(), []
-    state = loop.initial_state(run, warm_start.initial_params(run))
-    learn, size = loop.compiled_step(run), run.config.train.batch_size
+    state = training.initial_state(run, warm_start.initial_params(run))
+    learn, size = training.compiled_step(run), run.config.train.batch_size
     source = pipeline.order(run.task.split("train"), 0)
-    batches = pipeline.Batches(source, size, growth.share(run))
-    with scoring.started(run) as scorer:
+    batches = pipeline.Batches(source, size, rollouts.share(run))
+    with scorers.started(run) as scorer:
         for step in range(steps):
             before = resource.getrusage(resource.RUSAGE_SELF)
             items = batches[step * size]
-            rollout = growth.sample(run, state, step, items, scorer, watch)
-            advantages, kept = growth.credit(run, rollout, state.memory)
+            rollout = rollouts.sample(run, state, step, items, scorer, watch)
+            advantages, kept = rollouts.credit(run, rollout, state.memory)
             args = run, rollout, advantages, state.params, None, watch
-            state, _ = learn(step, state, kept, rollout, growth.batches(*args))
+            state, _ = learn(step, state, kept, rollout, rollouts.batches(*args))
             after = resource.getrusage(resource.RUSAGE_SELF)
             user, system, faults = (
                 getattr(after, name) - getattr(before, name)

@@ -25,7 +25,7 @@ from safetensors import numpy as safetensors
 
 from benchmarks import bench
 from c3jax import policy
-from c3jax.core import memory
+from c3jax.core import host_memory
 from c3jax.policy import decoder, families
 
 ROWS = {
@@ -84,7 +84,7 @@ def load(directory: pathlib.Path, side: str) -> dict:
     """Reads a model in this process; what it took."""
     dtype, keep = ROWS[side]
     if keep:
-        memory.keep()
+        host_memory.disable_malloc_trim()
     jax.block_until_ready(jax.numpy.ones(1) + 1)
     families.read_config(directory)  # imports `transformers`
     before = resident("VmRSS")

@@ -21,8 +21,9 @@ import transformers
 from benchmarks import bench
 from c3jax.configs import code
 from c3jax.configs import math as maths
-from c3jax.core import mesh as meshes
-from c3jax.train import admission, memory, setup
+from c3jax.core import sharding
+from c3jax.setup import experiment
+from c3jax.train import admission, device_memory
 
 # As their config.json say, which have more fields.
 _QWEN2 = dict(
@@ -55,7 +56,7 @@ SIZES = {
 # Page, mesh, fields that are changed.
 README = (
     ("math:qwen3_4b", (1, 8, 1), ("policy.adapters.rank=16",)),
-    ("math:qwen3_4b", (4, 8, 1), ("train.accumulate=1",)),
+    ("math:qwen3_4b", (4, 8, 1), ("train.grad_accumulation=1",)),
     ("math:qwen3_4b", (1, 8, 1), ()),
     ("code:qwen2_5_coder_3b", (1, 8, 1), ()),
 )
@@ -93,23 +94,23 @@ def resolved(page: str, mesh: tuple[int, ...], changes: tuple[str, ...]):
             c.policy.path = c.data.tokenizer = place
             # Questions that are generated may be as long as is allowed.
             c.data.update(task="arithmetic", train=(), test="")
-        c.mesh.update(dict(zip(meshes.AXES, mesh, strict=True)))
+        c.mesh.update(dict(zip(sharding.AXES, mesh, strict=True)))
         c.update_from_flattened_dict(
             {
                 field: json.loads(value)
                 for field, value in (change.split("=", 1) for change in changes)
             }
         )
-        return setup.resolve(c, jax.devices()[: math.prod(mesh)])
+        return experiment.resolve(c, jax.devices()[: math.prod(mesh)])
 
 
 def row(page: str, mesh: tuple[int, ...], changes: tuple[str, ...]) -> dict:
     """What the phases of a run need, and the largest in parts."""
-    phases = memory.training(resolved(page, mesh, changes))
+    phases = device_memory.training(resolved(page, mesh, changes))
     phases.pop("saving", None)  # By a CPU, which these devices are not.
     worst = admission.Estimate(phases).worst
     shown = ", ".join(
-        f"{axis} {n}" for axis, n in zip(meshes.AXES, mesh, strict=True) if n > 1
+        f"{axis} {n}" for axis, n in zip(sharding.AXES, mesh, strict=True) if n > 1
     )
     return {
         "side": ", ".join([page, shown or "one device", *changes]),

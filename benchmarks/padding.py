@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 
 from benchmarks import bench
-from c3jax.data import buckets
+from c3jax.data import padding
 
 FILES = {"MATH": "math_train.jsonl.gz", "GSM8K": "gsm8k_train.jsonl.gz"}
 
@@ -63,26 +63,26 @@ def main() -> None:
         sizes = {
             "one": ((args.prompt_tokens,), (args.max_tokens,)),
             "buckets": (
-                buckets.choose(seen, args.buckets),
-                buckets.ladder(args.max_tokens, args.buckets),
+                padding.choose(seen, args.buckets),
+                padding.ladder(args.max_tokens, args.buckets),
             ),
         }
-        for side, (heads, messages) in sizes.items():
+        for side, (prompts, messages) in sizes.items():
             found.append(
-                _row(name, side, prompt[1::2], message[1::2], heads, messages, args)
+                _row(name, side, prompt[1::2], message[1::2], prompts, messages, args)
             )
     args.data = args.data.name
     bench.finish(args, "padding", found)
 
 
-def _row(name, side, prompt, message, heads, messages, args) -> dict:
+def _row(name, side, prompt, message, prompts, messages, args) -> dict:
     """Padding of prompts, of messages, and of both with K messages a prompt."""
     padded = [
-        sum(buckets.fit(length, sizes) for length in lengths)
-        for lengths, sizes in ((prompt, heads), (message, messages))
+        sum(padding.fit(length, sizes) for length in lengths)
+        for lengths, sizes in ((prompt, prompts), (message, messages))
     ]
     pairs = {
-        (buckets.fit(p, heads), buckets.fit(m, messages))
+        (padding.fit(p, prompts), padding.fit(m, messages))
         for p, m in zip(prompt, message, strict=True)
     }
     used = prompt.sum() + args.siblings * message.sum()
@@ -93,8 +93,8 @@ def _row(name, side, prompt, message, heads, messages, args) -> dict:
         f"P + {args.siblings} C padding": 1
         - used / (padded[0] + args.siblings * padded[1]),
         "programs": len(pairs),
-        "at most": len(heads) * len(messages),
-        "prompt sizes": " ".join(map(str, heads)),
+        "at most": len(prompts) * len(messages),
+        "prompt sizes": " ".join(map(str, prompts)),
         "message sizes": " ".join(map(str, messages)),
     }
 

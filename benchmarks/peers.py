@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import bench
 from c3jax.policy import decoder
-from c3jax.rollout import contexts, sample
+from c3jax.rollout import contexts, draws
 
 # Name -> module, class, and the packages whose versions are worth telling.
 PEERS = {
@@ -51,7 +51,7 @@ class Case:
     params: dict
     prompts: np.ndarray
     completion: int
-    sampling: sample.Sampling
+    sampling: draws.Sampling
     micro: tuple[int, ...]
     batch: tuple[int, ...]
     optimiser: dict
@@ -144,7 +144,7 @@ CLIP = 0.2
 def case(args, team: contexts.Team, params: dict, prompts: np.ndarray) -> Case:
     """What peers are to do beside a team of one role."""
     return Case(
-        shape=team.cast[0].shape,
+        shape=team.policies[0].shape,
         params=params["shared"],
         prompts=prompts,
         completion=args.completion,

@@ -18,8 +18,10 @@ import time
 import jax
 
 from benchmarks import bench
+from c3jax.collect import rollouts, scorers
 from c3jax.core import metrics
-from c3jax.train import growth, loop, scoring, setup, warm_start
+from c3jax.learn import training, warm_start
+from c3jax.setup import experiment
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs" / "math.py"
 
@@ -37,18 +39,18 @@ class Slow:
         def grades():
             concurrent.futures.wait(futures)
             # Alternately right and wrong, so that there is something to learn.
-            return [scoring.Grade(float(i % 2)) for i in range(len(texts))]
+            return [scorers.Grade(float(i % 2)) for i in range(len(texts))]
 
         return grades
 
 
-def resolved(groups: int, batch_size: int) -> setup.Setup:
+def resolved(groups: int, batch_size: int) -> experiment.Setup:
     spec = importlib.util.spec_from_file_location("config", CONFIG)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config().copy_and_resolve_references()
     config.train.groups, config.train.batch_size = groups, batch_size
-    return setup.resolve(config, jax.devices()[:1])
+    return experiment.resolve(config, jax.devices()[:1])
 
 
 class Step:
@@ -56,19 +58,19 @@ class Step:
 
     def __init__(self, groups: int, batch_size: int):
         self.setup = resolved(groups, batch_size)
-        self.update = loop.compiled_update(self.setup)
+        self.update = training.compiled_update(self.setup)
         source = self.setup.task.split("train")
         self.items = [source[i] for i in range(batch_size)]
         params = warm_start.initial_params(self.setup)
-        self.state = loop.initial_state(self.setup, params)
+        self.state = training.initial_state(self.setup, params)
 
     def __call__(self, scorer) -> None:
         watch = metrics.Stopwatch()
         args = self.setup, self.state, 0, self.items, scorer, watch
-        rollout = growth.sample(*args)
-        advantages, _ = growth.credit(self.setup, rollout, self.state.memory)
+        rollout = rollouts.sample(*args)
+        advantages, _ = rollouts.credit(self.setup, rollout, self.state.memory)
         args = self.setup, rollout, advantages, self.state.params, None, watch
-        batches = growth.batches(*args)
+        batches = rollouts.batches(*args)
         self.state, stats = self.update(
             self.setup.objective, self.state, rollout, batches
         )

@@ -28,7 +28,7 @@ from c3jax.data import arithmetic, tokenizer
 from c3jax.policy import families
 from c3jax.protocol import prompts
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, sample, tree
+from c3jax.rollout import contexts, draws, tree
 
 SAMPLING = {
     "T 1": dict(),
@@ -62,14 +62,14 @@ def sampled(args, model, compiled, asked: list[str], **sampling) -> list[list[li
     size = max(map(len, prompts.spell(prompt.tokenizer, asked)))
     size += len(prompt.before) + len(prompt.after)
     one = contexts.Team(
-        cast=(contexts.Part(model.shape),),
+        policies=(contexts.PolicyRef(model.shape),),
         protocol=Protocol((role,), (args.siblings,)),
-        scripts=(prompt.script,),
-        sampling=sample.Sampling(end=families.ends(model.source), **sampling),
+        templates=(prompt.template,),
+        sampling=draws.Sampling(end=families.ends(model.source), **sampling),
     )
     heads = prompts.encode((prompt,), list(range(len(asked))), asked, size)
     key = keys.stream(args.seed, "rollout")
-    [turn] = jax.device_get(tree.grow({"shared": model.params}, one, heads, key))
+    [turn] = jax.device_get(tree.sample({"shared": model.params}, one, heads, key))
     length = turn.length - turn.ended
     return [
         [turn.tokens[b, 0, k, : length[b, 0, k]].tolist() for k in range(args.siblings)]
@@ -80,7 +80,7 @@ def sampled(args, model, compiled, asked: list[str], **sampling) -> list[list[li
 def differs(compiled, question: str, ids: list[int]) -> dict[str, bool]:
     """By each way, whether a message's text is encoded to other ids than its own."""
     actor = compiled[1]
-    words, script = actor.tokenizer, actor.script
+    words, template = actor.tokenizer, actor.template
 
     def text(ids):
         return words.decode(ids, skip_special_tokens=False)
@@ -89,7 +89,7 @@ def differs(compiled, question: str, ids: list[int]) -> dict[str, bool]:
         return words.encode(text, add_special_tokens=False)
 
     before = [*actor.before, *prompts.spell(words, [question])[0], *actor.after]
-    after = [*script.glue[0], script.opener]
+    after = [*template.separators[0], template.first_token]
     whole = text(before) + text(ids) + text(after)
     found = (
         encoded(text(ids)) != ids,

@@ -20,7 +20,7 @@ import time
 
 from benchmarks import bench
 from c3jax.reward import code
-from c3jax.reward.sandbox import host
+from c3jax.reward.sandbox import client
 
 SETS = {
     "MBPP": [f"mbpp_{part}" for part in ("train", "validation", "test", "prompt")],
@@ -111,8 +111,8 @@ def main() -> None:
     if missing := [n for n in files if not (args.data / f"{n}.jsonl.gz").exists()]:
         parser.error(f"--data={args.data} has no {missing}.")
     found = []
-    patient = host.Settings(timeout_s=120.0, memory_mb=2048)
-    usual = host.Settings(timeout_s=args.timeout)
+    patient = client.Settings(timeout_s=120.0, memory_mb=2048)
+    usual = client.Settings(timeout_s=args.timeout)
     with (
         code.Scorer(patient, args.workers) as first,
         code.Scorer(usual, args.workers) as second,

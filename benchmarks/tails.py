@@ -5,7 +5,7 @@
 Lengths are lognormal (sigma 1, cut at 8 times the mean), drawn from each node's key, so
 that both sides write the same messages. "batches" grows `--at-once` messages at a time
 and waits for the longest of them, as a batched sampler does; "desks" is
-`c3jax.rollout.desks`. Both compute a prompt once for its siblings. Utilisation is
+`c3jax.rollout.continuous`. Both compute a prompt once for its siblings. Utilisation is
 tokens written per row computed, sharing is tokens written per context read.
 """
 
@@ -18,14 +18,14 @@ import numpy as np
 
 from benchmarks import bench, decode
 from c3jax.core import keys
-from c3jax.rollout import desks, loads, replay, sample
+from c3jax.rollout import continuous, draws, loads, replay
 
 END = 1
 
 
 def ending(mean: float, cap: int):
-    """`sample.draw` of messages whose length is drawn from the node's key."""
-    draw = sample.draw
+    """`draws.draw` of messages whose length is drawn from the node's key."""
+    draw = draws.draw
 
     def ends(logits, key, t, s):
         normal = jax.random.normal(jax.random.fold_in(key, cap))
@@ -41,7 +41,7 @@ def batches(params, team, questions, key, size):
     found = []
     for begin in range(0, questions.uid.shape[0], size):
         piece = jax.tree.map(lambda x: x[begin : begin + size], questions)  # noqa: B023
-        found.append(desks.grow(params, team, piece, key))
+        found.append(continuous.sample(params, team, piece, key))
     turns = jax.tree.map(lambda *x: np.concatenate(x), *(t for t, _ in found))
     return turns, sum((load for _, load in found), loads.Load())
 
@@ -53,20 +53,24 @@ def main() -> None:
     parser.set_defaults(groups=64, repeats=3)
     args = parser.parse_args()
     args.completion = 8 * args.mean
-    sample.draw = ending(args.mean, args.completion)
+    draws.draw = ending(args.mean, args.completion)
     team = decode.team(args, args.siblings, temperature=0.7, top_k=20, top_p=0.8)
     # Only `ending` ends a message.
     team = team.replace(
-        sampling=sample.Sampling(
+        sampling=draws.Sampling(
             end=(END,), temperature=0.7, top_k=20, top_p=0.8, min_tokens=1 << 30
         )
     )
     params = decode.init(team, "float32")
     asked, key = decode.questions(args), keys.stream(0, "rollout")
-    size = args.at_once // args.siblings
+    size = args.max_concurrent // args.siblings
     sides = {
         "desks": functools.partial(
-            desks.grow, params, team.replace(at_once=args.at_once), asked, key
+            continuous.sample,
+            params,
+            team.replace(max_concurrent=args.max_concurrent),
+            asked,
+            key,
         ),
         "batches": functools.partial(batches, params, team, asked, key, size),
     }

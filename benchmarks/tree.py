@@ -31,12 +31,12 @@ import optax
 
 from benchmarks import bench, decode, peers, update
 from c3jax.core import keys, metrics
-from c3jax.core.types import Evidence, Questions, Role, Script, Turn
-from c3jax.credit import api, shapes
+from c3jax.core.types import ContextTemplate, Evidence, Questions, Role, Turn
+from c3jax.credit import api, branchings
+from c3jax.learn import update as updates
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, prefill, sampler
-from c3jax.rollout import tree as trees
-from c3jax.train import update as updates
+from c3jax.rollout import contexts, prefill, sampler, tree
+from c3jax.setup import train_state
 
 # What stands between the reasoner's message and the opener.
 GLUE = (0,)
@@ -54,9 +54,9 @@ def team(args) -> contexts.Team:
         Role("actor", "", ("reasoner",), True, args.completion),
     )
     return solo.replace(
-        cast=solo.cast * 2,
-        protocol=Protocol(roles, shapes.default_branching(2, args.siblings)),
-        scripts=(*solo.scripts, Script((0,), (GLUE,), decode.OPENER)),
+        policies=solo.policies * 2,
+        protocol=Protocol(roles, branchings.default_branching(2, args.siblings)),
+        templates=(*solo.templates, ContextTemplate((0,), (GLUE,), decode.OPENER)),
     )
 
 
@@ -72,9 +72,9 @@ def alone(team: contexts.Team, level: int) -> contexts.Team:
     """One role of a team as one row: a single message after a prompt of its own."""
     role = dataclasses.replace(team.protocol.roles[level], depends_on=())
     return team.replace(
-        cast=(team.cast[level],),
+        policies=(team.policies[level],),
         protocol=Protocol((role,), (1,)),
-        scripts=(Script((), (), decode.OPENER),),
+        templates=(ContextTemplate((), (), decode.OPENER),),
     )
 
 
@@ -82,23 +82,23 @@ def alone(team: contexts.Team, level: int) -> contexts.Team:
 def grow_repeated(
     params: dict, team: contexts.Team, questions: Questions, key: jax.Array
 ) -> tuple[tuple[Questions, ...], tuple[Turn, ...]]:
-    """The tree of `tree.grow`, every message from a row of its own.
+    """The tree of `tree.sample`, every message from a row of its own.
 
     Returns:
         Per role, its rows' prompts, and its messages [rows, 1, 1, ..].
     """
     asked, turns = [], []
     for level, count in enumerate(counts(team)):
-        heads, script = questions.heads[level], team.scripts[level]
+        heads, template = questions.prompts[level], team.templates[level]
         heads = jnp.repeat(heads, count, 0)
-        for index, glue in zip(script.reads, script.glue, strict=True):
-            message = contexts.splice(turns[index], glue)[0]
+        for index, separator in zip(template.reads, template.separators, strict=True):
+            message = contexts.splice(turns[index], separator)[0]
             message = message.reshape(message.shape[0], -1)
             message = jnp.repeat(message, heads.shape[0] // message.shape[0], 0)
             heads = jnp.concatenate([heads, message], 1)
         rows = Questions(
             uid=jnp.repeat(questions.uid, count),
-            heads=(heads,),
+            prompts=(heads,),
             lengths=(jnp.full(heads.shape[0], heads.shape[1], jnp.int32),),
         )
         node = keys.nodes(key, questions.uid, level, count).reshape(-1, 1)
@@ -114,12 +114,14 @@ def update_repeated(state, batches: tuple, *, objective, optimise):
     slopes = [updates.gradient(state.params, objective, batch)[0] for batch in batches]
     # All messages have one length, so rows weigh as their tokens do.
     weights = [count / sum(rows) for count in rows]
-    slope = jax.tree.map(
+    grads = jax.tree.map(
         lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)),
         *slopes,
     )
-    stats = {"grad_norm": optax.tree.norm(slope)}
-    params, opt_state = updates.descend(optimise, slope, state.params, state.opt_state)
+    stats = {"grad_norm": optax.tree.norm(grads)}
+    params, opt_state = updates.apply_gradients(
+        optimise, grads, state.params, state.opt_state
+    )
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     return state, stats
 
@@ -136,7 +138,7 @@ def credit(team: contexts.Team, answers: np.ndarray) -> tuple[np.ndarray, ...]:
     """
     reward = (answers % 2 == 0).mean(-1, dtype=np.float32)
     reward = reward.reshape(-1, *team.protocol.branching)
-    evidence = Evidence(reward, team.protocol.spans)
+    evidence = Evidence(reward, team.protocol.ancestors)
     return api.ESTIMATORS["c3"].fn(evidence, (), std=False)[0]
 
 
@@ -153,7 +155,7 @@ class Side(NamedTuple):
         prefilled: grown to tokens that are read before messages.
     """
 
-    grow: Callable
+    sample: Callable
     grow_s: float
     read: Callable
     batch: Callable
@@ -163,14 +165,14 @@ class Side(NamedTuple):
 
 
 def shared(team, params, questions, key, optimise) -> Side:
-    program, seconds = bench.compiled(trees.grow, params, team, questions, key)
+    program, seconds = bench.compiled(tree.sample, params, team, questions, key)
 
     def batch(turns, advantage):
         tree = sampler.whole(team, turns)
         return updates.Batch(questions, (tree,), (jax.tree.map(jnp.array, advantage),))
 
     return Side(
-        grow=lambda params: program(params, questions, key),
+        sample=lambda params: program(params, questions, key),
         grow_s=seconds,
         read=lambda turns: turns,
         batch=batch,
@@ -184,7 +186,7 @@ def shared(team, params, questions, key, optimise) -> Side:
 
 def repeated(team, params, questions, key, optimise) -> Side:
     program, seconds = bench.compiled(grow_repeated, params, team, questions, key)
-    teams = tuple(alone(team, level) for level in range(len(team.scripts)))
+    teams = tuple(alone(team, level) for level in range(len(team.templates)))
 
     def batch(grown, advantage):
         return tuple(
@@ -197,13 +199,13 @@ def repeated(team, params, questions, key, optimise) -> Side:
         )
 
     return Side(
-        grow=lambda params: program(params, questions, key),
+        sample=lambda params: program(params, questions, key),
         grow_s=seconds,
         read=lambda grown: grown[1],
         batch=batch,
         step=functools.partial(update_repeated, optimise=optimise),
         rows=tuple(questions.uid.shape[0] * count for count in counts(team)),
-        prefilled=lambda grown: sum(rows.heads[0].size for rows in grown[0]),
+        prefilled=lambda grown: sum(rows.prompts[0].size for rows in grown[0]),
     )
 
 
@@ -216,7 +218,7 @@ def step(
 ) -> dict:
     """One training step by its phases; its statistics."""
     with watch("grow"):
-        grown = jax.block_until_ready(side.grow(holder.state.params))
+        grown = jax.block_until_ready(side.sample(holder.state.params))
     with watch("score"):
         answers = np.asarray(side.read(grown)[-1].tokens)
         advantage = credit(team, answers.reshape(-1, answers.shape[-1]))
@@ -256,17 +258,17 @@ def main() -> None:
     others, facts = peers.build(args.peers, peers.case(args, ours, params, prompts))
     given = (ours, params, questions, keys.stream(0, "rollout"), optimise)
     made = {"shared": shared(*given), "repeated": repeated(*given)}
-    grown = {name: side.grow(params) for name, side in made.items()}
+    grown = {name: side.sample(params) for name, side in made.items()}
     tokens = {
         name: [np.asarray(turn.tokens).reshape(-1) for turn in side.read(grown[name])]
         for name, side in made.items()
     }
-    holder = bench.Holder(updates.initial_state(optimise, (), params))
+    holder = bench.Holder(train_state.initial_state(optimise, (), params))
     candidates = {}
     for name, side in made.items():
         answers = tokens[name][-1].reshape(-1, args.completion)
         batch = side.batch(grown[name], credit(ours, answers))
-        wanted = update.objectives(args.pieces, *side.rows)
+        wanted = update.candidates(args.pieces, *side.rows)
         candidates[name] = update.steps(holder, side.step, batch, wanted)
     chosen, tried = update.choose(candidates)
     stats = {name: way.run() for name, (_, way) in chosen.items()}

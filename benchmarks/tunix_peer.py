@@ -19,8 +19,8 @@ from tunix.rl import algo_core, common
 from tunix.rl.grpo import grpo_learner
 
 from benchmarks import peers
+from c3jax.learn import update
 from c3jax.policy import decoder
-from c3jax.train import update
 
 # No token has these ids: nothing is padding, and nothing ends a message.
 _PAD, _EOS = -1, -2
@@ -147,14 +147,14 @@ class Tunix(peers.Peer):
             )
 
         def add(total, piece):
-            (value, _), slope = jax.value_and_grad(loss, has_aux=True)(params, piece)
-            return jax.tree.map(jnp.add, total, slope), value
+            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, piece)
+            return jax.tree.map(jnp.add, total, grads), value
 
         nothing = jax.tree.map(jnp.zeros_like, params)
-        slope, values = jax.lax.scan(add, nothing, pieces)
+        grads, values = jax.lax.scan(add, nothing, pieces)
         # All messages have one length, so a mean of means is the mean over tokens.
-        slope = jax.tree.map(lambda x: x / count, slope)
-        change, opt_state = self._optimise.update(slope, opt_state, params)
+        grads = jax.tree.map(lambda x: x / count, grads)
+        change, opt_state = self._optimise.update(grads, opt_state, params)
         return (optax.apply_updates(params, change), opt_state), values.mean()
 
 

@@ -23,13 +23,16 @@ import numpy as np
 import optax
 
 from benchmarks import bench, decode, peers
+from c3jax.collect import batching
 from c3jax.core import keys
 from c3jax.core.types import Turn
+from c3jax.learn import update
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, sampler
-from c3jax.train import update
+from c3jax.setup import train_state
+from c3jax.setup.objectives import Objective
 
-OBJECTIVE = update.Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
+OBJECTIVE = Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -56,12 +59,12 @@ def trained(team: contexts.Team, args) -> contexts.Team:
     return team.reshaped(**chosen)
 
 
-def objectives(pieces: tuple[int, ...], *batch: int) -> dict[int, update.Objective]:
+def candidates(pieces: tuple[int, ...], *batch: int) -> dict[int, Objective]:
     """Per number of pieces that divides all these batches, what is minimised."""
     fit = [n for n in pieces if not any(size % n for size in batch)]
     if not fit:
         raise ValueError(f"--pieces={pieces}: none divides {batch}; add 1.")
-    return {n: dataclasses.replace(OBJECTIVE, accumulate=n) for n in fit}
+    return {n: dataclasses.replace(OBJECTIVE, grad_accumulation=n) for n in fit}
 
 
 class Way(NamedTuple):
@@ -106,7 +109,7 @@ def choose(
     return chosen, tried
 
 
-def gradients(params, batch, wanted: Mapping[int, update.Objective]):
+def gradients(params, batch, wanted: Mapping[int, Objective]):
     """A `Way` per objective to compute the gradient."""
     found = {}
     for n, objective in wanted.items():
@@ -119,7 +122,7 @@ def steps(
     holder: bench.Holder,
     step: Callable,
     batch,
-    wanted: Mapping[int, update.Objective],
+    wanted: Mapping[int, Objective],
 ) -> dict[int, Way]:
     """A `Way` per objective to advance the state, which is given away.
 
@@ -154,7 +157,7 @@ def sides(args, shared: contexts.Team, turn: Turn, advantage: np.ndarray) -> dic
         turns = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[2:]), (turn,))
         credit = (jnp.array(advantage.reshape(shape)),)
         tree = sampler.whole(team, turns)
-        return update.Batch(decode.questions(args, repeat), (tree,), (credit,))
+        return batching.Batch(decode.questions(args, repeat), (tree,), (credit,))
 
     alone = shared.replace(protocol=shared.protocol.chain())
     return {
@@ -181,10 +184,10 @@ def main() -> None:
     others, facts = peers.build(args.peers, peers.case(args, team, params, prompts))
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
-        holder = bench.Holder(update.initial_state(optimise, (), params))
+        holder = bench.Holder(train_state.initial_state(optimise, (), params))
     candidates = {}
     for name, batch in sides(args, team, turn, advantage).items():
-        wanted = objectives(args.pieces, batch.questions.uid.shape[0])
+        wanted = candidates(args.pieces, batch.questions.uid.shape[0])
         if args.step:
             step = functools.partial(update.update, optimise=optimise)
             candidates[name] = steps(holder, step, batch, wanted)

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import bench
 from c3jax.core.types import Evidence
-from c3jax.credit import api, baselines, plan, shapes
+from c3jax.credit import api, baselines, branchings, plan
 from tests import tabular
 
 # Per team, how much each role's message matters by itself.
@@ -36,14 +36,14 @@ SIDES = {
     2: [
         *((name, tree) for tree in ((4, 2), (2, 4)) for name in ("c3", "c3_shrunk")),
         *((name, (8, 1)) for name in ("rloo", "magrpo", "c3_shrunk")),
-        ("comb", ((2, 4), (2, 1))),
+        ("vine", ((2, 4), (2, 1))),
         *((name, None) for name in AUTO),
     ],
     3: [
         *((name, (2, 2, 2)) for name in ("c3", "c3_shrunk")),
         ("c3_shrunk", (4, 2, 1)),
         *((name, (8, 1, 1)) for name in ("rloo", "magrpo", "c3_shrunk")),
-        ("comb", ((2, 2, 4), (1, 1, 1))),
+        ("vine", ((2, 2, 4), (1, 1, 1))),
         *((name, None) for name in AUTO),
     ],
 }
@@ -52,12 +52,12 @@ EARLIER = 20
 
 def remembered(estimator, team, branching):
     """What the estimator knows after some batches."""
-    memory = estimator.memory(team.spans)
+    memory = estimator.memory(team.ancestors)
     if not jax.tree.leaves(memory):
         return memory
-    _, reward = tabular.grow(team, branching, EARLIER, np.random.default_rng(1))
+    _, reward = tabular.sample(team, branching, EARLIER, np.random.default_rng(1))
     for some in reward:
-        _, memory = estimator.fn(Evidence(some, team.spans), memory)
+        _, memory = estimator.fn(Evidence(some, team.ancestors), memory)
     return memory
 
 
@@ -67,9 +67,9 @@ def by_tree(name, branching, team, batches):
     memory = remembered(estimator, team, branching)
 
     def fn(reward):
-        return estimator.fn(Evidence(reward, team.spans), memory)[0]
+        return estimator.fn(Evidence(reward, team.ancestors), memory)[0]
 
-    said, reward = tabular.grow(team, branching, batches, np.random.default_rng(2))
+    said, reward = tabular.sample(team, branching, batches, np.random.default_rng(2))
     found = jax.jit(jax.vmap(fn))(jnp.asarray(reward))
     # MAGRPO's mean includes the message, which shortens the gradient; undo it.
     scale = branching[0] / (branching[0] - 1) if name == "magrpo" else 1.0
@@ -78,7 +78,7 @@ def by_tree(name, branching, team, batches):
 
 
 def by_comb(team, alternatives, continuations, batches):
-    """The same from a comb along base episodes."""
+    """The same from a vine along base episodes."""
     said, rewards = tabular.comb(
         team, alternatives, continuations, batches, np.random.default_rng(2)
     )
@@ -86,27 +86,29 @@ def by_comb(team, alternatives, continuations, batches):
     for level, reward in enumerate(rewards):
         value = reward.reshape(-1, *reward.shape[2:]).mean(-1)[:, None]
         advantage = baselines.loo_advantage(value)
-        found.append(tabular.slope(team, level, said[level], advantage))
+        found.append(tabular.grads(team, level, said[level], advantage))
     return tuple(found)
 
 
 def chosen(team, token, answer, budget=8):
     """The branching that the spread of some earlier trees asks for."""
-    roles = len(team.spans)
-    tree = shapes.default_branching(roles, budget)
-    _, reward = tabular.grow(team, tree, EARLIER, np.random.default_rng(3))
-    spread = plan.spread(Evidence(reward.reshape(-1, *tree), team.spans))
+    roles = len(team.ancestors)
+    tree = branchings.default_branching(roles, budget)
+    _, reward = tabular.sample(team, tree, EARLIER, np.random.default_rng(3))
+    spread = plan.variance_components(
+        Evidence(reward.reshape(-1, *tree), team.ancestors)
+    )
     tokens = token and (token,) * roles
     return plan.best(
-        spread, team.spans, budget, tokens=tokens, answer=answer, blend=True
+        spread, team.ancestors, budget, tokens=tokens, answer=answer, blend=True
     )
 
 
 def messages(name, branching, team):
     """How many are generated for one question."""
-    roles = len(team.spans)
-    if name != "comb":
-        return plan.cost(branching, team.spans, (1.0,) * roles, 0.0)
+    roles = len(team.ancestors)
+    if name != "vine":
+        return plan.cost(branching, team.ancestors, (1.0,) * roles, 0.0)
     later = range(roles - 1, -1, -1)
     tails = sum(k * m * n for k, m, n in zip(*branching, later, strict=True))
     return roles - 1 + sum(branching[0]) + tails
@@ -116,13 +118,13 @@ def measured(name, branching, team, batches):
     """Per batch and role the squared error of the gradient; messages; the branching."""
     if name in AUTO:
         name, branching = "c3_shrunk", chosen(team, *AUTO[name])
-    if name == "comb":
+    if name == "vine":
         found = by_comb(team, *branching, batches)
     else:
         found = by_tree(name, branching, team, batches)
     error = [
-        ((each - slope) ** 2).reshape(batches, -1).sum(1) / len(team.reward)
-        for each, slope in zip(found, team.gradient(), strict=True)
+        ((each - grads) ** 2).reshape(batches, -1).sum(1) / len(team.reward)
+        for each, grads in zip(found, team.gradient(), strict=True)
     ]
     return np.stack(error, 1), messages(name, branching, team), branching
 

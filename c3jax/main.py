@@ -32,8 +32,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from c3jax import configs, modes
-from c3jax.core import config as checks
-from c3jax.core import hosts, memory
+from c3jax.core import checks, host_memory, hosts
 
 
 def _pages() -> dict[str, str]:
@@ -42,7 +41,7 @@ def _pages() -> dict[str, str]:
     return {place.stem: str(place) for place in places}
 
 
-class _Pages(flags.ArgumentParser):
+class Pages(flags.ArgumentParser):
     """Reads a page that comes with c3jax, by its name, or a file."""
 
     def __init__(self, files: flags.ArgumentParser):
@@ -59,17 +58,17 @@ class _Pages(flags.ArgumentParser):
         return self._files.parse(argument)
 
 
-_CONFIG = config_flags.DEFINE_config_file(
+CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "The experiment: a page that comes with c3jax, by its name, or a file.",
     lock_config=True,
 )
-flags.FLAGS["config"].parser = _Pages(flags.FLAGS["config"].parser)
+flags.FLAGS["config"].parser = Pages(flags.FLAGS["config"].parser)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run lives; runs/<config.name> unless given."
 )
-_MODE = flags.DEFINE_enum(
+MODE = flags.DEFINE_enum(
     "mode",
     "train",
     ["train", "evaluate", "report", "replay", "export", "audit", "describe"],
@@ -117,14 +116,14 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
     try:
-        if _MODE.value == "describe":
+        if MODE.value == "describe":
             modes.describe(_described())
             return
         config, directory = _experiment()
         if "methods" in config:
             sys.exit(_compare(config, directory))
         if _is_small(config):
-            memory.keep()
+            host_memory.disable_malloc_trim()
         hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         sys.exit(_act(config, directory))
     except ValueError as error:
@@ -138,8 +137,8 @@ def main(argv: list[str]) -> None:
 
 def _act(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Does what the mode says; returns the exit code."""
-    cache, asked, code = _CACHE.value, _CONFIG.value, 0
-    match _MODE.value:
+    cache, asked, code = _CACHE.value, CONFIG.value, 0
+    match MODE.value:
         case "train":
             found = modes.train(
                 config, directory, cache, certify=_CERTIFY.value, release=True
@@ -175,10 +174,12 @@ def _stopped(by: signal.Signals | None) -> int:
 
 def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     """Makes a comparison, or its page; returns the exit code."""
-    if _MODE.value == "report":
-        modes.compared(config, directory)
+    from c3jax.compare import mode  # As in `modes`: it takes seconds.
+
+    if MODE.value == "report":
+        mode.compared(config, directory)
         return 0
-    if _MODE.value != "train":
+    if MODE.value != "train":
         raise ValueError(
             f"{directory} holds a comparison; give --workdir of one of its runs, "
             f"{directory}/cells/METHOD-SEED."
@@ -188,7 +189,7 @@ def _compare(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
             "--coordinator: a comparison is one process, which starts the others. To "
             "spread a run over many, give --cell=METHOD-SEED to each of them."
         )
-    found = modes.compare(config, directory, _CACHE.value)
+    found = mode.compare(config, directory, _CACHE.value)
     if found.stopped:
         return _stopped(found.stopped)
     return 1 if found.failed else 0
@@ -201,16 +202,16 @@ def _logs(config: ml_collections.ConfigDict | None) -> str:
 
 def _described() -> ml_collections.ConfigDict | str | None:
     """What --mode=describe is to describe; None for the fields that there are."""
-    from c3jax.train import workdir
+    from c3jax.train import run_dir
 
-    if _WORKDIR.value and _CONFIG.value is None:
-        return workdir.config(pathlib.Path(_WORKDIR.value))
+    if _WORKDIR.value and CONFIG.value is None:
+        return run_dir.config(pathlib.Path(_WORKDIR.value))
     return _MODEL.value or _loaded()
 
 
 def _loaded() -> ml_collections.ConfigDict | None:
     """The config that --config names; None without one."""
-    config = _CONFIG.value
+    config = CONFIG.value
     try:
         if config is not None:
             config.get("name")
@@ -222,15 +223,15 @@ def _loaded() -> ml_collections.ConfigDict | None:
 
 def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     """The config and the workdir; a run that exists has its config with it."""
-    from c3jax.train import workdir
+    from c3jax.train import run_dir
 
     config = _loaded()
     name = config and config.name
-    there = _MODE.value != "train" or (_CELL.value and config is None)
+    there = MODE.value != "train" or (_CELL.value and config is None)
     if not (name or (_WORKDIR.value and there)):
         raise ValueError("say which experiment: --config=math")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    if _MODE.value == "audit":
+    if MODE.value == "audit":
         if "audit" not in config:
             raise ValueError(
                 "--config is not for --mode=audit, which takes a run's from its "
@@ -244,9 +245,9 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
                 "--config.audit.buckets=FILE with a context a line."
             )
     if there:
-        config = workdir.config(directory)
+        config = run_dir.config(directory)
     if _CELL.value:
-        from c3jax.train import comparison
+        from c3jax.compare import comparison
 
         if "methods" not in config:
             raise ValueError(
@@ -257,7 +258,7 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     return config, directory
 
 
-def _worded(argv: list[str]) -> list[str]:
+def worded(argv: list[str]) -> list[str]:
     """`describe WHAT` as flags; any other command as it is."""
     if argv[1:2] != ["describe"]:
         return argv
@@ -268,20 +269,20 @@ def _worded(argv: list[str]) -> list[str]:
 
 def _kind(what: str) -> str:
     """The flag for what is described: a page, the directory of a run, or a model."""
-    from c3jax.train import workdir
+    from c3jax.train import run_dir
 
     name = what.partition(":")[0]
     if name in _pages() or name.endswith(".py"):
         return "config"
-    return "workdir" if workdir.is_run(pathlib.Path(what)) else "model"
+    return "workdir" if run_dir.is_run(pathlib.Path(what)) else "model"
 
 
-def _parse(argv: list[str]) -> list[str]:
+def parse(argv: list[str]) -> list[str]:
     """Reads the flags; what cannot be read is refused in a few words."""
     try:
-        argv = _worded(argv)
+        argv = worded(argv)
         if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
-            flags.set_default(_CONFIG, "audit")
+            flags.set_default(CONFIG, "audit")
         return flags.FLAGS(argv)
     except flags.Error as error:
         # An error inside a config file arrives as a traceback; its end says it all.
@@ -296,4 +297,4 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=parse)

@@ -13,10 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import ml_collections
 
 from c3jax.core import files, hosts, metrics, signals
+
+if TYPE_CHECKING:
+    from c3jax.compare import mode
 
 # Where compiled programs and warm starts are kept unless it is said otherwise.
 CACHE = str(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "c3jax")
@@ -48,41 +52,20 @@ class Run:
     stopped: signal.Signals | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """What became of a comparison.
-
-    Attributes:
-        workdir: where it lives; each run has `cells/METHOD-SEED` there.
-        summary: its finished runs by name, as `cells` keeps them.
-        report: its page, made when a run is finished.
-        cells: the file of finished runs, a line of JSON each.
-        failed: names of the runs that failed.
-        stopped: the signal that it was stopped by; None if it came to its end.
-    """
-
-    workdir: pathlib.Path
-    summary: Mapping[str, Mapping]
-    report: pathlib.Path
-    cells: pathlib.Path
-    failed: tuple[str, ...]
-    stopped: signal.Signals | None
-
-
 def run(
     config: ml_collections.ConfigDict,
     workdir: str | os.PathLike | None = None,
     *,
     cache_dir: str | os.PathLike | None = CACHE,
     certify: bool = True,
-) -> Run | Comparison:
+) -> "Run | mode.Comparison":
     """Does what `python -m c3jax.main` does with a config, from Python.
 
     Trains, or goes on with a run that was stopped or killed; makes a comparison if the
     config has `methods`. SIGTERM and Ctrl-C have the run saved first, where this is
     called in the main thread. Processes that are one run call it alike, each after
     `c3jax.core.hosts.join`. A comparison starts processes that import the caller's
-    script, which therefore calls this under `if __name__ == "__main__":`.
+    template, which therefore calls this under `if __name__ == "__main__":`.
 
     Args:
         config: as a page makes it, such as `c3jax.configs.math.get_config()`.
@@ -106,7 +89,9 @@ def run(
     directory = pathlib.Path(workdir or f"runs/{config.name}")
     cache_dir = str(cache_dir or "")
     if "methods" in config:
-        return compare(config, directory, cache_dir)
+        from c3jax.compare import mode
+
+        return mode.compare(config, directory, cache_dir)
     return train(config, directory, cache_dir, certify=certify, release=False)
 
 
@@ -118,59 +103,63 @@ def train(
     certify: bool,
     release: bool,
 ) -> Run:
-    """Trains, or goes on.
+    """Trains, or goes on with a run.
 
     Args:
-        config: of the run.
-        directory: of the run.
-        cache_dir: for `cached`.
+        config: as a page makes it, locked.
+        directory: where the run lives.
+        cache_dir: see `cached`.
         certify: whether a fresh process replays the finished run for its report.
-        release: whether all that this process has on its devices may be given up for
-            that.
+        release: whether this process may give up its arrays on an accelerator for
+            that replay.
     """
-    from c3jax.audit import report
     from c3jax.core import environment
-    from c3jax.train import loop, memory, summary, workdir
+    from c3jax.report import run_page
+    from c3jax.train import device_memory, loop, run_dir, summary
 
     cache = cached(cache_dir)
-    resolved = _admitted(config, memory.training)
-    page = directory / report.PAGE
-    with workdir.held(directory), signals.Stop(hosts.largest) as stop:
+    resolved = _admitted(config, device_memory.training)
+    page = directory / run_page.PAGE
+    with run_dir.lock(directory), signals.Stop(hosts.largest) as stop:
         described = environment.describe(resolved.mesh)
-        changes = hosts.by_first(workdir.claim, directory, config, described)
-        if hosts.by_first(workdir.summary, directory) is None:
+        changes = hosts.by_first(run_dir.check_or_create, directory, config, described)
+        if hosts.by_first(run_dir.summary, directory) is None:
             for change in changes:
                 print(f"{change}: not bit-equal to an unbroken run", flush=True)
             loop.run(resolved, directory, cache=cache, stop=stop)
-        found = hosts.by_first(workdir.summary, directory)
-        if found is not None and not hosts.by_first(page.exists):
+        outcome = hosts.by_first(run_dir.summary, directory)
+
+        # A finished run is replayed for its page, which is made once.
+        if outcome is not None and not hosts.by_first(page.exists):
             if certify and config.evaluate.trees:
-                _certify(directory, cache_dir, release, stop)
-            hosts.by_first(report.write, directory)
-    if found is None:
-        _tell_stopped(stop)
+                certify_run(directory, cache_dir, release, stop)
+            hosts.by_first(run_page.write, directory)
+    if outcome is None:
+        print(stop.advice)
     else:
-        print(f"{summary.told(found)}\n  {page}")
+        print(f"{summary.told(outcome)}\n  {page}")
     return Run(
         workdir=directory,
-        summary=found or {},
+        summary=outcome or {},
         report=page,
         metrics=directory / metrics.LINES,
         checkpoints=directory / "checkpoints",
         trees=directory / "trees",
-        stopped=stop.signal if found is None else None,
+        stopped=stop.signal if outcome is None else None,
     )
 
 
-def _certify(
+def certify_run(
     directory: pathlib.Path, cache_dir: str, release: bool, stop: Callable[[], bool]
 ) -> None:
-    """Has a fresh process replay a finished run, which is over on these devices.
+    """Has a fresh process replay a finished run, when this one needs no device more.
 
-    A stop ends it. A page without a certificate says how to make one.
+    A stop ends the replay. A page without a certificate says how to make one.
     """
     import jax
     from jax.extend import backend
+
+    from c3jax.core import environment
 
     command = ["--mode=replay", f"--workdir={directory}"]
     if hosts.many():
@@ -180,119 +169,36 @@ def _certify(
         if not release:
             print(f"not replayed, as devices are held; to: {' '.join(command)}")
             return
-        backend.clear_backends()  # Their memory is needed there.
+        backend.clear_backends()  # The fresh process needs their memory.
     command += [f"--cache_dir={cache_dir}"]
-    with subprocess.Popen([*_COMMAND, *command], start_new_session=True) as process:
+    with subprocess.Popen(
+        [*environment.COMMAND, *command], start_new_session=True
+    ) as process:
         while process.poll() is None:
             if stop():
                 process.kill()
             time.sleep(_POLL_S)
 
 
-_COMMAND = (sys.executable, "-m", "c3jax.main")
 # Seconds between two looks at a process.
 _POLL_S = 0.1
-
-
-def _tell_stopped(stop: signals.Stop) -> None:
-    print(f"{stop.signal.name}: the same command goes on from there")
-
-
-def compare(
-    config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
-) -> Comparison:
-    """Makes the runs of a comparison, or those that are left."""
-    from c3jax.train import grid, workdir
-
-    cells, kept, done = _finished(config, directory)
-    grid.check([cell for name, cell in cells.items() if name not in done])
-    # A run finds the config in the workdir. Without a cache every run would make the
-    # policy that they all start from.
-    command = [*_COMMAND, f"--workdir={directory}", "--nocertify"]
-    command += [f"--cache_dir={cache_dir or directory / 'cache'}"]
-    with files.locked(directory), signals.Stop() as stop:
-        workdir.describe(directory, config)
-        done, failed = grid.run(
-            cells,
-            done,
-            directory,
-            kept,
-            command,
-            processes=config.processes,
-            keep=config.keep,
-            stop=stop,
-        )
-        if done:
-            _tell(config, directory, done)
-    if stop.signal:
-        _tell_stopped(stop)
-    elif failed:
-        print(f"failed: {', '.join(failed)}; the same command tries them again")
-    return _comparison(directory, done, kept, failed, stop.signal)
-
-
-def compared(config: ml_collections.ConfigDict, directory: pathlib.Path) -> Comparison:
-    """Makes the page of a comparison from the runs that are finished.
-
-    Raises:
-        ValueError: none is.
-    """
-    _, kept, done = _finished(config, directory)
-    if not done:
-        raise ValueError(f"{kept} holds no finished run of this comparison yet.")
-    _tell(config, directory, done)
-    return _comparison(directory, done, kept)
-
-
-def _finished(config, directory: pathlib.Path) -> tuple[dict, pathlib.Path, dict]:
-    """Cells of a comparison, the file that keeps them, and those that are finished."""
-    from c3jax.train import comparison
-
-    cells, kept = comparison.cells(config), comparison.path(config, directory)
-    done, told = comparison.finished(comparison.kept(kept), cells.values())
-    for line in told:
-        print(f"{kept}: {line}", flush=True)
-    return cells, kept, done
-
-
-def _comparison(directory, done, kept, failed=(), stopped=None) -> Comparison:
-    from c3jax.audit import comparison_page
-
-    page = directory / comparison_page.PAGE
-    return Comparison(directory, done, page, kept, tuple(failed), stopped)
-
-
-def _tell(config, directory: pathlib.Path, done: dict[str, dict]) -> None:
-    from c3jax.audit import comparison_page
-
-    tables = comparison_page.write(directory, config.to_dict(), done)
-    screen = _screen(140)
-    for table in tables:
-        screen.print(comparison_page.shown(table))
-    print(f"{comparison_page.told(tables, done)}\n  {directory / comparison_page.PAGE}")
-
-
-def _screen(width: int):
-    """Where tables are printed: a file is no narrower than they are."""
-    from rich import console
-
-    return console.Console(width=None if sys.stdout.isatty() else width)
 
 
 def evaluate(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> pathlib.Path:
-    """Measures the newest checkpoint of a run; the file of what it found."""
-    from c3jax.train import evaluate, memory, scoring
+    """Measures the newest checkpoint of a run; returns the file of its figures."""
+    from c3jax.collect import evaluate, scorers
+    from c3jax.train import device_memory
 
-    resolved, state = _newest(config, directory, cache_dir, memory.evaluating)
-    with scoring.started(resolved) as scorer:
-        found = evaluate.measure(state.params, resolved, scorer)
+    resolved, state = _newest(config, directory, cache_dir, device_memory.evaluating)
+    with scorers.started(resolved) as scorer:
+        result = evaluate.measure(state.params, resolved, scorer)
     step = int(state.step)
     path = directory / f"evaluation-{step}.json"
-    page = json.dumps({"step": step, **found.fields()}, indent=2) + "\n"
+    page = json.dumps({"step": step, **result.fields()}, indent=2) + "\n"
     hosts.by_first(files.write, path, page)
-    print(f"step {step}  {found}\n{path}")
+    print(f"step {step}  {result}\n{path}")
     return path
 
 
@@ -300,10 +206,10 @@ def export(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> None:
     """Writes the newest checkpoint of a run as `transformers` loads it."""
-    from c3jax.train import export, memory
+    from c3jax.train import device_memory, export
 
     resolved, state = _newest(
-        config, directory, cache_dir, memory.exporting, asks=False
+        config, directory, cache_dir, device_memory.exporting, asks=False
     )
     print(export.write(resolved, state.params, int(state.step), directory))
 
@@ -311,33 +217,35 @@ def export(
 def _newest(
     config, directory: pathlib.Path, cache_dir: str, phases: Callable, asks: bool = True
 ) -> tuple:
-    """A run's setup, as of `_admitted`, and the state of its newest checkpoint."""
-    from c3jax.train import checkpoint, loop
+    """A run's setup from `_admitted`, and the state of its newest checkpoint."""
+    from c3jax.core import checkpoint
+    from c3jax.learn import training
 
     cached(cache_dir)
     resolved = _admitted(config, phases, asks)
     with checkpoint.Store(directory / "checkpoints") as store:
-        state, _ = store.restore(loop.abstract_state(resolved))
+        state, _ = store.restore(training.abstract_state(resolved))
     return resolved, state
 
 
 def _admitted(config: ml_collections.ConfigDict, phases: Callable, asks: bool = True):
-    """A run's setup, if there is memory for what `train.memory` says of a mode.
+    """A run's setup, if there is memory for the phases of a mode.
 
-    `asks` is of `setup.resolve`.
+    `phases` is a function of `train.device_memory`; `asks` is for `experiment.resolve`.
     """
-    from c3jax.train import admission, setup
+    from c3jax.setup import experiment
+    from c3jax.train import admission
 
-    resolved = setup.resolve(config, asks=asks)
+    resolved = experiment.resolve(config, asks=asks)
     admission.admit(resolved, phases(resolved))
     return resolved
 
 
 def report(directory: pathlib.Path) -> None:
     """Makes the page of a run, finished or not."""
-    from c3jax.audit import report
+    from c3jax.report import run_page
 
-    print(hosts.by_first(report.write, directory))
+    print(hosts.by_first(run_page.write, directory))
 
 
 def replay(
@@ -345,54 +253,54 @@ def replay(
 ) -> bool:
     """Certifies a run; whether every message could be replayed."""
     from c3jax.audit import certificate
-    from c3jax.train import memory
+    from c3jax.train import device_memory
 
     cached(cache_dir)
-    resolved = _admitted(config, memory.replaying, asks=False)
-    found = certificate.certify(resolved, directory)
-    print(found)
-    return not found.failures
+    resolved = _admitted(config, device_memory.replaying, asks=False)
+    replayed = certificate.certify(resolved, directory)
+    print(replayed)
+    return not replayed.failures
 
 
 def audit_run(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> signal.Signals | None:
-    """Audits a run; the signal that it was stopped by, if it was.
+    """Audits a run; returns the signal that stopped it, if one did.
 
     Args:
-        config: `c3jax.configs.audit`.
-        directory: of the run.
-        cache_dir: for `cached`.
+        config: as `c3jax.configs.audit` makes it.
+        directory: where the run lives.
+        cache_dir: see `cached`.
     """
-    from c3jax.audit import report, runs
+    from c3jax.report import run_audit, run_page
 
     cached(cache_dir)
     with signals.Stop() as stop:
-        found = runs.audit(config.audit, directory, stop)
+        found = run_audit.audit(config.audit, directory, stop)
     if found is None:
-        _tell_stopped(stop)
+        print(stop.advice)
         return stop.signal
-    _tell_audit(found, report.write(directory))
+    _tell_audit(found, run_page.write(directory))
     return None
 
 
 def audit_logs(config: ml_collections.ConfigDict, directory: pathlib.Path) -> list[str]:
-    """Audits the logs that `audit.buckets` names; what is wrong with lines of them."""
-    from c3jax.audit import logs
+    """Audits the logs that `audit.buckets` names; returns what is wrong with lines."""
+    from c3jax.report import log_audit
 
-    found, wrong = logs.audit(config, directory)
-    _tell_audit(found, directory / logs.PAGE)
+    found, wrong = log_audit.audit(config, directory)
+    _tell_audit(found, directory / log_audit.PAGE)
     for line in wrong:
         print(line, file=sys.stderr)
     return wrong
 
 
 def _tell_audit(found, page: pathlib.Path) -> None:
-    from c3jax.audit import figures_page, words
+    from c3jax.report import audit_section, words
 
-    screen = _screen(160)
-    for table in figures_page.tables(found.roles):
-        screen.print(*figures_page.shown(table), sep="\n")
+    screen = words.screen(160)
+    for table in audit_section.tables(found.roles):
+        screen.print(*audit_section.shown(table), sep="\n")
     for role in found.roles:
         print(words.reading(role))
     print(f"  {page}", flush=True)

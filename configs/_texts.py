@@ -1,10 +1,10 @@
-"""What roles of the pages are told, and the teams they make up."""
+"""The instructions of roles, and the teams that they make up."""
 
 from collections.abc import Mapping
 
 from c3jax.protocol import topologies
 
-# Of published models.
+# Instructions of published models.
 MATH = {
     "plan": """\
 You plan how to solve a problem and do not solve it. Write a short numbered
@@ -74,7 +74,7 @@ answer is right, and how much each contributed to that. End with one line of JSO
 as {"shares": [0.6, 0.4], "correct": true}: the reasoner's share and the actor's, two
 tenths between 0.1 and 0.9 that add up to 1, and whether the answer is right."""
 
-# Of a small one, which follows no long instruction.
+# Instructions of a small one, which follows no long text.
 COUNT = "Write the calculation only, like 3 + 4 = 7"
 TELL = "Answer in one short sentence that ends on the number, like: So Leo has 5 books."
 
@@ -87,7 +87,7 @@ def embedded(plan: Mapping, work: Mapping, check: Mapping, votes: bool) -> dict:
             when it has read others.
         votes: whether there is a team that votes.
     """
-    # Others are told of them in words that the tokenizer knows.
+    # Titles, by which other roles' prompts name them, are words of the tokenizer.
     titled = dict(plan, title="reasoner")
     closing = dict(titled, finishes=".")  # A full stop ends the dialogue.
     kim, tom = dict(work, title="kim"), dict(work, title="tom")
@@ -107,24 +107,24 @@ def published(texts: Mapping[str, str], max_tokens: int = 512) -> dict:
 
     Args:
         texts: instructions, `MATH` or `CODE`.
-        max_tokens: of every message.
+        max_tokens: the limit of every message.
     """
-    told = {
+    roles = {
         name: dict(instruction=text, max_tokens=max_tokens)
         for name, text in texts.items()
     }
-    plan, work, join = told["plan"], told["work"], told["join"]
+    plan, work, join = roles["plan"], roles["work"], roles["join"]
     teams = dict(
         solo=topologies.solo(work),
         duo=topologies.duo(plan, work),
-        trio=topologies.trio(plan, work, told["check"]),
+        trio=topologies.trio(plan, work, roles["check"]),
         branch=topologies.branch(plan, work, work, join),
-        debate=topologies.debate((told["talk"], told["talk"]), join),
+        debate=topologies.debate((roles["talk"], roles["talk"]), join),
         dialogue=topologies.dialogue(
-            dict(told["lead"], finishes="[FINISH]"), told["follow"]
+            dict(roles["lead"], finishes="[FINISH]"), roles["follow"]
         ),
     )
-    return teams | ({"vote": topologies.vote(told["vote"])} if "vote" in told else {})
+    return teams | ({"vote": topologies.vote(roles["vote"])} if "vote" in roles else {})
 
 
 def small() -> dict:

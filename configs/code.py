@@ -13,7 +13,7 @@ MBPP: not yet measured.
 import ml_collections
 
 from c3jax.configs import _texts, math
-from c3jax.train import defaults
+from c3jax.setup import defaults
 
 POLICIES = {
     "embedded": math.POLICIES["embedded"],
@@ -31,6 +31,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         raise ValueError(
             f"configs/code.py:{model} is not known; pick one of {sorted(POLICIES)}."
         )
+
+    # The embedded team, and its generated tasks.
     c = defaults.experiment()
     c.name = "code"
     c.policy = POLICIES[model]
@@ -46,6 +48,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # The embedded team has no words for a rating.
     c.rating.update(instruction="write the program .", max_tokens=8)
     c.reward.update(timeout_s=2.0, memory_mb=256)
+
+    # Careless demonstrations first, then training.
     c.warm_start.update(steps=600, batch_size=32, lr=5e-3, checkpoint_every=200)
     c.warm_start.careless = dict(misread=0.4, early=0.1, slip=0.05, unclosed=0.04)
     c.train.update(steps=120, batch_size=24, lr=1e-3)

@@ -5,22 +5,22 @@
     python -m c3jax.main --config=compare:smollm2
     python -m c3jax.main --config=compare --config.seeds="(0,1,2)"
 
-Every run goes on until its ledger holds the last of the budgets, and is read where it
-crossed each. Needs what configs/math.py needs, and about as long for every run. Scores
-are in the README.
+Every run trains until it has spent the last of the budgets, and is evaluated where it
+crossed each. A run needs and takes as much as one of configs/math.py. Scores are in
+docs/results.md.
 """
 
 import ml_collections
 
 from c3jax.configs import math
-from c3jax.train import defaults
+from c3jax.setup import defaults
 
 C3 = dict(credit=dict(name="c3"))
 SHRUNK = dict(credit=dict(name="c3_shrunk"), protocol=dict(branching="auto"))
 MAGRPO = dict(credit=dict(name="magrpo"))
 SOLO = dict(protocol=dict(name="solo"), credit=dict(name="rloo"))
-# Of a page of configs/math.py: the team, what is compared on it, over which seeds, and
-# what each run may spend.
+# The team of a page of configs/math.py, the methods compared on it, their seeds, and
+# the budgets of each run.
 GRIDS = {
     "duo": dict(
         methods=dict(
@@ -45,7 +45,7 @@ GRIDS = {
         budgets=dict(generated_tokens=20_000),
     ),
 }
-# 240 steps of C3 on the embedded duo, and what it writes in them.
+# The cost of 240 steps of C3 on the embedded duo.
 EMBEDDED = dict(evaluator_calls=46_080, generated_tokens=560_000)
 
 
@@ -60,7 +60,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c = defaults.comparison()
     c.name = "compare" if name == "duo" else f"compare_{name}"
 
-    # What all runs have in common; any field of it is a flag, --config.base.KEY=VALUE.
+    # The base of all runs; any field of it is a flag, --config.base.KEY=VALUE.
     c.base = math.get_config(grid.get("model"))
     with c.base.unlocked():
         c.base.protocol.name = grid.get("team", "duo")
@@ -70,7 +70,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         # A schedule that ends elsewhere for each method would favour some of them.
         c.base.train.final_lr = 1.0
 
-    c.methods = grid["methods"]  # label: what differs from the base
+    c.methods = grid["methods"]  # label: changes to the base
     c.reference = "magrpo"
     c.seeds = grid["seeds"]
     c.budgets.update(grid.get("budgets", EMBEDDED))

@@ -21,16 +21,17 @@ SLOW = ("scipy.stats", "orbax.checkpoint", "transformers", "c3jax.rollout.tree")
 def read(flags: list[str]) -> None:
     """Reads flags, and resolves what they ask to train, unless it is downloaded."""
     sys.argv = ["c3jax", *flags]  # Where ml_collections looks for fields.
-    main._parse(sys.argv)
-    config = main._CONFIG.value
-    if config is None or "audit" in config or main._MODE.value != "train":
+    main.parse(sys.argv)
+    config = main.CONFIG.value
+    if config is None or "audit" in config or main.MODE.value != "train":
         return
-    from c3jax.train import comparison, setup
+    from c3jax.compare import comparison
+    from c3jax.setup import experiment
 
     if "methods" in config:
         comparison.cells(config)
     elif not config.policy.get("path"):
-        setup.resolve(config)
+        experiment.resolve(config)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,26 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from c3jax.core import keys
-from c3jax.core import mesh as meshes
-from c3jax.policy import critic, decoder
-from c3jax.rollout import contexts, desks, guesses, replay, together, writing
-from c3jax.train import critics, growth, pieces, update
+from c3jax.collect import critics, rollouts
+from c3jax.core import keys, sharding
+from c3jax.learn import microbatches, policy_loss, update
+from c3jax.policy import decoder, value_head
+from c3jax.rollout import (
+    contexts,
+    continuous,
+    critic_values,
+    decode,
+    replay,
+    slots,
+    together,
+)
+from c3jax.setup import objectives, train_state
 from tests import support
 
 OPTIMISE = update.optimiser(
     lr=1e-3, steps=9, warmup=1, b1=0.9, b2=0.99, weight_decay=0.1, max_grad_norm=1.0
 )
-OBJECTIVE = update.Objective(clip=0.2, kl=0.1, epochs=1, minibatches=1)
+OBJECTIVE = objectives.Objective(clip=0.2, kl=0.1, epochs=1, minibatches=1)
 KEY = keys.stream(0, "rollout")
 
 
@@ -27,7 +36,7 @@ class Case:
     Attributes:
         team: static description of what runs.
         prompt: padded tokens of a head.
-        batch: questions, and desks of a room.
+        batch: questions, and slots of a pool.
     """
 
     team: contexts.Team
@@ -42,19 +51,19 @@ class Case:
 
         def place(axis, x):
             mesh = self.team.mesh
-            where = meshes.memory(mesh, x.ndim) if axis else meshes.batch(mesh)
+            where = sharding.kv(mesh, x.ndim) if axis else sharding.batch(mesh)
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
         return jax.tree.map(place, axes, found)
 
     def parameter(self, p: decoder.Param):
         mesh = self.team.mesh
-        where = mesh and meshes.parameter(mesh, p.shape, p.axes)
+        where = mesh and sharding.parameter(mesh, p.shape, p.axes)
         return jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=where)
 
     @functools.cached_property
     def params(self):
-        shape = self.team.cast[0].shape
+        shape = self.team.policies[0].shape
         return {"shared": decoder.over_params(self.parameter, shape)}
 
     @functools.cached_property
@@ -67,7 +76,7 @@ class Case:
         def blank():
             protocol = self.team.protocol
             return tuple(
-                writing.blank(
+                decode.blank(
                     self.team, level, (self.batch, protocol.contexts(level), k)
                 )
                 for level, k in enumerate(protocol.branching)
@@ -76,37 +85,40 @@ class Case:
         return self.placed(jax.eval_shape(blank))
 
     @functools.cached_property
-    def told(self):
-        """What the second role is told."""
-        told = functools.partial(desks._told, team=self.team, level=1)
-        return jax.eval_shape(told, self.params)
+    def instruction(self):
+        """The segments of the second role's instruction."""
+        read = functools.partial(continuous.instruction_of, team=self.team, level=1)
+        return jax.eval_shape(read, self.params)
 
     @functools.cached_property
-    def desk(self):
+    def slot(self):
         """One context of the second role."""
 
-        def begun(params, told, questions, turns):
-            segments = desks._read(params, self.team, 1, told, questions, turns, 0)
+        def begun(params, instruction, questions, turns):
+            args = params, self.team, 1, instruction, questions, turns, 0
+            segments = continuous.read_question(*args)
             siblings = self.team.protocol.branching[1]
             node = keys.nodes(KEY, questions.uid[:1], 1, siblings)[0]
-            return desks._begin(self.team, 1, segments, 0, node)
+            return continuous.insertable(self.team, 1, segments, 0, node)
 
-        args = self.params, self.told, self.questions, self.turns
+        args = self.params, self.instruction, self.questions, self.turns
         return jax.eval_shape(begun, *args)
 
     @functools.cached_property
-    def room(self):
-        """As many desks as there are questions."""
-        furnish = functools.partial(desks._furnish, self.team, width=self.batch)
-        return self.placed(jax.eval_shape(furnish, self.desk), desks._axes(self.desk))
+    def pool(self):
+        """As many slots as there are questions."""
+        allocate = functools.partial(slots.allocate, self.team, width=self.batch)
+        return self.placed(
+            jax.eval_shape(allocate, self.slot), slots.slot_axes(self.slot)
+        )
 
     @functools.cached_property
     def state(self):
         if self.team.mesh is None:
-            start = functools.partial(update.initial_state, OPTIMISE, ())
+            start = functools.partial(train_state.initial_state, OPTIMISE, ())
             return jax.eval_shape(start, self.params)
-        whole = meshes.whole(self.team.mesh)
-        return update.abstract_state(OPTIMISE, (), self.params, whole)
+        whole = sharding.replicated(self.team.mesh)
+        return train_state.abstract_state(OPTIMISE, (), self.params, whole)
 
     @functools.cached_property
     def scored(self):
@@ -118,15 +130,15 @@ class Case:
     @functools.cached_property
     def watched(self):
         """A critic of messages, as large as the policy, and its parameters."""
-        shape = self.team.cast[0].shape
-        team = guesses.watched(self.team, shape)
-        course = critics.Course(team, ("q",), 0.5, 1, 1, 1)
-        params = critic.over_params(self.parameter, shape, ("q",))
-        return course, {guesses.NAME: params}
+        shape = self.team.policies[0].shape
+        team = critic_values.critic_team(self.team, shape)
+        course = critics.CriticConfig(team, ("q",), 0.5, 1, 1, 1)
+        params = value_head.over_params(self.parameter, shape, ("q",))
+        return course, {critic_values.NAME: params}
 
     @functools.cached_property
     def pieces(self):
-        return pieces.programs(self.team.mesh, OBJECTIVE, OPTIMISE, self.state)
+        return microbatches.programs(self.team.mesh, OBJECTIVE, OPTIMISE, self.state)
 
 
 def _add(c: Case):
@@ -134,14 +146,14 @@ def _add(c: Case):
     heads = max(1, c.prompt - 1)
     messages = tuple(role.max_tokens - 1 for role in c.team.protocol.roles)
     chosen = jnp.arange(c.batch // 2)
-    whole = update.Whole((9,) * len(c.team.cast))
+    whole = policy_loss.LossScale((9,) * len(c.team.policies))
     total = (c.params, c.params, c.scored, chosen, whole)
     return c.pieces.add, (*total, (heads, messages))
 
 
 def _guess(c: Case):
     course, params = c.watched
-    return critics._guess, (params, course, c.questions, c.turns)
+    return critics.predict_batch, (params, course, c.questions, c.turns)
 
 
 def _step(fn, c: Case):
@@ -150,22 +162,22 @@ def _step(fn, c: Case):
 
 # Name to the program and its arguments.
 STEPS = {
-    "grow": lambda c: (
-        together._begin,
-        (c.params, c.team, len(c.team.cast) - 1, c.questions, c.turns, KEY, 16),
+    "sample": lambda c: (
+        together.begin,
+        (c.params, c.team, len(c.team.policies) - 1, c.questions, c.turns, KEY, 16),
     ),
-    "read for a desk": lambda c: (
-        desks._read,
-        (c.params, c.team, 1, c.told, c.questions, c.turns, 0),
+    "read for a slot": lambda c: (
+        continuous.read_question,
+        (c.params, c.team, 1, c.instruction, c.questions, c.turns, 0),
     ),
-    "sit at a desk": lambda c: (desks._sit, (c.team, c.room, c.desk, 0)),
-    "write at desks": lambda c: (
-        desks._advance,
-        (c.params, c.team, 1, c.told, c.room, jnp.ones(c.batch, bool), 0, 1),
+    "insert into a slot": lambda c: (slots.insert, (c.team, c.pool, c.slot, 0)),
+    "write in slots": lambda c: (
+        continuous.advance_slots,
+        (c.params, c.team, 1, c.instruction, c.pool, jnp.ones(c.batch, bool), 0, 1),
     ),
-    "leave a desk": lambda c: (
-        desks._leave,
-        (c.team, c.room, 0, jnp.zeros(1, jnp.int32), 1),
+    "leave a slot": lambda c: (
+        slots.evict,
+        (c.team, c.pool, 0, jnp.zeros(1, jnp.int32), 1),
     ),
     "replay": lambda c: (
         replay.node,
@@ -175,7 +187,7 @@ STEPS = {
         ),
     ),
     "logp": lambda c: (
-        growth.all_logp,
+        rollouts.all_logp,
         (c.params, c.questions, c.scored.trees),
     ),
     "update": lambda c: (

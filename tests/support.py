@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from c3jax.core import keys, metrics
-from c3jax.core import mesh as meshes
-from c3jax.core.types import Questions, Role, Script
+from c3jax.collect import batching, rollouts, scorers
+from c3jax.core import keys, metrics, sharding
+from c3jax.core.types import ContextTemplate, Questions, Role
 from c3jax.policy import decoder
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import contexts, replay, sample, sampler
-from c3jax.train import growth, scoring, update
-from c3jax.train import setup as setups
+from c3jax.rollout import contexts, draws, replay, sampler
+from c3jax.setup import experiment
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHAPE = decoder.Shape(
@@ -38,10 +37,10 @@ DUO = (
     Role("reasoner", "", (), False, 7),
     Role("actor", "", ("reasoner",), True, 9),
 )
-DUO_SCRIPTS = (Script((), (), 2), Script((0,), ((5, 6),), 3))
+DUO_SCRIPTS = (ContextTemplate((), (), 2), ContextTemplate((0,), ((5, 6),), 3))
 
 # What every head begins with, and what some roles compute once for all questions.
-TOLD = (9, 8, 7)
+INSTRUCTION = (9, 8, 7)
 
 # A planner, two solvers who do not read each other, and one who reads both solvers.
 DIAMOND = (
@@ -51,10 +50,10 @@ DIAMOND = (
     Role("integrator", "", ("solver_b", "solver_a"), True, 5),
 )
 DIAMOND_SCRIPTS = (
-    Script((), (), 2, told=TOLD),
-    Script((0,), ((4,),), 3),
-    Script((0,), ((),), 3),
-    Script((2, 1), ((5,), (6, 7)), 2, told=TOLD),
+    ContextTemplate((), (), 2, instruction=INSTRUCTION),
+    ContextTemplate((0,), ((4,),), 3),
+    ContextTemplate((0,), ((),), 3),
+    ContextTemplate((2, 1), ((5,), (6, 7)), 2, instruction=INSTRUCTION),
 )
 
 
@@ -65,42 +64,44 @@ def params() -> dict:
     return {"shared": init(keys.stream(3, "init"), SHAPE)}
 
 
-def cast(shape: decoder.Shape, roles: int = 2) -> tuple[contexts.Part, ...]:
+def policies(shape: decoder.Shape, roles: int = 2) -> tuple[contexts.PolicyRef, ...]:
     """Roles that share a policy of some sizes."""
-    return (contexts.Part(shape),) * roles
+    return (contexts.PolicyRef(shape),) * roles
 
 
 def spread(team: contexts.Team, mesh: jax.sharding.Mesh):
     """`params` on the devices, and a team that knows of them."""
 
     def place(p: decoder.Param):
-        return meshes.parameter(mesh, p.shape, p.axes)
+        return sharding.parameter(mesh, p.shape, p.axes)
 
     places = {"shared": decoder.over_params(place, SHAPE)}
     told = team.reshaped(mesh=mesh).replace(mesh=mesh)
     return jax.device_put(params(), places), told
 
 
-def team(roles=DUO, scripts=DUO_SCRIPTS, branching=(4, 2), **sampling) -> contexts.Team:
+def team(
+    roles=DUO, templates=DUO_SCRIPTS, branching=(4, 2), **sampling
+) -> contexts.Team:
     return contexts.Team(
-        cast=cast(SHAPE, len(roles)),
+        policies=policies(SHAPE, len(roles)),
         protocol=Protocol(roles, branching),
-        scripts=scripts,
-        sampling=sample.Sampling(end=(END,), **sampling),
+        templates=templates,
+        sampling=draws.Sampling(end=(END,), **sampling),
     )
 
 
 def questions(batch: int = 3, size: int = 11, roles: int = 2) -> Questions:
-    """Random heads of different lengths, behind `TOLD`."""
+    """Random heads of different lengths, behind `INSTRUCTION`."""
     rng = np.random.default_rng(0)
     length = rng.integers(4, size + 1, batch)
     heads = rng.integers(8, 40, (roles, batch, size)) * (
         np.arange(size) < length[:, None]
     )
-    heads[..., : len(TOLD)] = TOLD
+    heads[..., : len(INSTRUCTION)] = INSTRUCTION
     return Questions(
         uid=jnp.arange(10, 10 + batch, dtype=jnp.uint32),
-        heads=tuple(jnp.array(head, jnp.int32) for head in heads),
+        prompts=tuple(jnp.array(head, jnp.int32) for head in heads),
         lengths=(jnp.array(length, jnp.int32),) * roles,
     )
 
@@ -132,17 +133,17 @@ def changed(config, **changes):
     return config
 
 
-def setup(page: str, devices: int = 1, **changes) -> setups.Setup:
+def setup(page: str, devices: int = 1, **changes) -> experiment.Setup:
     """`page_config`, resolved; layers in a loop, which are compiled once."""
     config = page_config(page, **{"policy__unroll": 1, **changes})
-    return setups.resolve(config, jax.devices()[:devices])
+    return experiment.resolve(config, jax.devices()[:devices])
 
 
-def math_setup(devices: int = 1, **changes) -> setups.Setup:
+def math_setup(devices: int = 1, **changes) -> experiment.Setup:
     return setup("math", devices, **changes)
 
 
-def code_setup(**changes) -> setups.Setup:
+def code_setup(**changes) -> experiment.Setup:
     return setup("code", **changes)
 
 
@@ -159,7 +160,7 @@ class MadeUp:
 
     def submit(self, texts, items):
         assert len(texts) == len(items)
-        return lambda: [scoring.Grade(self._hash(text) % 2) for text in texts]
+        return lambda: [scorers.Grade(self._hash(text) % 2) for text in texts]
 
     def compare(self, texts, items):
         return lambda: [self._hash(text) % 3 for text in texts]
@@ -181,31 +182,31 @@ class Step:
     def __init__(self, setup, state, step, items, scorer=None):
         watch = metrics.Stopwatch()
         self.setup, self.state = setup, state
-        self.rollout = growth.sample(
+        self.rollout = rollouts.sample(
             setup, state, step, items, scorer or MadeUp(), watch
         )
 
     @property
-    def graded(self):
+    def scores(self):
         """Of a nested tree."""
         (found,) = self.all_graded
         return found
 
     @property
     def all_graded(self):
-        return growth.score(self.rollout)
+        return rollouts.score(self.rollout)
 
     @property
     def evidence(self):
-        return growth.seen(self.setup, self.graded)
+        return rollouts.seen(self.setup, self.scores)
 
     @property
     def questions(self):
-        return growth.joined(self.rollout)[0]
+        return rollouts.joined(self.rollout)[0]
 
     @property
     def trees(self):
-        return growth.joined(self.rollout)[1]
+        return rollouts.joined(self.rollout)[1]
 
     @property
     def turns(self):
@@ -215,7 +216,7 @@ class Step:
     @property
     def advantages(self):
         """Group by group."""
-        return growth.credit(self.setup, self.rollout, self.state.memory)[0]
+        return rollouts.credit(self.setup, self.rollout, self.state.memory)[0]
 
     @property
     def advantage(self):
@@ -225,16 +226,18 @@ class Step:
 
     @property
     def memory(self):
-        return growth.credit(self.setup, self.rollout, self.state.memory)[1]
+        return rollouts.credit(self.setup, self.rollout, self.state.memory)[1]
 
     def batches(self, params=None, reference=None):
         params = self.state.params if params is None else params
         args = self.setup, self.rollout, self.advantages, params, reference
-        return growth.batches(*args, metrics.Stopwatch())
+        return rollouts.batches(*args, metrics.Stopwatch())
 
 
-def batch(team, questions, turns, advantage, ref_logp=None, **changes) -> update.Batch:
+def batch(
+    team, questions, turns, advantage, ref_logp=None, **changes
+) -> batching.Batch:
     """A nested tree as the update reads it; the rest is per role."""
     ref_logp = None if ref_logp is None else (ref_logp,)
     tree = sampler.whole(team, turns)
-    return update.Batch(questions, (tree,), (advantage,), ref_logp, **changes)
+    return batching.Batch(questions, (tree,), (advantage,), ref_logp, **changes)

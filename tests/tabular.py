@@ -30,12 +30,12 @@ class Team:
         reward: [Q, A_1, .., A_R] float.
         logits: per role, [Q, 1 or A_1, .., 1 or A_R], of size A on the axes of its
             ancestors and its own.
-        spans: per role, the indices of its ancestors, ascending.
+        ancestors: per role, the indices of its ancestors, ascending.
     """
 
     reward: np.ndarray
     logits: tuple[np.ndarray, ...]
-    spans: tuple[tuple[int, ...], ...]
+    ancestors: tuple[tuple[int, ...], ...]
 
     @functools.cached_property
     def policy(self) -> tuple[np.ndarray, ...]:
@@ -53,11 +53,11 @@ class Team:
 
     def reach(self, level: int) -> np.ndarray:
         """How likely a role's contexts are, with size 1 off its ancestors' axes."""
-        return self._sum(self.outcomes, self.spans[level])
+        return self._sum(self.outcomes, self.ancestors[level])
 
     def q(self, level: int) -> np.ndarray:
         """Mean reward after each message of a role in each context."""
-        kept = (*self.spans[level], level)
+        kept = (*self.ancestors[level], level)
         earned = self._sum(self.outcomes * self.reward, kept)
         return earned / self._sum(self.outcomes, kept)
 
@@ -77,13 +77,15 @@ class Team:
 
         They sum to the variance of the reward.
         """
-        found, guess = [], self._sum(self.outcomes * self.reward, ())
-        for level in range(len(self.spans)):
+        found, predicted = [], self._sum(self.outcomes * self.reward, ())
+        for level in range(len(self.ancestors)):
             before = tuple(range(level + 1))
             known = self._sum(self.outcomes, before)
             better = self._sum(self.outcomes * self.reward, before) / known
-            found.append((known * (better - guess) ** 2).reshape(len(guess), -1).sum(1))
-            guess = better
+            found.append(
+                (known * (better - predicted) ** 2).reshape(len(predicted), -1).sum(1)
+            )
+            predicted = better
         return np.stack(found, 1)
 
     def influence(self, level: int, reader: int) -> np.ndarray:
@@ -91,21 +93,21 @@ class Team:
 
         I(m; y | h) = sum over m and y of p(m, y | h) ln (p(y | m, h) / p(y | h)).
         """
-        span = self.spans[level]
-        both = self._sum(self.outcomes, (*span, level, reader))
-        both = both / self._sum(self.outcomes, span)
+        ancestors = self.ancestors[level]
+        both = self._sum(self.outcomes, (*ancestors, level, reader))
+        both = both / self._sum(self.outcomes, ancestors)
         apart = both.sum(1 + reader, keepdims=True) * both.sum(1 + level, keepdims=True)
         terms = both * np.log(both / apart)
         return terms.sum((1 + level, 1 + reader), keepdims=True)
 
     def _sum(self, x, kept):
         """Sum over all roles' axes but these."""
-        gone = (1 + axis for axis in range(len(self.spans)) if axis not in kept)
+        gone = (1 + axis for axis in range(len(self.ancestors)) if axis not in kept)
         return x.sum(tuple(gone), keepdims=True)
 
 
 def team(
-    spans=CHAIN2,
+    ancestors=CHAIN2,
     actions: int | tuple[int, ...] = 3,
     questions: int = 4,
     weight: tuple[float, ...] | None = None,
@@ -115,14 +117,14 @@ def team(
     """A random team whose mean reward differs between questions.
 
     Args:
-        spans: per role, its ancestors.
+        ancestors: per role, its ancestors.
         actions: messages of each role.
         questions: how many.
         weight: per role, how much its message matters by itself; 1 for each if None.
         seed: of the tables.
         binary: whether every reward is 0 or 1.
     """
-    rng, roles = np.random.default_rng(seed), len(spans)
+    rng, roles = np.random.default_rng(seed), len(ancestors)
     actions = (actions,) * roles if isinstance(actions, int) else actions
     weight = (1.0,) * roles if weight is None else weight
     logit = rng.normal(0, 1, (questions, *(1,) * roles))
@@ -131,11 +133,11 @@ def team(
         seen = (*actions[: level + 1], *(1,) * (roles - level - 1))
         logit = logit + each * rng.normal(0, 1.5, (questions, *seen))
     logits = []
-    for level, span in enumerate(spans):
-        sizes = (a if r in (*span, level) else 1 for r, a in enumerate(actions))
+    for level, above in enumerate(ancestors):
+        sizes = (a if r in (*above, level) else 1 for r, a in enumerate(actions))
         logits.append(rng.normal(0, 0.7, (questions, *sizes)))
     reward = 1.0 * (logit > 0) if binary else 1 / (1 + np.exp(-logit))
-    return Team(reward, tuple(logits), spans)
+    return Team(reward, tuple(logits), ancestors)
 
 
 def draw(
@@ -156,8 +158,8 @@ def draw(
     """
     question = np.arange(size[1]).reshape(1, -1, *(1,) * (len(size) - 2))
     odds = np.moveaxis(team.policy[level], 1 + level, -1)
-    index = [question] + [0] * (len(team.spans) - 1)
-    for axis, message in zip(team.spans[level], said, strict=True):
+    index = [question] + [0] * (len(team.ancestors) - 1)
+    for axis, message in zip(team.ancestors[level], said, strict=True):
         # The role's own axis was moved to the end; ancestors come before it.
         index[1 + axis] = message
     threshold = odds[tuple(index)].cumsum(-1)
@@ -165,7 +167,7 @@ def draw(
     return np.minimum((uniform > threshold).sum(-1), threshold.shape[-1] - 1)
 
 
-def grow(
+def sample(
     team: Team, branching: tuple[int, ...], count: int, rng: np.random.Generator
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Trees of every question, `count` times.
@@ -175,11 +177,11 @@ def grow(
         [n, Q, k_1, .., k_R].
     """
     said = []
-    for level, span in enumerate(team.spans):
-        kept = (*span, level)
+    for level, ancestors in enumerate(team.ancestors):
+        kept = (*ancestors, level)
         size = tuple(k if axis in kept else 1 for axis, k in enumerate(branching))
         size = (count, len(team.reward), *size)
-        said.append(draw(team, level, tuple(said[a] for a in span), size, rng))
+        said.append(draw(team, level, tuple(said[a] for a in ancestors), size, rng))
     return tuple(said), rewards(team, said)
 
 
@@ -203,20 +205,20 @@ def comb(
         Per role, what was said up to its alternatives, for `slope`; and rewards
         [n, Q, K, M].
     """
-    roles = len(team.spans)
-    base, _ = grow(team, (1,) * roles, count, rng)
+    roles = len(team.ancestors)
+    base, _ = sample(team, (1,) * roles, count, rng)
     said, found = [], []
-    for level, span in enumerate(team.spans):
+    for level, ancestors in enumerate(team.ancestors):
         size = [count, len(team.reward), *(1,) * roles]
         size[2 + level] = alternatives[level]
-        here = draw(team, level, tuple(base[a] for a in span), tuple(size), rng)
+        here = draw(team, level, tuple(base[a] for a in ancestors), tuple(size), rng)
         said.append((*base[:level], here))
         parts = []
         for _ in range(continuations[level]):
             tree = [*said[level], *base[level + 1 :]]
             for later in range(level + 1, roles):
-                if level in team.spans[later]:
-                    read = tuple(tree[a] for a in team.spans[later])
+                if level in team.ancestors[later]:
+                    read = tuple(tree[a] for a in team.ancestors[later])
                     tree[later] = draw(team, later, read, tuple(size), rng)
             parts.append(rewards(team, tree).reshape(count, -1, size[2 + level]))
         found.append(np.stack(parts, -1))
@@ -234,19 +236,21 @@ def every(
     """
     questions, actions = team.reward.shape[:2]
     sizes = [
-        tuple(k if axis in (*span, level) else 1 for axis, k in enumerate(branching))
-        for level, span in enumerate(team.spans)
+        tuple(
+            k if axis in (*ancestors, level) else 1 for axis, k in enumerate(branching)
+        )
+        for level, ancestors in enumerate(team.ancestors)
     ]
     counts = [math.prod(size) for size in sizes]
     digits = np.indices((actions,) * sum(counts)).reshape(sum(counts), -1).T
     said, chance = [], np.ones((len(digits), questions))
-    question = np.arange(questions).reshape(1, -1, *(1,) * len(team.spans))
+    question = np.arange(questions).reshape(1, -1, *(1,) * len(team.ancestors))
     parts = np.split(digits, np.cumsum(counts)[:-1], axis=1)
     for level, (part, size) in enumerate(zip(parts, sizes, strict=True)):
         said.append(np.repeat(part.reshape(-1, 1, *size), questions, 1))
-        kept = (*team.spans[level], level)
+        kept = (*team.ancestors[level], level)
         index = (said[a] if a in kept else 0 for a in range(level + 1))
-        rest = (0,) * (len(team.spans) - level - 1)
+        rest = (0,) * (len(team.ancestors) - level - 1)
         each = team.policy[level][(question, *index, *rest)]
         chance = chance * each.reshape(*chance.shape, -1).prod(-1)
     return tuple(said), rewards(team, said), chance
@@ -254,11 +258,11 @@ def every(
 
 def rewards(team: Team, said) -> np.ndarray:
     """What all the messages together earn, broadcast over their axes."""
-    question = np.arange(len(team.reward)).reshape(1, -1, *(1,) * len(team.spans))
+    question = np.arange(len(team.reward)).reshape(1, -1, *(1,) * len(team.ancestors))
     return team.reward[(question, *said)]
 
 
-def slope(
+def grads(
     team: Team, level: int, said: tuple[np.ndarray, ...], advantage: np.ndarray
 ) -> np.ndarray:
     """A role's gradient estimated from trees: the mean of advantage times score.
@@ -275,9 +279,11 @@ def slope(
     """
     sizes, pi = said[level].shape, team.policy[level]
     trees = math.prod(sizes[:2])
-    cell = np.arange(trees).reshape(*sizes[:2], *(1,) * len(team.spans))
+    cell = np.arange(trees).reshape(*sizes[:2], *(1,) * len(team.ancestors))
     for axis, size in enumerate(pi.shape[1:]):
-        cell = cell * size + (said[axis] if axis in (*team.spans[level], level) else 0)
+        cell = cell * size + (
+            said[axis] if axis in (*team.ancestors[level], level) else 0
+        )
     each = advantage.reshape(sizes) * (trees / math.prod(sizes))
     chosen = np.bincount(cell.ravel(), each.ravel(), sizes[0] * pi.size)
     chosen = chosen.reshape(-1, *pi.shape)
@@ -286,23 +292,23 @@ def slope(
 
 def slopes(team: Team, said, advantages) -> tuple[np.ndarray, ...]:
     """`slope` of every role."""
-    return tuple(slope(team, r, said, each) for r, each in enumerate(advantages))
+    return tuple(grads(team, r, said, each) for r, each in enumerate(advantages))
 
 
 def evidence(team: Team, said: tuple[np.ndarray, ...], reward: np.ndarray) -> Evidence:
     """All the trees, n * Q questions, with the guesses of a critic that is exact."""
-    question = np.arange(reward.shape[1]).reshape(1, -1, *(1,) * len(team.spans))
+    question = np.arange(reward.shape[1]).reshape(1, -1, *(1,) * len(team.ancestors))
     value, q = [], []
 
-    def guess(table, kept):
+    def predicted(table, kept):
         index = (said[a] if a in kept else 0 for a in range(len(said)))
         sizes = (k if a in kept else 1 for a, k in enumerate(reward.shape[2:]))
         found = np.broadcast_to(table[(question, *index)], (*reward.shape[:2], *sizes))
         return found.reshape(reward.shape[0] * reward.shape[1], -1)
 
-    for level, span in enumerate(team.spans):
-        value.append(guess(team.value(level), span))
-        each = guess(team.q(level), (*span, level))
+    for level, ancestors in enumerate(team.ancestors):
+        value.append(predicted(team.value(level), ancestors))
+        each = predicted(team.q(level), (*ancestors, level))
         q.append(each.reshape(*value[-1].shape, -1))
     flat = reward.reshape(-1, *reward.shape[2:])
-    return Evidence(flat, team.spans, value=tuple(value), q=tuple(q))
+    return Evidence(flat, team.ancestors, value=tuple(value), q=tuple(q))

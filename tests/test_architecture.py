@@ -14,18 +14,25 @@ import c3jax
 from tests import support
 
 LAYERS = {
-    "core": 0,
-    "data": 1,
-    "protocol": 1,
-    "policy": 1,
-    "reward": 1,
-    "credit": 1,
-    "rollout": 2,
-    "train": 3,
-    "configs": 4,
-    "audit": 5,
-    "modes": 6,
-    "main": 7,
+    name: layer
+    for layer, names in enumerate(
+        (
+            "core",
+            "data protocol policy reward credit",
+            "rollout",
+            "setup",
+            "collect",
+            "learn",
+            "train",
+            "configs",
+            "audit",
+            "report",
+            "compare",
+            "modes",
+            "main",
+        )
+    )
+    for name in names.split()
 }
 PACKAGE = support.ROOT / "c3jax"
 MODULES = [
@@ -114,3 +121,17 @@ def test_every_config_loads_with_every_argument_it_names_and_is_locked(name):
         assert page.get_config(arg).is_locked
     with pytest.raises(ValueError, match="pick one of"):
         page.get_config("no such policy")
+
+
+def test_no_module_uses_a_private_name_of_another_and_no_name_stands_twice():
+    names = [path.name for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
+    assert len({*names}) == len(names), sorted(names)
+    for path in [*PACKAGE.rglob("*.py"), *(support.ROOT / "tests").rglob("*.py")]:
+        tree, ours = ast.parse(path.read_text()), set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "")[:5] == "c3jax":
+                ours |= {alias.asname or alias.name for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                private = node.attr[0] == "_" and node.attr[:2] != "__"
+                assert not (private and node.value.id in ours), (path, node.attr)

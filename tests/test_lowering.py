@@ -9,7 +9,7 @@ import jax
 import pytest
 import transformers
 
-from c3jax.core import mesh as meshes
+from c3jax.core import sharding
 from c3jax.policy import families
 from tests import steps, support
 
@@ -43,11 +43,11 @@ NONE, FORWARD, BOTH = ({"cuda": n, "tpu": n} for n in range(3))
 # Two siblings at a time are too few for a tile of the TPU's.
 FEW = {"cuda": 1, "tpu": 0}
 STEPS = {
-    "grow": FORWARD,
-    "read for a desk": FORWARD,
-    "sit at a desk": NONE,
-    "write at desks": FEW,
-    "leave a desk": NONE,
+    "sample": FORWARD,
+    "read for a slot": FORWARD,
+    "insert into a slot": NONE,
+    "write in slots": FEW,
+    "leave a slot": NONE,
     "replay": FORWARD,
     "logp": FORWARD,
     "update": BOTH,
@@ -60,7 +60,7 @@ STEPS = {
 
 # With kernels, these are exported at the sizes of the paper.
 EXPORTED = (
-    *("read for a desk", "write at desks", "logp", "update", "add a piece", "apply"),
+    *("read for a slot", "write in slots", "logp", "update", "add a piece", "apply"),
 )
 
 
@@ -68,7 +68,7 @@ EXPORTED = (
     "step",
     [
         step
-        if step in ("grow", "update")
+        if step in ("sample", "update")
         else pytest.param(step, marks=pytest.mark.slow)
         for step in STEPS
     ],
@@ -82,7 +82,7 @@ def test_a_step_is_lowered_for_both_platforms(step):
     "step",
     [
         step
-        if step in ("grow", "guess")
+        if step in ("sample", "guess")
         else pytest.param(step, marks=pytest.mark.slow)
         for step in STEPS
         if step not in EXPORTED
@@ -104,15 +104,15 @@ def qwen3_4b():
     config = support.page_config("math:qwen3_4b")
     path = pathlib.Path(__file__).parent / "policy" / "configs" / "qwen3_4b.json"
     published = transformers.AutoConfig.for_model(**json.loads(path.read_text()))
-    mesh = meshes.make(2, 2, 2)
+    mesh = sharding.make(2, 2, 2)
     computed = config.policy.to_dict()
     del computed["path"], computed["adapters"]
     shape = families.shape(published, mesh=mesh, **computed)
-    sampled = {k: v for k, v in config.sampling.items() if k != "at_once"}
+    sampled = {k: v for k, v in config.sampling.items() if k != "max_concurrent"}
     limit = config.teams.duo.actor.max_tokens
     roles = tuple(dataclasses.replace(role, max_tokens=limit) for role in support.DUO)
     team = support.team(roles, **sampled)
-    team = team.replace(cast=support.cast(shape), mesh=mesh)
+    team = team.replace(policies=support.policies(shape), mesh=mesh)
     return steps.Case(team, config.data.prompt_tokens, 8)
 
 

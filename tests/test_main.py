@@ -16,7 +16,7 @@ class Files(flags.ArgumentParser):
         return argument
 
 
-PAGES = main._Pages(Files())
+PAGES = main.Pages(Files())
 
 
 @pytest.mark.parametrize("name", ["audit", "code", "compare", "math"])
@@ -56,14 +56,14 @@ def test_what_is_described_is_a_page_a_run_or_a_model(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
     monkeypatch.chdir(tmp_path)
-    found = main._worded(["c3jax", "describe", what, "--config.seed=1"])
+    found = main.worded(["c3jax", "describe", what, "--config.seed=1"])
     assert found == ["c3jax", "--mode=describe", flag, "--config.seed=1"]
 
 
 def test_describe_alone_is_of_all_fields_and_other_commands_are_as_they_are():
-    assert main._worded(["c3jax", "describe"]) == ["c3jax", "--mode=describe"]
+    assert main.worded(["c3jax", "describe"]) == ["c3jax", "--mode=describe"]
     argv = ["c3jax", "--config=math", "describe"]
-    assert main._worded(argv) == argv
+    assert main.worded(argv) == argv
 
 
 def test_a_page_of_ones_own_begins_with_theirs():

@@ -12,9 +12,10 @@ import pytest
 
 import c3jax
 from c3jax import modes
+from c3jax.compare import mode
 from c3jax.configs import compare
-from c3jax.core import environment, mesh
-from c3jax.train import workdir
+from c3jax.core import environment, sharding
+from c3jax.train import run_dir
 from tests import support
 
 SMALL = dict(
@@ -43,9 +44,9 @@ SUMMARY = {
 
 def test_a_finished_run_is_a_record_of_its_summary_and_paths(tmp_path, capsys):
     config = support.page_config()
-    described = environment.describe(mesh.make(**config.mesh))
-    workdir.claim(tmp_path, config, described)
-    (tmp_path / workdir.SUMMARY).write_text(json.dumps(SUMMARY))
+    described = environment.describe(sharding.make(**config.mesh))
+    run_dir.check_or_create(tmp_path, config, described)
+    (tmp_path / run_dir.SUMMARY).write_text(json.dumps(SUMMARY))
     (tmp_path / "report.html").touch()
     before = config.to_json_best_effort()
     found = c3jax.run(config, str(tmp_path), cache_dir=None)
@@ -59,9 +60,9 @@ def test_a_finished_run_is_a_record_of_its_summary_and_paths(tmp_path, capsys):
 
 def test_a_stop_is_heard_while_a_run_is_certified(monkeypatch, tmp_path):
     wait = (sys.executable, "-c", "import time; time.sleep(60)")
-    monkeypatch.setattr(modes, "_COMMAND", wait)
+    monkeypatch.setattr(environment, "COMMAND", wait)
     begin = time.monotonic()
-    modes._certify(tmp_path, "", False, lambda: True)
+    modes.certify_run(tmp_path, "", False, lambda: True)
     assert time.monotonic() - begin < 30
 
 
@@ -82,8 +83,8 @@ def test_a_run_that_is_told_to_stop_says_so_and_is_not_finished(tmp_path, capsys
 def test_a_comparison_is_a_record_of_its_runs(tmp_path):
     config = compare.get_config("trio")
     with pytest.raises(ValueError, match="holds no finished run of this comparison"):
-        modes.compared(config, tmp_path)
-    found = modes._comparison(tmp_path, {"c3-0": {}}, tmp_path / "cells.jsonl", ["x"])
+        mode.compared(config, tmp_path)
+    found = mode.outcome(tmp_path, {"c3-0": {}}, tmp_path / "cells.jsonl", ["x"])
     assert found.report == tmp_path / "comparison.html"
     assert (found.failed, found.stopped) == (("x",), None)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from c3jax.core import mesh as meshes
+from c3jax.core import sharding
 from tests import steps, support
 
 SHAPE = dataclasses.replace(
@@ -62,15 +62,17 @@ def moved(program: jax.stages.Compiled) -> list[Moved]:
 
 @functools.cache
 def case(mesh: tuple[int, ...], roles: int, told: bool = True) -> steps.Case:
-    """`told`: whether the decoder knows of the devices."""
-    mesh = meshes.make(*mesh)
+    """the instruction: whether the decoder knows of the devices."""
+    mesh = sharding.make(*mesh)
     shape = dataclasses.replace(SHAPE, mesh=mesh if told else None)
     members = ROLES if roles == 2 else (dataclasses.replace(ROLES[0], answers=True),)
     first, second = support.DUO_SCRIPTS
-    scripts = first, dataclasses.replace(second, told=support.TOLD)
-    team = support.team(members, scripts[:roles], (2,) * roles)
+    templates = first, dataclasses.replace(second, instruction=support.INSTRUCTION)
+    team = support.team(members, templates[:roles], (2,) * roles)
     return steps.Case(
-        team.replace(cast=support.cast(shape, roles), mesh=mesh), PROMPT, QUESTIONS
+        team.replace(policies=support.policies(shape, roles), mesh=mesh),
+        PROMPT,
+        QUESTIONS,
     )
 
 
@@ -83,13 +85,13 @@ def too_large(found: list[Moved], case: steps.Case) -> list[Moved]:
     """What is larger than may be brought to a device.
 
     That is a table of tokens; the logits of one token of its own questions; as a sum
-    the context and the messages of one desk, and where `tensor` spreads a layer over
+    the context and the messages of one slot, and where `tensor` spreads a layer over
     devices, the hidden states of its own questions.
     """
-    s, mesh = case.team.cast[0].shape, case.team.mesh
+    s, mesh = case.team.policies[0].shape, case.team.mesh
     count = math.prod(case.team.protocol.branching)
     tokens = max(count * ROLES[0].max_tokens, PROMPT)
-    own, tensor = QUESTIONS // meshes.batch_size(mesh), mesh.shape["tensor"]
+    own, tensor = QUESTIONS // sharding.batch_size(mesh), mesh.shape["tensor"]
     table = s.vocab * s.width // tensor
     # The sizes tell apart what is looked for.
     assert own * count * s.vocab < table < s.layers * s.width * s.hidden // tensor
@@ -103,11 +105,11 @@ def too_large(found: list[Moved], case: steps.Case) -> list[Moved]:
 ALL, THREE = (1, 8, 1), (2, 2, 2)
 # Mesh, program, and the number of roles: two where one reads another's message.
 PROGRAMS = [
-    *((mesh, "write at desks", 2) for mesh in (ALL, THREE)),
-    *((mesh, "read for a desk", 2) for mesh in (ALL, THREE)),
-    *((mesh, "sit at a desk", 2) for mesh in (ALL, THREE)),
-    *((mesh, "leave a desk", 2) for mesh in (ALL, THREE)),
-    *((mesh, "grow", 1) for mesh in (ALL, THREE)),
+    *((mesh, "write in slots", 2) for mesh in (ALL, THREE)),
+    *((mesh, "read for a slot", 2) for mesh in (ALL, THREE)),
+    *((mesh, "insert into a slot", 2) for mesh in (ALL, THREE)),
+    *((mesh, "leave a slot", 2) for mesh in (ALL, THREE)),
+    *((mesh, "sample", 1) for mesh in (ALL, THREE)),
     *((mesh, "logp", 2) for mesh in (ALL, THREE)),
     (THREE, "guess", 2),
     # The gradient, which takes long to compile, once in each of its programs.
@@ -138,7 +140,7 @@ def test_what_is_gathered_whole_is_found(whole):
     if whole == "parameters":
         given = here.params["shared"]["layers"]["up"]
     else:
-        given = here.room.segments[0].k
-    gather = jax.jit(lambda x: x, out_shardings=meshes.whole(here.team.mesh))
+        given = here.pool.segments[0].k
+    gather = jax.jit(lambda x: x, out_shardings=sharding.replicated(here.team.mesh))
     found = moved(gather.lower(given).compile())
     assert math.prod(given.shape) in {each.size for each in too_large(found, here)}

@@ -1,7 +1,7 @@
 """Contexts with their alternatives continued, as arrays and as lines of JSON.
 
-A *bucket* is one frozen context: candidates for the message that comes next, what each
-of them led to, and the credit that each method gave it. Buckets come from a run, or
+A *bucket* is one frozen context: candidates for the message that comes next, the
+returns of each, and the credit that each method gave it. Buckets come from a run, or
 from the log of any other system. A file of them has one JSON object a line:
 
     {"id": "q17/actor", "role": "actor", "context": "7 pens cost ..",
@@ -84,18 +84,18 @@ def read(path: pathlib.Path) -> tuple[list[Bucket], list[str]]:
 
     Empty lines are skipped. Line numbers begin at 1.
     """
-    found, wrong = [], []
+    buckets, wrong = [], []
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                found.append(parse(line.decode()))
+                buckets.append(parse(line.decode()))
             except UnicodeDecodeError:
                 wrong.append(f"{path}:{number}: wanted text in UTF-8")
             except Malformed as error:
                 wrong.append(f"{path}:{number}: {error}")
-    return found, wrong
+    return buckets, wrong
 
 
 def write(path: pathlib.Path, buckets: Iterable[Bucket]) -> None:
@@ -122,7 +122,7 @@ def parse(line: str) -> Bucket:
         raise Malformed("candidates: wanted a list of 2 or more objects")
     return Bucket(
         candidates=tuple(
-            _candidate(each, f"candidates[{n}]") for n, each in enumerate(candidates)
+            _candidate(page, f"candidates[{n}]") for n, page in enumerate(candidates)
         ),
         extra=_numbers(fields.get("extra", []), "extra"),
         **{n: _text(fields.get(n, ""), n) for n in ("role", "context", "id")},
@@ -130,6 +130,7 @@ def parse(line: str) -> Bucket:
 
 
 def _candidate(fields, where: str) -> Candidate:
+    # Numbers.
     fields = _object(fields, where, Candidate)
     returns = _numbers(fields.get("returns", []), f"{where}.returns")
     if not returns:
@@ -140,18 +141,21 @@ def _candidate(fields, where: str) -> Candidate:
     logp, truncated = fields.get("logp"), fields.get("truncated", False)
     if not isinstance(truncated, bool):
         raise Malformed(f"{where}.truncated: wanted true or false, came {truncated!r}")
+
+    # Texts, one a return or none.
     texts = {}
     for name in TEXTS:
         given, place = fields.get(name, []), f"{where}.{name}"
         if not isinstance(given, list) or len(given) not in (0, len(returns)):
             raise Malformed(f"{place}: wanted {len(returns)}, one a return")
-        texts[name] = tuple(_text(each, place) for each in given)
+        texts[name] = tuple(_text(text, place) for text in given)
+
     return Candidate(
         returns=returns,
         text=_text(fields.get("text", ""), f"{where}.text"),
         credit={
-            _text(name, f"{where}.credit"): _number(each, f"{where}.credit.{name}")
-            for name, each in credit.items()
+            _text(name, f"{where}.credit"): _number(value, f"{where}.credit.{name}")
+            for name, value in credit.items()
         },
         logp=None if logp is None else _number(logp, f"{where}.logp"),
         truncated=truncated,
@@ -160,6 +164,7 @@ def _candidate(fields, where: str) -> Candidate:
 
 
 def _object(fields, where: str, kind: type) -> dict:
+    """An object whose keys are all fields of a record."""
     known = [field.name for field in dataclasses.fields(kind)]
     if not isinstance(fields, dict):
         raise Malformed(f"{where}: wanted an object, came {fields!r:.60}")
@@ -172,7 +177,7 @@ def _numbers(given, where: str) -> tuple[float, ...]:
     if not isinstance(given, list):
         raise Malformed(f"{where}: wanted a list of numbers, came {given!r:.60}")
     if not all(map(_is_number, given)):
-        n = next(n for n, each in enumerate(given) if not _is_number(each))
+        n = next(n for n, value in enumerate(given) if not _is_number(value))
         _number(given[n], f"{where}[{n}]")
     return tuple(map(float, given))
 
@@ -229,24 +234,23 @@ class Arrays:
         every second sample, where all messages have two returns and all contexts two
         extra samples; else one.
         """
-        there = np.isfinite(self.returns[..., :1])
+        # Two estimates need two samples of everything.
+        exists = np.isfinite(self.returns[..., :1])
         halves = 1
         if min(self.returns.shape[-1], self.extra.shape[-1]) > 1:
-            several = np.isfinite(self.returns[..., 1:2]) | ~there
+            several = np.isfinite(self.returns[..., 1:2]) | ~exists
             several &= np.isfinite(self.extra[:, None, 1:2])
             halves = 2 if several.all() else 1
-        found = []
+        estimates = []
         for n in range(halves):
             value = _mean(self.extra[:, n::halves])
-            found.append(_mean(self.returns[..., n::halves]) - value[:, None])
-        return np.stack(found, -1)
+            estimates.append(_mean(self.returns[..., n::halves]) - value[:, None])
+        return np.stack(estimates, -1)
 
     def where(self, kept: np.ndarray) -> "Arrays":
-        """Some of the contexts; [C] bool."""
-        credit, symbols = (
-            {name: each[kept] for name, each in some.items()}
-            for some in (self.credit, self.symbols)
-        )
+        """The contexts where `kept`, [C] bool, is True."""
+        credit = {name: values[kept] for name, values in self.credit.items()}
+        symbols = {name: numbers[kept] for name, numbers in self.symbols.items()}
         return Arrays(self.returns[kept], self.extra[kept], credit, symbols)
 
 
@@ -258,16 +262,20 @@ def by_role(buckets: Sequence[Bucket]) -> Iterator[tuple[str, Arrays]]:
 
 def arrays(buckets: Sequence[Bucket]) -> Arrays:
     """Buckets side by side, padded to the largest."""
-    said = [bucket.candidates for bucket in buckets]
-    each = [candidate for candidates in said for candidate in candidates]
-    size = (len(said), max(map(len, said)), max(len(c.returns) for c in each))
-    place = [(c, j) for c, some in enumerate(said) for j in range(len(some))]
+    # [C, J, M], and the place of every candidate in the first two.
+    groups = [bucket.candidates for bucket in buckets]
+    candidates = [candidate for group in groups for candidate in group]
+    longest = max(len(candidate.returns) for candidate in candidates)
+    size = (len(groups), max(map(len, groups)), longest)
+    places = [(c, j) for c, group in enumerate(groups) for j in range(len(group))]
+
+    # Symbols are numbered as their texts appear.
     returns = np.full(size, np.nan)
     symbols = {name: np.full(size, -1) for name in TEXTS}
     known = {name: {} for name in TEXTS}
-    names = dict.fromkeys(name for candidate in each for name in candidate.credit)
+    names = dict.fromkeys(name for candidate in candidates for name in candidate.credit)
     credit = {name: np.full(size[:2], np.nan) for name in names}
-    for at, candidate in zip(place, each, strict=True):
+    for at, candidate in zip(places, candidates, strict=True):
         returns[at][: len(candidate.returns)] = candidate.returns
         for name, value in candidate.credit.items():
             credit[name][at] = value
@@ -276,6 +284,7 @@ def arrays(buckets: Sequence[Bucket]) -> Arrays:
             symbols[name][at][: len(texts)] = [
                 numbers.setdefault(text, len(numbers)) for text in texts
             ]
+
     extra = np.full((len(buckets), max(len(b.extra) for b in buckets)), np.nan)
     for c, bucket in enumerate(buckets):
         extra[c, : len(bucket.extra)] = bucket.extra
@@ -283,8 +292,8 @@ def arrays(buckets: Sequence[Bucket]) -> Arrays:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the last axis, of what is there; NaN where nothing is."""
-    there = np.isfinite(values)
-    count = there.sum(-1)
-    total = np.where(there, values, 0).sum(-1)
+    """The mean of the finite values on the last axis; NaN where there are none."""
+    finite = np.isfinite(values)
+    count = finite.sum(-1)
+    total = np.where(finite, values, 0).sum(-1)
     return np.where(count, total / np.maximum(count, 1), np.nan)

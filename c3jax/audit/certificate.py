@@ -20,13 +20,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from c3jax.core import environment, files, hosts
+from c3jax.core import checkpoint, environment, files, hosts
+from c3jax.learn import training
 from c3jax.rollout import contexts, finish, replay, sampler
-from c3jax.train import checkpoint, loop, trees
-from c3jax.train.setup import Setup
+from c3jax.setup.experiment import Setup
+from c3jax.train import saved_trees
 
 CERTIFICATE = "certificate.json"
-# Of what a head is padded to.
+# Prompts are padded to a multiple of this many tokens.
 _MULTIPLE = 32
 
 
@@ -35,10 +36,10 @@ class Certificate:
     """The result of replaying a file of trees.
 
     Attributes:
-        step: optimiser steps of the policy that grew the trees.
-        nodes: messages replayed.
-        near_ties: those that differ at a draw closer than the margin, in words.
-        failures: those that differ otherwise, in words.
+        step: optimiser steps of the policy that sampled the trees.
+        nodes: number of messages replayed.
+        near_ties: messages that differ at a draw closer than the margin, in words.
+        failures: messages that differ otherwise, in words.
         logp_gap: largest difference of a log-probability, in nats; of a message's root
             mean square, if `dtype` has fewer bits than float32.
         dtype: dtype of the activations, the one with the fewest bits.
@@ -84,7 +85,7 @@ class Certificate:
         )
 
     def note(self, name: str, found: replay.Agreement) -> None:
-        """Counts a message."""
+        """Counts a message, named in words, by its agreement with the replay."""
         self.nodes += 1
         self.logp_gap = max(self.logp_gap, found.logp_gap)
         if not found.agrees:
@@ -94,11 +95,11 @@ class Certificate:
 
     def allow(self, dtype: str, largest: float) -> replay.Tolerance:
         """The tolerance and margin of a message, which are noted."""
-        found = replay.tolerance(dtype, largest)
+        tolerance = replay.tolerance(dtype, largest)
         self.largest = max(self.largest, largest)
-        self.tolerance = max(self.tolerance, found.logp)
-        self.margin = max(self.margin, found.margin)
-        return found
+        self.tolerance = max(self.tolerance, tolerance.logp)
+        self.margin = max(self.margin, tolerance.margin)
+        return tolerance
 
 
 def certified(workdir: pathlib.Path) -> Certificate | None:
@@ -111,50 +112,52 @@ def certify(setup: Setup, workdir: pathlib.Path) -> Certificate:
     """Replays every node of the newest trees of a run, and keeps the certificate.
 
     Raises:
-        ValueError: the run has no trees, or no checkpoint of the policy that grew them.
+        ValueError: the run has no trees, or no checkpoint of the policy that sampled
+            them.
     """
-    saved = trees.saved(workdir)
-    if not saved:
+    # The newest trees and the policy that sampled them, from disk alone.
+    paths = saved_trees.saved(workdir)
+    if not paths:
         raise ValueError(f"{workdir}/trees holds no trees; train there first.")
-    lines = trees.load(saved[-1])
+    lines = saved_trees.load(paths[-1])
     with checkpoint.Store(workdir / "checkpoints") as store:
-        state, _ = store.restore(loop.abstract_state(setup), lines[0]["step"])
+        state, _ = store.restore(training.abstract_state(setup), lines[0]["step"])
+
+    # Trees of one decision have one shape.
     certificate = _begun(setup, lines[0]["step"])
-    for _, group in itertools.groupby(
-        sorted(lines, key=lambda line: line.get("tooth", "")),
-        key=lambda line: line.get("tooth"),
-    ):
-        some = [*group]
-        team, sampled = _played(setup, some[0])
+    lines = sorted(lines, key=lambda line: line.get("decision", ""))
+    for _, group in itertools.groupby(lines, key=lambda line: line.get("decision")):
+        trees = [*group]
+        team, sampled = _sampled(setup, trees[0])
         for level, key in sampled.items():
             if level not in team.silenced:
-                played = _Played(setup, team, state.params, level, key)
-                _replay_level(played, some, certificate)
+                role = _Role(setup, team, state.params, level, key)
+                _replay_level(role, trees, certificate)
     text = json.dumps(dataclasses.asdict(certificate), indent=2) + "\n"
     hosts.by_first(files.write, workdir / CERTIFICATE, text)
     return certificate
 
 
-def _played(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Array]]:
-    """The team that grew a saved tree, and the key of the step per level of it.
+def _sampled(setup: Setup, line: dict) -> tuple[contexts.Team, dict[int, jax.Array]]:
+    """The team that sampled a saved tree, and the key of the step per level of it.
 
-    The base episode of a comb stands in its teeth as far as each needs it, whole in the
-    last one, and is replayed there.
+    Each decision of a vine holds the base episode as far as it needs it, the last one
+    holds all of it; there it is replayed.
     """
     team, seed, step = setup.team, line["seed"], line["step"]
-    levels = range(len(team.scripts))
-    if "tooth" not in line:
-        team = setup.branched(trees.branching(line)).team
+    levels = range(len(team.templates))
+    if "decision" not in line:
+        team = setup.branched(saved_trees.branching(line)).team
         return team, dict.fromkeys(levels, sampler.address(seed, step))
-    tooth = [role.name for role in team.protocol.roles].index(line["tooth"])
-    sampled = dict.fromkeys(levels[tooth:], sampler.address(seed, step, tooth))
-    if tooth == levels[-1]:
-        sampled |= dict.fromkeys(levels[:tooth], sampler.address(seed, step))
-    return sampler.teeth(team)[tooth], sampled
+    decision = [role.name for role in team.protocol.roles].index(line["decision"])
+    sampled = dict.fromkeys(levels[decision:], sampler.address(seed, step, decision))
+    if decision == levels[-1]:
+        sampled |= dict.fromkeys(levels[:decision], sampler.address(seed, step))
+    return sampler.decisions(team)[decision], sampled
 
 
-class _Played(NamedTuple):
-    """One role of saved trees: who played it, and the key of the step."""
+class _Role(NamedTuple):
+    """One role of saved trees: its team and parameters, and the key of the step."""
 
     setup: Setup
     team: contexts.Team
@@ -164,59 +167,62 @@ class _Played(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        return self.team.cast[self.level].shape.dtype
+        return self.team.policies[self.level].shape.dtype
 
 
 def _begun(setup: Setup, step: int) -> Certificate:
+    """A certificate of no messages yet."""
     dtypes = {shape.dtype for shape in setup.team.shapes.values()}
     fewest = min(dtypes, key=lambda dtype: jnp.finfo(dtype).nmant)
     return Certificate(step, dtype=fewest, tolerance=0.0, margin=0.0)
 
 
-def _replay_level(played: _Played, lines: list[dict], certificate) -> None:
-    """Every message of one role in trees of one shape."""
-    team, level = played.team, played.level
-    role = team.protocol.roles[level]
+def _replay_level(role: _Role, lines: list[dict], certificate) -> None:
+    """Replays every message of one role in trees of one shape."""
+    team, level = role.team, role.level
+    own = team.protocol.roles[level].name
+    # Contexts in which the dialogue had ended hold no message.
     turns = replay.said(team, lines)
     over = finish.over(team, level, turns)
     over = None if over is None else hosts.fetch(over).reshape(len(lines), -1)
-    as_sampled = played.dtype != "float32" and _is_same(played.setup, lines)
-    compare = (_together if as_sampled else _alone)(played, lines, certificate)
+
+    as_sampled = role.dtype != "float32" and _is_same(role.setup, lines)
+    compare = (_together if as_sampled else _alone)(role, lines, certificate)
     for b, line in enumerate(lines):
         for n, siblings in enumerate(line["roles"][level]["messages"]):
             for k, message in enumerate(siblings):
-                name = f"question {line['uid']}, {role.name} [{n}, {k}]"
+                name = f"question {line['uid']}, {own} [{n}, {k}]"
                 if over is None or not over[b, n]:
                     certificate.note(name, compare(b, n, k, message))
                     certificate.exact += as_sampled
                 elif message["tokens"]:
-                    certificate.failures.append(f"{name}, the talk was over")
+                    certificate.failures.append(f"{name}, the dialogue was over")
 
 
 def _is_same(setup: Setup, lines: list[dict]) -> bool:
     """Whether trees were sampled by this program, here. Kernels are chosen by their
     speed on some platforms, and so may round differently the next time."""
-    where = {line.get("computed", {}).get("rounding") for line in lines}
+    sampled_on = {line.get("computed", {}).get("rounding") for line in lines}
     is_cpu = setup.mesh.devices.flat[0].platform == "cpu"
     alone = jax.process_count() == 1
-    return is_cpu and alone and where == {environment.rounding(setup.mesh)}
+    return is_cpu and alone and sampled_on == {environment.rounding(setup.mesh)}
 
 
-def _together(played: _Played, lines: list[dict], _) -> Callable:
-    """All messages of a role again, in the shapes they were sampled in."""
-    setup, team, params, level, key = played
-    computed, found = lines[0]["computed"], []
-    # A desk has the same shape however many questions there are.
-    batch = len(lines) if team.at_once and not team.mesh else computed["batch"]
+def _together(role: _Role, lines: list[dict], _) -> Callable:
+    """Samples all messages of a role again, in the shapes they were sampled in."""
+    setup, team, params, level, key = role
+    computed, turns = lines[0]["computed"], []
+    # A slot pool has the same shape for any number of questions.
+    batch = len(lines) if team.max_concurrent and not team.mesh else computed["batch"]
     for begin in range(0, len(lines), batch):
-        some = lines[begin : begin + batch]
-        some += some[:1] * (batch - len(some))
-        questions = setup.place(replay.heads(team, some, computed["heads"]))
-        turn = replay.together(params, team, some, level, key, questions)
-        found.append(hosts.fetch(turn))
+        trees = lines[begin : begin + batch]
+        trees += trees[:1] * (batch - len(trees))
+        questions = setup.place(replay.prompts(team, trees, computed["heads"]))
+        turn = replay.together(params, team, trees, level, key, questions)
+        turns.append(hosts.fetch(turn))
 
     def compare(b, n, k, message):
-        turn, at = found[b // batch], (b % batch, n, k)
+        turn, at = turns[b // batch], (b % batch, n, k)
         length = int(turn.length[at])
         again = {
             "tokens": turn.tokens[at][:length].tolist(),
@@ -227,9 +233,9 @@ def _together(played: _Played, lines: list[dict], _) -> Callable:
     return compare
 
 
-def _alone(played: _Played, lines: list[dict], certificate: Certificate) -> Callable:
-    """Every message again by itself."""
-    _, team, params, level, key = played
+def _alone(role: _Role, lines: list[dict], certificate: Certificate) -> Callable:
+    """Samples every message again by itself."""
+    _, team, params, level, key = role
     # All are padded alike, so that one program replays them.
     longest = max(len(line["roles"][level]["head"]) for line in lines)
     size = -(-longest // _MULTIPLE) * _MULTIPLE
@@ -239,7 +245,7 @@ def _alone(played: _Played, lines: list[dict], certificate: Certificate) -> Call
             return replay.Agreement(False, None, 0.0, "is not a whole message")
         at = (level, n, k)
         again, largest = replay.alone(params, team, lines[b], at, key, size)
-        allowed = certificate.allow(played.dtype, largest)
+        allowed = certificate.allow(role.dtype, largest)
         return replay.compare(message, again, allowed, follows_record=True)
 
     return compare

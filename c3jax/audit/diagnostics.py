@@ -60,6 +60,7 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
         ValueError: the figure would mean nothing: one context, one candidate, credit
             or target that is the same everywhere, or a target that is the credit.
     """
+    # One number or more for each message.
     advantage = _messages(advantage)
     target = np.asarray(target, np.float64)
     if target.ndim not in (2, 3) or target.shape[:2] != advantage.shape:
@@ -68,34 +69,37 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
             "each a message, or [.., h] for h independent estimates of the target."
         )
     parts = target.reshape(*advantage.shape, -1)
-    mean, there = parts.mean(-1), np.isfinite(advantage)
-    if not np.isfinite(mean[there]).all():
+    mean, known = parts.mean(-1), np.isfinite(advantage)
+    if not np.isfinite(mean[known]).all():
         raise ValueError("target is missing for messages that have an advantage.")
+
+    # Figures that would mean nothing.
     for name, values in (("advantage", advantage), ("target", mean)):
-        if np.ptp(values[there]) == 0:
+        if np.ptp(values[known]) == 0:
             raise ValueError(f"{name} is the same for all messages: nothing to rank.")
-    if np.allclose(advantage[there], mean[there], rtol=1e-9, atol=1e-12):
+    if np.allclose(advantage[known], mean[known], rtol=1e-9, atol=1e-12):
         raise ValueError(
             "target is the advantage itself, so they agree by construction; take "
             "returns of continuations that the advantage was not computed from."
         )
+
     # One row a message; a context is drawn with all of its messages.
-    context, flat = np.nonzero(there)[0], lambda x: x[there]
-    credit, wanted = flat(advantage), flat(mean)
-    agreement = _Ranks(credit, wanted)
-    moments = _Moments(credit, wanted, context)
+    context = np.nonzero(known)[0]
+    credit, worth = advantage[known], mean[known]
+    agreement = Ranks(credit, worth)
+    moments = _Moments(credit, worth, context)
     halves = None
     if parts.shape[-1] > 1:
-        halves = _Ranks(*(flat(parts[..., n::2].mean(-1)) for n in range(2)))
+        halves = Ranks(*(parts[..., n::2].mean(-1)[known] for n in range(2)))
 
     def figures(drawn: np.ndarray) -> list[float]:
         weight = drawn[context]
-        found = [agreement.correlation(weight), *moments.figures(drawn)]
-        return found + ([_ceiling(halves.correlation(weight))] if halves else [])
+        values = [agreement.correlation(weight), *moments.figures(drawn)]
+        return values + ([_ceiling(halves.correlation(weight))] if halves else [])
 
     spearman, pearson, error, *ceiling = stats.resampled(figures, len(advantage))
-    known = bool(ceiling) and not math.isnan(ceiling[0].mean)
-    return Fidelity(spearman, pearson, error, ceiling[0] if known else None)
+    has_ceiling = bool(ceiling) and not math.isnan(ceiling[0].mean)
+    return Fidelity(spearman, pearson, error, ceiling[0] if has_ceiling else None)
 
 
 def variance(advantage: np.ndarray) -> Interval:
@@ -176,42 +180,46 @@ def influence(
             f"symbols are {symbols.dtype} {symbols.shape}; wanted whole numbers, "
             "[contexts, candidates, continuations]."
         )
-    there = symbols >= 0
-    _several(there.any(-1))
-    if (there.sum(-1)[there.any(-1)] < 2).any():
+    known = symbols >= 0
+    _several(known.any(-1))
+    if (known.sum(-1)[known.any(-1)] < 2).any():
         raise ValueError(
             "a candidate has one continuation: with one reply each nothing says if "
             "replies differ by candidate or by chance; play on 2 times or more."
         )
+
+    # In chunks of contexts, since counts take memory.
     options = dict(smoothing=0.0 if correct else smoothing, correct=correct)
-    rng, found, null = np.random.default_rng(0), [], np.zeros(shuffles)
+    rng, values, null = np.random.default_rng(0), [], np.zeros(shuffles)
     chunk = max(1, _ELEMENTS // (symbols.shape[1] * (common + 1)))
     for begin in range(0, len(symbols), chunk):
-        some = _by_frequency(symbols[begin : begin + chunk], common)
-        found.append(_information(some, **options))
+        part = _by_frequency(symbols[begin : begin + chunk], common)
+        values.append(_information(part, **options))
         for draw in range(shuffles):
-            null[draw] += _information(_shuffled(some, rng), **options).sum()
+            null[draw] += _information(_shuffled(part, rng), **options).sum()
     low, high = np.quantile(null / len(symbols), (0.025, 0.975))
     return Influence(
-        value=stats.bootstrap(np.concatenate(found)),
+        value=stats.bootstrap(np.concatenate(values)),
         null=Interval(float(null.mean() / len(symbols)), float(low), float(high)),
     )
 
 
 def _by_frequency(symbols: np.ndarray, common: int) -> np.ndarray:
     """Symbols as their place by frequency in their context, `common` for all beyond."""
+    # Pairs of a context and a symbol, with how often they occur.
     flat = symbols.reshape(len(symbols), -1)
-    there, kinds = flat >= 0, int(flat.max()) + 1
-    pairs = (np.arange(len(flat))[:, None] * kinds + flat)[there]
+    known, kinds = flat >= 0, int(flat.max()) + 1
+    pairs = (np.arange(len(flat))[:, None] * kinds + flat)[known]
     pair, kind, count = np.unique(pairs, return_inverse=True, return_counts=True)
+    # The place of a pair among those of its context.
     owner = pair // kinds
     order = np.lexsort((-count, owner))
     place = np.empty(len(order), np.int64)
     first = np.searchsorted(owner[order], owner[order])
     place[order] = np.arange(len(order)) - first
-    found = np.full(flat.shape, -1)
-    found[there] = np.minimum(place[kind], common)
-    return found.reshape(symbols.shape)
+    ranked = np.full(flat.shape, -1)
+    ranked[known] = np.minimum(place[kind], common)
+    return ranked.reshape(symbols.shape)
 
 
 def _information(symbols: np.ndarray, smoothing: float, correct: bool) -> np.ndarray:
@@ -220,53 +228,59 @@ def _information(symbols: np.ndarray, smoothing: float, correct: bool) -> np.nda
     Most candidates have few of their context's symbols, so only counts that are not 0
     are gone through; a symbol that a candidate lacks has the rate that smoothing gives.
     """
+    # Cells of candidate and symbol that are not empty.
     contexts, candidates, _ = symbols.shape
     kinds = int(symbols.max()) + 1
     row = np.arange(contexts * candidates).reshape(contexts, candidates, 1)
-    every = np.bincount((row * kinds + symbols)[symbols >= 0])
-    cell = np.flatnonzero(every)
-    row, count = cell // kinds, every[cell]
+    counts = np.bincount((row * kinds + symbols)[symbols >= 0])
+    cell = np.flatnonzero(counts)
+    row, count = cell // kinds, counts[cell]
     owner = row // candidates
     symbol = owner * kinds + cell % kinds  # of its context
 
     def over(places: np.ndarray, values: np.ndarray | None, size: tuple) -> np.ndarray:
         return np.bincount(places, values, math.prod(size)).reshape(size)
 
-    asked, alphabet = (contexts, candidates), (contexts, kinds)
-    total, own_kinds = over(row, count, asked), over(row, None, asked)
-    seen = over(symbol, None, alphabet) > 0
-    number = seen.sum(1, keepdims=True)
+    # How often each candidate was continued, and in how many symbols.
+    senders, alphabet = (contexts, candidates), (contexts, kinds)
+    total, own_kinds = over(row, count, senders), over(row, None, senders)
+    occurs = over(symbol, None, alphabet) > 0
+    number = occurs.sum(1, keepdims=True)
     share = (total > 0) / (total > 0).sum(1, keepdims=True)  # of candidates there are
+
+    # p(y|j), and the entropy of each candidate's replies.
     scale = np.maximum(total + smoothing * number, 1e-300)
     rate = (count + smoothing) / scale.ravel()[row]
     lacking = smoothing / scale  # the rate of a symbol that is not among the replies
-    own = over(row, special.entr(rate), asked)
+    own = over(row, special.entr(rate), senders)
     own = own + (number - own_kinds) * special.entr(lacking)
+
+    # p(y), and its entropy.
     weight = share.ravel()[row]
     mixed = over(symbol, weight * (rate - lacking.ravel()[row]), alphabet)
-    mixed = np.where(seen, mixed + (share * lacking).sum(1, keepdims=True), 0)
-    whole = special.entr(mixed).sum(1)
+    mixed = np.where(occurs, mixed + (share * lacking).sum(1, keepdims=True), 0)
+    joint = special.entr(mixed).sum(1)
     if correct:
-        spread = rate * (1 - rate) / np.maximum(total - 1, 1).ravel()[row]
-        spread = over(symbol, weight**2 * spread, alphabet)
-        whole = whole + (spread / np.where(seen, 2 * mixed, 1)).sum(1)
+        noise = rate * (1 - rate) / np.maximum(total - 1, 1).ravel()[row]
+        noise = over(symbol, weight**2 * noise, alphabet)
+        joint = joint + (noise / np.where(occurs, 2 * mixed, 1)).sum(1)
         own = own + (own_kinds - 1) / (2 * np.maximum(total, 1))
-    return whole - (share * own).sum(1)
+    return joint - (share * own).sum(1)
 
 
 def _shuffled(symbols: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The symbols of each context dealt anew to the places where there are some."""
+    """The symbols of each context in a random order, missing ones where they were."""
     flat = symbols.reshape(len(symbols), -1)
-    there = flat >= 0
+    known = flat >= 0
     # Sorting draws puts the places that are filled first, in random order.
-    order = np.argsort(np.where(there, rng.random(flat.shape), 2.0), axis=1)
-    first = np.arange(flat.shape[1]) < there.sum(1, keepdims=True)
-    dealt = np.full_like(flat, -1)
-    dealt[there] = np.take_along_axis(flat, order, 1)[first]
-    return dealt.reshape(symbols.shape)
+    order = np.argsort(np.where(known, rng.random(flat.shape), 2.0), axis=1)
+    first = np.arange(flat.shape[1]) < known.sum(1, keepdims=True)
+    mixed = np.full_like(flat, -1)
+    mixed[known] = np.take_along_axis(flat, order, 1)[first]
+    return mixed.reshape(symbols.shape)
 
 
-class _Ranks:
+class Ranks:
     """The rank correlation of two variables over weighted messages."""
 
     def __init__(self, one: np.ndarray, other: np.ndarray):
@@ -291,7 +305,7 @@ class _Moments:
 
     def __init__(self, one: np.ndarray, other: np.ndarray, context: np.ndarray):
         gap = (one - other) ** 2
-        # Near 0, squares of what varies little lose no digits.
+        # Near 0, squares of values that vary little lose no digits.
         one, other = one - one.mean(), other - other.mean()
         terms = (np.ones_like(one), one, other, one * other, one**2, other**2, gap)
         self._sums = np.stack([np.bincount(context, term) for term in terms])
@@ -300,10 +314,10 @@ class _Moments:
         """The figures with each context taken `drawn` times."""
         total, *sums = np.einsum("ij,j", self._sums, drawn)
         one, other, product, square, other_square, gap = np.array(sums) / total
-        spread = square - one**2, other_square - other**2
+        variances = square - one**2, other_square - other**2
         # Rounding leaves a little variance where all values are the same.
-        varies = spread[0] > 1e-12 * square and spread[1] > 1e-12 * other_square
-        scale = spread[0] * spread[1] if varies else 0.0
+        varies = variances[0] > 1e-12 * square and variances[1] > 1e-12 * other_square
+        scale = variances[0] * variances[1] if varies else 0.0
         return _ratio(product - one * other, scale), float(gap)
 
 
@@ -329,13 +343,14 @@ def _messages(advantage: np.ndarray) -> np.ndarray:
     return advantage
 
 
-def _several(there: np.ndarray) -> None:
+def _several(known: np.ndarray) -> None:
     """Refuses one context, and one candidate in any; [C, J] bool."""
-    if len(there) < 2:
+    if len(known) < 2:
         raise ValueError(
-            f"{len(there)} context: intervals are over contexts; give 2 or more."
+            f"{len(known)} context: intervals are over contexts; give 2 or more."
         )
-    if (alone := there.sum(1) < 2).any():
+    alone = known.sum(1) < 2
+    if alone.any():
         raise ValueError(
             f"context {int(np.argmax(alone))} has fewer than 2 candidates: credit of "
             "one message has nothing to be compared with; sample 2 or more, or leave "

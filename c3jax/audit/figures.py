@@ -58,8 +58,8 @@ class MethodFigures:
     curve: tuple[Point, ...]
 
 
-# Contexts that a figure takes. Of n that are drawn n times all are one and the same in
-# n^(1-n) of the draws, which is to be less than the 2.5% beyond an end of an interval.
+# The fewest contexts of a figure. A draw of n contexts from n is n times the same one
+# with probability n^(1-n), which must be less than the 2.5% at an end of an interval.
 LEAST = 4
 
 
@@ -68,7 +68,7 @@ class Level:
     """How much of a message shows in the texts after it.
 
     Attributes:
-        symbols: the texts it is measured in, one of `buckets.TEXTS`.
+        symbols: the kind of these texts, one of `buckets.TEXTS`.
         contexts: number of contexts in which every candidate has two or more of these.
         plain: influence with smoothing, or why it is not measured.
         corrected: influence with the bias taken off, or why it is not measured.
@@ -104,7 +104,7 @@ class Audit:
     """The content of `audit.json`.
 
     Attributes:
-        source: where the contexts are from.
+        source: the origin of the contexts, in words.
         roles: the figures of each role.
     """
 
@@ -123,7 +123,7 @@ def of(some: Sequence[Bucket]) -> tuple[RoleFigures, ...]:
 
 
 def write(directory: pathlib.Path, found: Audit) -> None:
-    """Writes `audit.json`; what is not a number is null."""
+    """Writes `audit.json`; NaN and infinity are null there."""
     page = {"source": found.source, "contexts": found.contexts}
     page["roles"] = [_packed(role) for role in found.roles]
     files.write(directory / FILE, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
@@ -132,7 +132,7 @@ def write(directory: pathlib.Path, found: Audit) -> None:
 def read(directory: pathlib.Path) -> Audit:
     """Reads the file that `write` wrote."""
     page = json.loads((directory / FILE).read_text(encoding="utf-8"))
-    roles = tuple(_unpacked_role(**each) for each in page["roles"])
+    roles = tuple(_unpacked_role(**role) for role in page["roles"])
     return Audit(page["source"], roles)
 
 
@@ -147,8 +147,9 @@ def _role(role: str, arrays: Arrays) -> RoleFigures:
 
 
 def _method(name: str, arrays: Arrays) -> MethodFigures:
-    there = np.isfinite(arrays.returns[..., 0])
-    full = (np.isfinite(arrays.credit[name]) == there).all(1)
+    # Contexts with credit for every candidate, and those with a value besides.
+    exists = np.isfinite(arrays.returns[..., 0])
+    full = (np.isfinite(arrays.credit[name]) == exists).all(1)
     valued = full & np.isfinite(arrays.extra).any(1)
 
     def fidelity() -> Fidelity:
@@ -158,8 +159,8 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
                 "independent says what a context is worth; log those of further "
                 "messages sampled from it."
             )
-        some = enough(valued)
-        return diagnostics.fidelity(some.credit[name], some.worth)
+        kept = enough(valued)
+        return diagnostics.fidelity(kept.credit[name], kept.worth)
 
     def variance() -> Interval:
         return diagnostics.variance(enough(full).credit[name])
@@ -172,6 +173,7 @@ def _method(name: str, arrays: Arrays) -> MethodFigures:
             )
         return arrays.where(kept)
 
+    # Each figure, or the reason why it is refused.
     measured, curve = _or_why(fidelity), ()
     if not isinstance(measured, str):
         curve = _curve(name, arrays.where(valued), measured)
@@ -195,26 +197,27 @@ def _curve(name: str, arrays: Arrays, measured: Fidelity) -> tuple[Point, ...]:
     mixed = np.take_along_axis(arrays.returns, order, -1)
 
     def fewer(number: int) -> Fidelity:
-        some = dataclasses.replace(arrays, returns=mixed[..., :number])
-        return diagnostics.fidelity(some.credit[name], some.worth)
+        cut = dataclasses.replace(arrays, returns=mixed[..., :number])
+        return diagnostics.fidelity(cut.credit[name], cut.worth)
 
     powers = (2**n for n in range(1, least.bit_length()))
     numbers = [*(number for number in powers if number < least), least]
-    found = []
+    points = []
     for number in numbers if least > 2 else ():
-        here = measured if number == most else _or_why(lambda n=number: fewer(n))
-        if not isinstance(here, str):
-            found.append(Point(number, here.spearman, here.ceiling))
-    return tuple(found)
+        figure = measured if number == most else _or_why(lambda n=number: fewer(n))
+        if not isinstance(figure, str):
+            points.append(Point(number, figure.spearman, figure.ceiling))
+    return tuple(points)
 
 
 def _level(name: str, arrays: Arrays) -> Level:
-    there = np.isfinite(arrays.returns[..., 0])
-    seen = (arrays.symbols[name] >= 0).sum(-1)
-    kept = ((seen > 1) == there).all(1)
+    # Contexts in which every candidate has two texts to compare.
+    exists = np.isfinite(arrays.returns[..., 0])
+    count = (arrays.symbols[name] >= 0).sum(-1)
+    kept = ((count > 1) == exists).all(1)
 
     def influence(correct: bool) -> Influence:
-        if not seen.any():
+        if not count.any():
             raise ValueError(
                 f"no `{name}` are known: nothing follows these messages, or it is not "
                 "logged; add them, one a return."
@@ -249,9 +252,9 @@ def _packed(value):
         names = (field.name for field in dataclasses.fields(value))
         return {name: _packed(getattr(value, name)) for name in names}
     if hasattr(value, "_asdict"):
-        return {name: _packed(each) for name, each in value._asdict().items()}
+        return {name: _packed(part) for name, part in value._asdict().items()}
     if isinstance(value, tuple):
-        return [_packed(each) for each in value]
+        return [_packed(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -259,8 +262,8 @@ def _packed(value):
 
 def _unpacked_role(methods, influence, **rest) -> RoleFigures:
     return RoleFigures(
-        methods=tuple(_unpacked_method(**each) for each in methods),
-        influence=tuple(_unpacked_level(**each) for each in influence),
+        methods=tuple(_unpacked_method(**method) for method in methods),
+        influence=tuple(_unpacked_level(**level) for level in influence),
         **rest,
     )
 
@@ -269,7 +272,7 @@ def _unpacked_method(fidelity, variance, curve, **rest) -> MethodFigures:
     return MethodFigures(
         fidelity=_unpacked(Fidelity, fidelity),
         variance=variance if isinstance(variance, str) else _interval(variance),
-        curve=tuple(_unpacked_point(**each) for each in curve),
+        curve=tuple(_unpacked_point(**point) for point in curve),
         **rest,
     )
 
@@ -279,7 +282,7 @@ def _unpacked_point(continuations, spearman, ceiling) -> Point:
 
 
 def _unpacked_level(plain, corrected, **rest) -> Level:
-    plain, corrected = (_unpacked(Influence, each) for each in (plain, corrected))
+    plain, corrected = _unpacked(Influence, plain), _unpacked(Influence, corrected)
     return Level(plain=plain, corrected=corrected, **rest)
 
 
@@ -287,7 +290,7 @@ def _unpacked(kind: type, page: Mapping | str):
     """A figure made of intervals, or why there is none."""
     if isinstance(page, str):
         return page
-    return kind(**{name: _interval(each) for name, each in page.items()})
+    return kind(**{name: _interval(part) for name, part in page.items()})
 
 
 def _interval(page: Mapping | None) -> Interval | None:

@@ -1,1 +1,1 @@
-"""What all layers share: records, random keys, the mesh, config checks, logs."""
+"""Code that all layers share: records, random keys, the mesh, config checks, logs."""

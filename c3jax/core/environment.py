@@ -6,22 +6,23 @@ import json
 import os
 import pathlib
 import platform
+import sys
 from importlib import metadata
 
 import jax
 
 import c3jax
 
-# Those that can change a run's numbers.
-_PACKAGES = (
-    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
-    *("numpy", "grain", "transformers"),
-    *("math-verify", "latex2sympy2-extended", "sympy"),
-)
+# What starts the program in a process of its own.
+COMMAND = (sys.executable, "-m", "c3jax.main")
+# Packages that can change a run's numbers.
+_JAX = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
+_MATHS = ("math-verify", "latex2sympy2-extended", "sympy")
+_PACKAGES = (*_JAX, "numpy", "grain", "transformers", *_MATHS)
 
 
 def describe(mesh: jax.sharding.Mesh) -> dict:
-    """Equal descriptions on one machine promise bit-equal runs."""
+    """The environment of a run; equal ones on one machine promise bit-equal runs."""
     devices = mesh.devices.flatten()
     return {
         "versions": {
@@ -42,9 +43,10 @@ def describe(mesh: jax.sharding.Mesh) -> dict:
 
 def rounding(mesh: jax.sharding.Mesh) -> str:
     """A digest of everything two computations must share to round bit for bit alike."""
+    # The kind of the first core stands for all.
     cores = pathlib.Path("/proc/cpuinfo")
-    described = cores.read_text().partition("\n\n")[0] if cores.exists() else ""
-    kind = [x for x in described.splitlines() if x.startswith(("model name", "flags"))]
+    core = cores.read_text().partition("\n\n")[0] if cores.exists() else ""
+    kind = [x for x in core.splitlines() if x.startswith(("model name", "flags"))]
     shared = [describe(mesh), kind, os.cpu_count(), os.environ.get("XLA_FLAGS")]
     return hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:16]
 

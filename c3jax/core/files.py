@@ -8,7 +8,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-# As `sha256sum --check` reads it.
+# The file of checksums, which `sha256sum --check` reads, too.
 SUMS = "SHA256SUMS"
 
 
@@ -23,7 +23,7 @@ def write(path: pathlib.Path, text: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        # A failed write or flush does not say where.
+        # A failed write or flush does not name the file.
         error.filename = error.filename or str(path)
         raise
 
@@ -83,14 +83,15 @@ def broken(directory: pathlib.Path) -> list[str]:
     """Files of a sealed directory that were changed, lost or added since."""
     path = directory / SUMS
     sealed = path.read_bytes().decode(errors="replace") if path.exists() else ""
-    found = _sums(directory)
-    if sealed == "".join(found):
+    sums = _sums(directory)
+    if sealed == "".join(sums):
         return []
-    differing = {*found} ^ {*sealed.splitlines(keepends=True)}
+    differing = {*sums} ^ {*sealed.splitlines(keepends=True)}
     return sorted({line.strip().partition("  ")[2] for line in differing}) or [SUMS]
 
 
 def _sums(directory: pathlib.Path) -> list[str]:
+    """A line for every file but the checksums themselves, sorted by name."""
     lines = []
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()

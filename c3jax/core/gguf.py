@@ -1,7 +1,7 @@
 """GGUF files: their header, and rows of their tensors as float32.
 
 A vocabulary is two long lists in the header. This reader takes a thirtieth of the time
-of the package `gguf` and says what is wrong with a file; the package unpacks numbers.
+of the package `gguf` and names the damage of a file; the package unpacks numbers.
 
 Source: docs/gguf.md of github.com/ggml-org/ggml, versions 2 and 3 of the format.
 """
@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 SUFFIX = ".gguf"
-# How numbers may be packed, by the format's names.
-KINDS = (
-    *("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"),
-    *("Q4_K", "Q5_K", "Q6_K"),
-)
+# The packings of numbers that are read, by the format's names: single, in blocks of 32,
+# and in blocks of 256.
+_BLOCKS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
+KINDS = ("F32", "F16", "BF16", *_BLOCKS, "Q4_K", "Q5_K", "Q6_K")
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 # The format's types of values that are one number.
 _NUMBERS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
@@ -31,11 +30,11 @@ _ALIGN = "general.alignment"
 
 
 class Tensor(NamedTuple):
-    """Where a file keeps a tensor.
+    """The place of a tensor in a file.
 
     Attributes:
         shape: its sizes, rows first.
-        kind: how its numbers are packed, a name of `KINDS`.
+        kind: the packing of its numbers, a name of `KINDS`.
         begin: its first byte in the file.
     """
 
@@ -49,7 +48,7 @@ class File:
     """The header of a file.
 
     Attributes:
-        path: where the file lies.
+        path: the file itself.
         fields: the model's metadata, by the format's names.
         tensors: shape, packing and place of each tensor, by its name.
     """
@@ -67,9 +66,9 @@ class File:
         value = self.fields.get(name)
         # A bool is an int to Python, not to the format.
         if type(value) is not kind or (kind in (int, float) and value <= 0):
-            came = "is missing" if value is None else f"is {str(value)[:50]!r}"
+            state = "is missing" if value is None else f"is {str(value)[:50]!r}"
             wanted = {int: "a count", float: "a number", str: "text", list: "a list"}
-            raise ValueError(f"{self.path}: {name} {came}; it must be {wanted[kind]}.")
+            raise ValueError(f"{self.path}: {name} {state}; it must be {wanted[kind]}.")
         return value
 
     def rows(self, name: str, begin: int, end: int) -> np.ndarray:
@@ -90,7 +89,7 @@ class File:
 
 
 def _packing(kind: str, numbers: int):
-    """A kind as the package `gguf` knows it, and the bytes of a row of `numbers`."""
+    """A packing as the package `gguf` knows it, and the bytes of a row of `numbers`."""
     package = _package()
     known = package.GGMLQuantizationType[kind]
     block, size = package.GGML_QUANT_SIZES[known]
@@ -113,7 +112,7 @@ def read(path: pathlib.Path) -> File:
     """The header of a file.
 
     Raises:
-        ValueError: the file is missing, no GGUF, cut, or of a version, byte order or
+        ValueError: the file is missing, no GGUF, cut, or has a version, byte order or
             packing that is not read; says which.
     """
     _package()
@@ -126,12 +125,12 @@ def read(path: pathlib.Path) -> File:
             try:
                 return _read(path, _Cursor(buffer, len(_MAGIC)))
             except (struct.error, IndexError):
-                what = f"is cut: its header goes on beyond its {len(buffer)} bytes"
+                damage = f"is cut: its header goes on beyond its {len(buffer)} bytes"
             except UnicodeDecodeError as error:
-                what = f"is damaged: its header has text that is no UTF-8, {error}"
+                damage = f"is damaged: its header has text that is no UTF-8, {error}"
             except KeyError as error:
-                what = f"is damaged: a field's value is of the unknown type {error}"
-    raise ValueError(f"{path} {what}; get the file again.")
+                damage = f"is damaged: a field's value is of the unknown type {error}"
+    raise ValueError(f"{path} {damage}; get the file again.")
 
 
 class _Cursor:
@@ -142,23 +141,23 @@ class _Cursor:
 
     def numbers(self, form: str, count: int = 1) -> tuple:
         form = f"<{count}{form}"
-        found = struct.unpack_from(form, self.buffer, self.at)
+        values = struct.unpack_from(form, self.buffer, self.at)
         self.at += struct.calcsize(form)
-        return found
+        return values
 
     def text(self) -> str:
         (size,) = self.numbers("Q")
         end = self.at + size
         if end > len(self.buffer):
             raise IndexError
-        found = self.buffer[self.at : end].decode()
+        text = self.buffer[self.at : end].decode()
         self.at = end
-        return found
+        return text
 
     def value(self, kind: int):
         if kind == _STRING:
             return self.text()
-        if kind == _FLOAT32:  # The decimal that was meant: 1e-05, not 9.9999997e-06.
+        if kind == _FLOAT32:  # As the shortest decimal: 1e-05, not 9.9999997e-06.
             return float(str(np.float32(self.numbers("f")[0])))
         if kind == _ARRAY:
             (kind,), (count,) = self.numbers("I"), self.numbers("Q")
@@ -176,6 +175,8 @@ def _read(path: pathlib.Path, cursor: _Cursor) -> File:
         )
     if version not in _VERSIONS:
         raise ValueError(f"{path} is GGUF version {version}; {_VERSIONS} are read.")
+
+    # The metadata, then the list of tensors.
     tensors, pairs = cursor.numbers("Q", 2)
     fields, listed = {}, []
     for _ in range(pairs):
@@ -185,17 +186,19 @@ def _read(path: pathlib.Path, cursor: _Cursor) -> File:
         name = cursor.text()
         sizes = cursor.numbers("Q", cursor.numbers("I")[0])
         listed.append((name, sizes[::-1], *cursor.numbers("I"), *cursor.numbers("Q")))
+
+    # Numbers begin at the next multiple of the alignment.
     file = File(path, fields, {})
     align = file.field(_ALIGN, int) if _ALIGN in fields else 32
     start = -(-cursor.at // align) * align
-    found = _tensors(path, listed, start, len(cursor.buffer))
-    return dataclasses.replace(file, tensors=found)
+    placed = _tensors(path, listed, start, len(cursor.buffer))
+    return dataclasses.replace(file, tensors=placed)
 
 
 def _tensors(path: pathlib.Path, listed: list, start: int, size: int):
-    """Every tensor, if its kind is read and the file holds all of it."""
+    """Every tensor, if its packing is read and the file holds all of it."""
     known = {kind.value: kind.name for kind in _package().GGMLQuantizationType}
-    found = {}
+    tensors = {}
     for name, shape, number, offset in listed:
         kind = known.get(number, f"the unknown type {number}")
         if kind not in KINDS:
@@ -212,10 +215,10 @@ def _tensors(path: pathlib.Path, listed: list, start: int, size: int):
                 f"{path} is cut: {name} ends at byte {end}, and the file has {size}; "
                 "get the file again."
             )
-        if name in found:
+        if name in tensors:
             raise ValueError(f"{path} has {name} twice.")
-        found[name] = Tensor(shape, kind, start + offset)
-    return found
+        tensors[name] = Tensor(shape, kind, start + offset)
+    return tensors
 
 
 def packaged(name: str) -> pathlib.Path | None:
@@ -230,26 +233,27 @@ def packaged(name: str) -> pathlib.Path | None:
     Raises:
         ValueError: it has none, or several.
     """
-    found, is_there = set(), False
+    # Files of the distribution, or else of the module: pip does not list those of an
+    # editable package.
+    paths, is_there = set(), False
     try:
         files = metadata.distribution(name).files or ()
         is_there = True
-        found = {pathlib.Path(f.locate()) for f in files if f.suffix == SUFFIX}
+        paths = {pathlib.Path(f.locate()) for f in files if f.suffix == SUFFIX}
     except metadata.PackageNotFoundError:
         pass
     module = name.replace("-", "_")
-    if not found and module.isidentifier():
-        # Also of one whose files are elsewhere, as an editable one's are.
+    if not paths and module.isidentifier():
         spec = importlib.machinery.PathFinder.find_spec(module)
         for place in (spec and spec.submodule_search_locations) or ():
             is_there = True
-            found |= {*pathlib.Path(place).rglob(f"*{SUFFIX}")}
+            paths |= {*pathlib.Path(place).rglob(f"*{SUFFIX}")}
     if not is_there:
         return None
-    if len(found) != 1:
-        names = ", ".join(sorted(path.name for path in found)) or "none"
+    if len(paths) != 1:
+        names = ", ".join(sorted(path.name for path in paths)) or "none"
         raise ValueError(
             f"the installed package {name} should have one {SUFFIX} file, and has "
             f"{names}; give the path of a file."
         )
-    return found.pop()
+    return paths.pop()

@@ -1,6 +1,6 @@
 """The tokenizer of a GGUF, as it was published.
 
-A GGUF holds tokens and merges, but only names the rule by which text is split before
+A GGUF holds tokens and merges, but only the name of the rule that splits text before
 they apply. A loader that does not know the rule gives other ids silently, so files with
 an unknown rule are refused.
 """
@@ -13,23 +13,32 @@ from c3jax.core import gguf
 _KEY = "tokenizer.ggml."
 # The format's types of tokens: of text, of control, added as text, padding of tables.
 _TEXT, _CONTROL, _ADDED, _UNUSED = 1, 3, 4, 5
-# Words, line ends and runs of white space as Qwen and Llama 3 split them, around what
-# each of them does with numbers.
+# Words, line ends and runs of white space as Qwen and Llama 3 split them, with a place
+# for their different patterns of numbers.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{}"
     r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
+# Names of `transformers` for special tokens, to those of the format.
+_SPECIAL = {
+    "bos_token": "bos",
+    "eos_token": "eos",
+    "unk_token": "unknown",
+    "pad_token": "padding",
+}
+
+
 class Rule(NamedTuple):
     """The splitting and normalising of a published tokenizer.
 
     Attributes:
-        numbers: how many digits it keeps together, as a regular expression; None if
-            each is alone and the rest is split as by GPT-2.
+        numbers: a regular expression for the digits that stay together; None if each is
+            alone and the rest is split as by GPT-2.
         normalised: whether characters are composed first (NFC).
-        whole: whether a piece that is a token is one, whatever the merges say.
-        begins: whether text begins with `bos` where the file does not say.
+        whole: whether a word that is in the table is one token, whatever the merges.
+        begins: whether text begins with `bos` by default.
     """
 
     numbers: str | None
@@ -56,14 +65,8 @@ def load(path: pathlib.Path):
 
     file = gguf.read(path)
     rule, tokens, kinds = _rule(file), _tokens(file), _kinds(file)
-    special = {
-        role: tokens[i]
-        for role, name in (
-            *(("bos_token", "bos"), ("eos_token", "eos")),
-            *(("unk_token", "unknown"), ("pad_token", "padding")),
-        )
-        if (i := _id(file, name)) is not None
-    }
+    ids = {role: _id(file, name) for role, name in _SPECIAL.items()}
+    special = {role: tokens[i] for role, i in ids.items() if i is not None}
     flags = {
         "add_bos_token": file.fields.get(f"{_KEY}add_bos_token", rule.begins),
         "add_eos_token": file.fields.get(f"{_KEY}add_eos_token", False),
@@ -81,8 +84,8 @@ def load(path: pathlib.Path):
 
 def ends(file: gguf.File) -> tuple[int, ...]:
     """Token ids that end a message: of text, of a turn, of a turn that calls a tool."""
-    found = (_id(file, name) for name in ("eos", "eot", "eom"))
-    return tuple(dict.fromkeys(i for i in found if i is not None))
+    ids = (_id(file, name) for name in ("eos", "eot", "eom"))
+    return tuple(dict.fromkeys(i for i in ids if i is not None))
 
 
 def special_ids(file: gguf.File) -> dict:
@@ -148,12 +151,12 @@ def _merges(file: gguf.File, tokens: list[str]) -> list[tuple[str, ...]]:
 
 
 def _id(file: gguf.File, name: str) -> int | None:
-    """The id of a token that is named for what it does; None if none is."""
+    """The id of the token with some purpose; None if the file names none."""
     key = f"{_KEY}{name}_token_id"
-    found, count = file.fields.get(key), len(file.field(f"{_KEY}tokens", list))
-    if found is not None and not (type(found) is int and 0 <= found < count):
-        raise ValueError(f"{file.path}: {key} is {found!r}, of {count} tokens.")
-    return found
+    token, count = file.fields.get(key), len(file.field(f"{_KEY}tokens", list))
+    if token is not None and not (type(token) is int and 0 <= token < count):
+        raise ValueError(f"{file.path}: {key} is {token!r}, of {count} tokens.")
+    return token
 
 
 def _backend(rule: Rule, tokens, kinds, merges):
@@ -162,9 +165,11 @@ def _backend(rule: Rule, tokens, kinds, merges):
 
     # Entries that only pad the table are no tokens of the published tokenizer.
     used = {t: i for i, t in enumerate(tokens) if kinds[i] != _UNUSED}
-    found = tokenizers.Tokenizer(models.BPE(used, merges, ignore_merges=rule.whole))
+    backend = tokenizers.Tokenizer(models.BPE(used, merges, ignore_merges=rule.whole))
     if rule.normalised:
-        found.normalizer = normalizers.NFC()
+        backend.normalizer = normalizers.NFC()
+
+    # Text is split into words, and these into bytes, before merges apply.
     if rule.numbers is None:
         digits = pre_tokenizers.Digits(individual_digits=True)
         parts = [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -172,14 +177,13 @@ def _backend(rule: Rule, tokens, kinds, merges):
         split = tokenizers.Regex(_SPLIT.format(rule.numbers))
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         parts = [pre_tokenizers.Split(split, "isolated"), byte_level]
-    found.pre_tokenizer = pre_tokenizers.Sequence(parts)
-    found.decoder = decoders.ByteLevel()
-    added = tokenizers.AddedToken
-    found.add_tokens(
+    backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_tokens(
         [
-            added(t, special=kinds[i] == _CONTROL, normalized=False)
+            tokenizers.AddedToken(t, special=kinds[i] == _CONTROL, normalized=False)
             for t, i in used.items()
             if kinds[i] in (_CONTROL, _ADDED)
         ]
     )
-    return found
+    return backend

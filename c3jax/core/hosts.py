@@ -1,4 +1,4 @@
-"""Several processes that make one run: how they meet and share what they know.
+"""Several processes of one run: how they meet and share values.
 
 Each process runs the same program on its own devices and has its share of every batch.
 Where one has to act for all (`by_first`), or all have to agree (`largest`, `gather`,
@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-# Where SLURM says these, JAX finds out the rest.
+# Variables of SLURM from which JAX works out the rest.
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
-# How long a process that has ended waits for the others, before it ends them.
+# Seconds that a finished process waits for the others, before it ends them.
 _LEAVE_S = 20
 
 
@@ -40,8 +40,9 @@ def join(
     Raises:
         ValueError: some arguments are missing, or do not fit together.
     """
-    given = (coordinator, processes, process)
-    if None not in given:
+    # The process's place, from the arguments or the system.
+    arguments = (coordinator, processes, process)
+    if None not in arguments:
         if not 0 <= process < processes:
             raise ValueError(
                 f"--process={process}: it must be one of 0 to {processes - 1}, for "
@@ -49,22 +50,23 @@ def join(
             )
         if not coordinator.rpartition(":")[2].isdigit():
             raise ValueError(f"--coordinator={coordinator} is not HOST:PORT.")
-    elif given != (None, None, None):
+    elif arguments != (None, None, None):
         raise ValueError(
             "--coordinator=HOST:PORT, --processes=N and --process=I go together: give "
             "all three to every process, or none where there is one."
         )
     elif announced(os.environ) == 1:
         return
-    # It would take SIGTERM for itself, and `signals.Stop` is for that.
+
+    # JAX's service would handle SIGTERM, which `signals.Stop` does.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.distributed.initialize(*given, shutdown_timeout_seconds=_LEAVE_S)
+    jax.distributed.initialize(*arguments, shutdown_timeout_seconds=_LEAVE_S)
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def announced(environ: Mapping[str, str]) -> int:
-    """How many processes the system says this run has; 1 where it says nothing.
+    """The number of processes that the system announces for this run; 1 by default.
 
     Args:
         environ: variables of the environment, after JAX was imported.
@@ -96,7 +98,7 @@ def _tpu_machines(environ: Mapping[str, str]) -> str:
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.read().decode()
-    except OSError:  # A TPU that is not of Google's cloud.
+    except OSError:  # A TPU outside of Google's cloud.
         return ""
 
 
@@ -106,7 +108,7 @@ def many() -> bool:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what is written once."""
+    """Whether this process does the work of all, such as writing files."""
     return not many() or jax.process_index() == 0
 
 
@@ -118,26 +120,26 @@ def by_first(act: Callable, *args):
     """
     if not many():
         return act(*args)
-    found, error = None, None
+    result, error = None, None
     if is_first():
         try:
-            found = act(*args)
+            result = act(*args)
         except (OSError, ValueError) as raised:
             error = raised
-    found, error = _told((found, error))
+    result, error = _broadcast((result, error))
     if error is not None:
         raise error
-    return found
+    return result
 
 
-def _told(said):
+def _broadcast(value):
     """The first process's value, sent to all as a pickle."""
-    text = np.frombuffer(pickle.dumps(said), np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    # A power of two, as each size is a program.
+    pickled = np.frombuffer(pickle.dumps(value), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(pickled))))
+    # Padded to powers of two, since each size compiles a program.
     padded = np.zeros(max(1024, 1 << (size - 1).bit_length()), np.uint8)
     if is_first():
-        padded[:size] = text
+        padded[:size] = pickled
     return pickle.loads(multihost_utils.broadcast_one_to_all(padded)[:size].tobytes())
 
 
@@ -153,15 +155,15 @@ def gather(values: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
 
     Args:
         values: [rows of this process, ..].
-        rows: per process, which rows of the whole it has, equally many.
+        rows: per process, the indices of its rows in the whole, equally many.
     """
     if not many():
         return values
-    found = multihost_utils.process_allgather(values)
+    parts = multihost_utils.process_allgather(values)
     whole = np.zeros((1 + max(map(max, rows)), *values.shape[1:]), values.dtype)
     # The first process's copy of a shared row is taken, so that all agree.
-    for mine, its in reversed([*zip(rows, found, strict=True)]):
-        whole[mine] = its
+    for indices, part in reversed([*zip(rows, parts, strict=True)]):
+        whole[indices] = part
     return whole
 
 

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 IMPLEMENTATION = "threefry2x32"
 
 # New ones go to the end: a stream is known by its place.
-STREAMS = ("init", "rollout", "evaluate", "adapters", "evidence", "comb", "audit")
+STREAMS = ("init", "rollout", "evaluate", "adapters", "evidence", "vine", "audit")
 
 
 def stream(seed: int, name: str) -> jax.Array:
-    """The root key of one use of randomness; `name` is one of `STREAMS`."""
+    """The root key of one purpose; `name` is one of `STREAMS`."""
     return jax.random.fold_in(
         jax.random.key(seed, impl=IMPLEMENTATION), STREAMS.index(name)
     )
@@ -27,9 +27,7 @@ def node(key: jax.Array, uid: jax.Array, level: int, index: jax.Array) -> jax.Ar
     """The key of one node; `jax.random.fold_in(key, t)` is that of its token t.
 
     Args:
-        key: the key of the step.
         uid: scalar uint32, address of the question.
-        level: index of the role.
         index: scalar, n * K + k.
     """
     at_question = jax.random.fold_in(key, uid)
@@ -40,14 +38,12 @@ def nodes(key: jax.Array, uid: jax.Array, level: int, count: int) -> jax.Array:
     """Keys of every node of one level.
 
     Args:
-        key: the key of the step.
         uid: [B] uint32 addresses of the questions.
-        level: index of the role.
         count: nodes per question at this level, N * K.
 
     Returns:
         [B, count] keys.
     """
     index = jnp.arange(count, dtype=jnp.uint32)
-    each = jax.vmap(node, (None, None, None, 0))
-    return jax.vmap(each, (None, 0, None, None))(key, uid, level, index)
+    of_question = jax.vmap(node, (None, None, None, 0))
+    return jax.vmap(of_question, (None, 0, None, None))(key, uid, level, index)

@@ -1,4 +1,4 @@
-"""The log of a run: a JSON line a step, TensorBoard events, progress for a person."""
+"""The log of a run: a JSON line a step, TensorBoard events, progress on a terminal."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ _EVENTS = "events.out.tfevents."
 
 
 def is_wall_clock(field: str) -> bool:
-    """Whether a field of a line tells time, and so differs between equal runs."""
+    """Whether a field of a line is a time, and so differs between equal runs."""
     return field == "time" or "seconds" in field
 
 
@@ -43,8 +43,7 @@ def tensorboard():
 class Log:
     """Appends a line to `metrics.jsonl`, and its numbers to TensorBoard events.
 
-    Both files can be cut back to where they stood, so that a step which is done again
-    is logged once.
+    Both files can be cut back to earlier sizes, so that a repeated step is logged once.
     """
 
     def __init__(self, directory: pathlib.Path, sizes: Mapping[str, int]):
@@ -57,13 +56,14 @@ class Log:
         Raises:
             ValueError: lines that were written are not there any more.
         """
+        # Cut both files back to the checkpoint.
         self._directory = directory
         self._path = directory / LINES
         kept = sizes.get(LINES, 0)
-        there = self._path.stat().st_size if self._path.exists() else 0
-        if there < kept:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < kept:
             raise ValueError(
-                f"{self._path} has {there} bytes, but its first {kept} were written "
+                f"{self._path} has {size} bytes, but its first {kept} were written "
                 "before the checkpoint to go on from; put the file back, or remove "
                 f"{directory} to start again."
             )
@@ -72,8 +72,10 @@ class Log:
                 path.unlink(missing_ok=True)
             elif path.exists() and path.stat().st_size > sizes[path.name]:
                 os.truncate(path, sizes[path.name])
+
+        # Open them to append. An event file's name holds the second it was opened in;
+        # the count makes it unique.
         self._file = self._path.open("a", encoding="utf-8")
-        # Its name holds the second; the count tells apart two within one.
         count = len(list(directory.glob(f"{_EVENTS}*")))
         writer, self._event, self._summary = tensorboard()
         self._events = writer(str(directory / "events"), f".{count}")
@@ -83,7 +85,7 @@ class Log:
         """Logs named numbers of a step; the line is in the file when this returns.
 
         Raises:
-            OSError: it cannot be, say because the disk is full.
+            OSError: the line cannot be written, say because the disk is full.
         """
         now = time.time()
         with _naming(self._path):
@@ -102,7 +104,7 @@ class Log:
                 self._events.flush()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file so far, all of them safely on disk."""
+        """Bytes of each file so far, all flushed to disk."""
         with _naming(self._directory):
             self._events.flush()
             os.fsync(self._file.fileno())
@@ -115,8 +117,8 @@ class Log:
             self._events.close()
 
 
-class Unwritten:
-    """Stands in for a `Log` in processes that do not write one."""
+class NullLog:
+    """The `Log` of processes that do not write one."""
 
     def write(self, *, step: int, **fields: float) -> None:
         pass
@@ -128,9 +130,9 @@ class Unwritten:
         pass
 
 
-def log(directory: pathlib.Path, sizes: Mapping[str, int]) -> Log | Unwritten:
+def log(directory: pathlib.Path, sizes: Mapping[str, int]) -> Log | NullLog:
     """The log of a run, which only its first process writes; see `Log`."""
-    return Log(directory, sizes) if hosts.is_first() else Unwritten()
+    return Log(directory, sizes) if hosts.is_first() else NullLog()
 
 
 def read(directory: pathlib.Path) -> list[dict]:
@@ -155,7 +157,7 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
 class Stopwatch:
     """Wall-clock seconds by phase, since they were last taken.
 
-    A phase inside another counts for itself alone.
+    Time in a phase inside another counts for the inner one alone.
     """
 
     def __init__(self) -> None:
@@ -165,7 +167,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Counts what is inside; work on a device counts where it is waited for."""
+        """Counts the time inside; work on a device counts where it is waited for."""
         begin = time.monotonic()
         before, self._inside = self._inside, 0.0
         try:
@@ -189,6 +191,13 @@ class Progress:
     """One line about a long loop: rewritten on a terminal, now and then elsewhere."""
 
     def __init__(self, what: str, total: int, every: float = 5.0):
+        """A line that was not shown yet.
+
+        Args:
+            what: a word for the loop, before the count.
+            total: the number of steps.
+            every: seconds between two lines where no terminal rewrites them.
+        """
         self._what, self._total, self._every = what, total, every
         self._begin = time.monotonic()
         self._shown = -float("inf")
@@ -197,7 +206,7 @@ class Progress:
     def show(self, done: int, **figures) -> None:
         """Shows that `done` steps are over, with a few named figures."""
         now = time.monotonic()
-        # The first step compiles: leave it out of the estimate of time left.
+        # The first step compiles, so it is left out of the pace.
         self._first = self._first or (now, done)
         last = done == self._total
         every = 0.1 if sys.stdout.isatty() else self._every

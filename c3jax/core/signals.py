@@ -24,17 +24,22 @@ class Stop:
         """Listens only once it is entered.
 
         Args:
-            agree: maps this process's signal number, 0 for none, to the number that
-                counts, such as `hosts.largest`: a signal to one process then stops all
-                of them at the same place.
+            agree: maps this process's signal number, 0 for none, to the number of all,
+                such as `hosts.largest`: a signal to one process then stops all of them
+                at the same place.
         """
         self.signal: signal.Signals | None = None
-        self._agree, self._heard, self._before = agree, 0, {}
+        self._agree, self._received, self._before = agree, 0, {}
 
     def __call__(self) -> bool:
-        if number := self._agree(self._heard):
+        if number := self._agree(self._received):
             self.signal = signal.Signals(number)
         return bool(number)
+
+    @property
+    def advice(self) -> str:
+        """What to do after a stop, for a person."""
+        return f"{self.signal.name}: the same command goes on from there"
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is not threading.main_thread():
@@ -48,7 +53,7 @@ class Stop:
             signal.signal(number, handler)
 
     def _note(self, number: int, _) -> None:
-        self._heard = number
+        self._received = number
         self.__exit__()
         # Not print, which must not be entered twice: the signal may come inside one.
         os.write(

@@ -30,14 +30,14 @@ def bootstrap(values: np.ndarray, resamples: int = 2000) -> Interval:
         values: [n] float, one a question or other independent unit, n >= 2.
         resamples: how many times n values are drawn with replacement.
     """
-    found = stats.bootstrap(
+    ends = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(float(np.mean(values)), float(found.low), float(found.high))
+    return Interval(float(np.mean(values)), float(ends.low), float(ends.high))
 
 
 def resampled(
@@ -45,8 +45,8 @@ def resampled(
 ) -> tuple[Interval, ...]:
     """Any figures of n independent units, with percentile bootstrap intervals.
 
-    Draws on which a figure is NaN, not defined, are left out of its interval; if no
-    draw is left, its ends are NaN.
+    Draws on which a figure is undefined, NaN, are left out of its interval; if no draw
+    is left, its ends are NaN.
 
     Args:
         figures: maps how often each unit is drawn, [n] float, to the figures; all ones
@@ -61,12 +61,12 @@ def resampled(
     for _ in range(resamples):
         unit = rng.integers(n, size=n)
         drawn.append(figures(np.bincount(unit, minlength=n).astype(float)))
-    found = []
+    intervals = []
     for mean, values in zip(figures(np.ones(n)), np.transpose(drawn), strict=True):
         known = values[~np.isnan(values)]
         ends = np.quantile(known, (0.025, 0.975)) if len(known) else (math.nan,) * 2
-        found.append(Interval(*map(float, (mean, *ends))))
-    return tuple(found)
+        intervals.append(Interval(*map(float, (mean, *ends))))
+    return tuple(intervals)
 
 
 def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:
@@ -115,16 +115,16 @@ def student(values: np.ndarray) -> Interval:
 
 
 def paired_p(one: np.ndarray, other: np.ndarray) -> float:
-    """How likely differences this large are if both samples are alike.
+    """The p-value of equal means, two-sided, by the paired t-test.
 
-    Two-sided, by the paired t-test. Flipping the signs of n differences cannot say less
-    than 2 / 2^n, which for the few seeds of a comparison is too coarse.
+    A test by flipping the signs of n differences cannot give less than 2 / 2^n, which
+    is too coarse for the few seeds of a comparison.
 
     Args:
         one, other: [n] float, paired: element i of both has the same seed.
 
     Returns:
-        A probability; 1 if they are equal, NaN for n < 2.
+        A probability; 1 if all pairs are equal, NaN for n < 2.
     """
     difference = np.asarray(one) - np.asarray(other)
     if len(difference) < 2:
@@ -137,14 +137,14 @@ def paired_p(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Adjusts probabilities for how many of them there are, by Holm's step-down.
+    """Adjusts p-values for the number of tests, by Holm's step-down.
 
     With p sorted ascending, p_(1) .. p_(m),
 
         adjusted_(i) = max over j <= i of min(1, (m - j + 1) p_(j)).
 
-    Rejecting those at most alpha rejects a true hypothesis at all with a chance of at
-    most alpha, however they depend on each other.
+    If hypotheses with an adjusted value of at most alpha are rejected, the chance of
+    rejecting any true one is at most alpha, however the tests depend on each other.
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979, pages 65-70.
 

@@ -24,16 +24,16 @@ class Role:
     """One agent of the team, as declared in a config.
 
     Attributes:
-        name: what configs, metrics and other roles call it.
-        instruction: what it is told to do, before it reads the question.
+        name: its name in configs, metrics and contexts.
+        instruction: its task in words, read before the question.
         depends_on: names of the roles whose messages it reads, in reading order.
         answers: whether its message is the one that is scored.
-        max_tokens: where a message is cut, end token included; 0 if the role counts.
-        title: what a role that reads its message is told it is; "" for its name.
+        max_tokens: limit of a message, end token included; 0 if the role counts.
+        title: the heading of its message in other roles' contexts; "" for its name.
         solves: whether its message, too, holds a whole answer to the question, which
             demonstrations then show. It is scored if the dialogue ends before another.
         counts: it writes nothing; the majority answer of the roles it reads is scored.
-        agent: the agent that speaks here, if one agent has several roles; "" for the
+        agent: the agent that writes in this role, if one agent has several; "" for the
             role's name.
         finishes: a mark that ends the dialogue if the message holds it: roles that read
             the message, directly or indirectly, write nothing; "" for no mark.
@@ -51,34 +51,35 @@ class Role:
     finishes: str = ""
 
     @property
-    def player(self) -> str:
+    def policy_name(self) -> str:
         """The name of its policy where every agent has its own."""
         return self.agent or self.name
 
 
 @dataclasses.dataclass(frozen=True)
-class Script:
-    """How a role's context is spelled in token ids around the messages it reads.
+class ContextTemplate:
+    """The token ids of a role's context around the messages it reads.
 
-    The context is head + message_1 + glue_1 + message_2 + glue_2 + .. + opener. The
-    head (instruction and question) differs between questions and lives in `Questions`.
+    The context is prompt + message_1 + separator_1 + message_2 + separator_2 + .. +
+    first_token. The prompt (instruction and question) differs between questions and
+    lives in `Questions`.
 
     Attributes:
         reads: for each message read, the index of the role that wrote it.
-        glue: the ids that follow each of those messages.
-        opener: the last id of the context. It is the first *input* of the message, so
-            a prefix is never asked for logits.
+        separators: the ids that follow each of those messages.
+        first_token: the last id of the context. It is the first *input* of the message,
+            so a prefix never needs logits.
         finish: [V, M] uint8, row-major, how its message comes to hold a mark of M
             characters that ends the dialogue (see `protocol.marks`); empty for no mark.
-        told: ids that every head begins with, computed once for all questions; ()
-            where they are too few to be worth it.
+        instruction: ids that every prompt begins with, computed once for all questions;
+            () where they are too few to be worth it.
     """
 
     reads: tuple[int, ...]
-    glue: tuple[tuple[int, ...], ...]
-    opener: int
+    separators: tuple[tuple[int, ...], ...]
+    first_token: int
     finish: bytes = b""
-    told: tuple[int, ...] = ()
+    instruction: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +92,10 @@ class Rules:
         percent: whether a percent sign may be left out or added, 64 for 64%. Equal
             values pass anyhow: 0.64 is 64%.
         chinese: whether numerals and units may be Chinese: 一百二十, 三分之二, 3小时.
-        fallback: where the answer is looked for, the first place that has one wins:
-            "boxed", the last closed box; "hash", the last line that begins with ####;
-            "answer_is", what follows the last "answer is" or "答案是"; "last_number",
-            the last number of the text.
+        fallback: places of the answer, the first one that has any wins: "boxed", the
+            last closed box; "hash", the last line that begins with ####; "answer_is",
+            the text after the last "answer is" or "答案是"; "last_number", the last
+            number of the text.
         lowest_terms: whether a fraction must be in lowest terms if the gold one is, so
             that 84/144 is not 7/12.
     """
@@ -112,16 +113,16 @@ EXACT = Rules()
 
 @struct.dataclass
 class Questions:
-    """B questions as each role's head.
+    """B questions as each role's prompt.
 
     Attributes:
         uid: [B] uint32, the question's address in its split; random keys use it.
-        heads: per role, [B, P] int32, padded on the right.
-        lengths: per role, [B] int32, valid ids of each head.
+        prompts: per role, [B, P] int32, padded on the right.
+        lengths: per role, [B] int32, valid ids of each prompt.
     """
 
     uid: jax.Array
-    heads: tuple[jax.Array, ...]
+    prompts: tuple[jax.Array, ...]
     lengths: tuple[jax.Array, ...]
 
 
@@ -166,33 +167,37 @@ class Turn:
         """[B, N, K, T] bool, from lengths: a padding id may also be a sampled id."""
         return jnp.arange(self.tokens.shape[-1]) < self.length[..., None]
 
+    def bare(self) -> "Turn":
+        """The messages alone: without logp, margin and support."""
+        return self.replace(logp=None, margin=None, support=None)
+
 
 @struct.dataclass
 class Evidence:
     """The rewards of B trees, and further evidence that some estimators need.
 
     A field that was not gathered is None. `n` is the number of episodes where a team
-    plays episodes only: branching (n, 1, .., 1).
+    samples episodes only: branching (n, 1, .., 1).
 
     Attributes:
         reward: [B, k_1, .., k_R] float32, leaf rewards, one axis per role.
-        spans: per role, the tree axes (role indices, ascending) of its contexts.
+        ancestors: per role, the tree axes (role indices, ascending) of its contexts.
         value: per role, [B, N] float, a critic's value of each context.
         q: per role, [B, N, K] float, a critic's value of each message.
         without: per role, [B, k_1, .., k_R] float, leaf rewards with that role
             silenced; size 1 on axes that they do not depend on.
-        solo: [B, n] float, rewards of answers of the last role alone.
+        solo: [B, n] float, rewards of the last role's answers with the others silenced.
         finished: [B, k_1, .., k_R] bool, False where an episode broke off; None if no
             episode did.
         ballots: per voter, [B, K] int32, a number for its answer, equal for equal
             answers; -1 abstains.
         correct: per voter, [B, K] float, the reward of that answer.
         ratings: [B, n, 2, 2] float in [0, 1], the share that each of two roles (axis 2)
-            says that each (axis 3) contributed; .5 for an invalid rating.
+            gives to each (axis 3); .5 for an invalid rating.
     """
 
     reward: jax.Array
-    spans: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+    ancestors: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
     value: tuple[jax.Array, ...] | None = None
     q: tuple[jax.Array, ...] | None = None
     without: tuple[jax.Array, ...] | None = None

@@ -6,19 +6,21 @@ team or evidence that does not fit is refused here, before any device is touched
 
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import itertools
 import math
+import pathlib
 import typing
 from collections.abc import Callable, Collection, Mapping
 
-from c3jax.core import config as checks
-from c3jax.credit import baselines, critic, dyad, removal, shrunk
+from c3jax.core import checks
+from c3jax.credit import actor_critic, baselines, dyad, removal, shrunk
 
-Spans = tuple[tuple[int, ...], ...]
+Ancestors = tuple[tuple[int, ...], ...]
 
 
-def _nothing(spans: Spans) -> tuple:
+def _nothing(ancestors: Ancestors) -> tuple:
     """The memory of estimators without one."""
     return ()
 
@@ -32,7 +34,7 @@ class Estimator:
         plan: the trees it is defined on, a key of `PLANS`.
         needs: fields of `Evidence` that it reads besides the rewards.
         team: the teams it is defined on, a key of `TEAMS`.
-        memory: makes its memory before the first step, given the team's spans.
+        memory: makes its memory before the first step, given each role's ancestors.
         per_question: whether the credit of a question depends on no other question, so
             that it is known before the others are scored; then there is no memory.
     """
@@ -41,14 +43,14 @@ class Estimator:
     plan: str
     needs: tuple[str, ...] = ()
     team: str = "any"
-    memory: Callable[[Spans], object] = _nothing
+    memory: Callable[[Ancestors], object] = _nothing
     per_question: bool = True
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """Its options with defaults: the keyword-only parameters of `fn`."""
-        found = inspect.signature(self.fn).parameters.values()
-        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY}
+        parameters = inspect.signature(self.fn).parameters.values()
+        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def _memoryless(fn):
@@ -61,7 +63,7 @@ def _memoryless(fn):
 
 ESTIMATORS = {
     "c3": Estimator(_memoryless(baselines.c3), "siblings"),
-    "c3_comb": Estimator(_memoryless(baselines.c3_comb), "comb"),
+    "c3_vine": Estimator(_memoryless(baselines.c3_vine), "vine"),
     "c3_full_mean": Estimator(_memoryless(baselines.c3_full_mean), "siblings"),
     "c3_no_replay": Estimator(_memoryless(baselines.c3_no_replay), "episodes"),
     "c3_shrunk": Estimator(
@@ -76,7 +78,10 @@ ESTIMATORS = {
     "magrpo": Estimator(_memoryless(baselines.magrpo), "episodes"),
     "rloo": Estimator(_memoryless(baselines.rloo), "episodes"),
     "mappo": Estimator(
-        _memoryless(critic.mappo), "episodes", needs=("value",), per_question=False
+        _memoryless(actor_critic.mappo),
+        "episodes",
+        needs=("value",),
+        per_question=False,
     ),
     "agent_removal": Estimator(
         _memoryless(removal.agent_removal), "episodes", needs=("without",)
@@ -86,7 +91,7 @@ ESTIMATORS = {
         "episodes",
         needs=("solo",),
         team="dyad",
-        memory=lambda spans: dyad.no_history(),
+        memory=lambda ancestors: dyad.no_history(),
         per_question=False,
     ),
     "ccpo": Estimator(
@@ -110,7 +115,7 @@ ESTIMATORS = {
 # What each kind of estimator compares, for messages.
 PLANS = {
     "siblings": "compares siblings",
-    "comb": "compares alternatives along one episode",
+    "vine": "compares alternatives along one episode",
     "tree": "compares messages of one question",
     "episodes": "compares independent episodes",
     "votes": "combines the alternatives of voters",
@@ -123,28 +128,66 @@ TEAMS = {
 }
 
 
+def find(name: str, field: str = "credit.name") -> Estimator:
+    """An estimator of the table, or one of your own.
+
+    A file is named where it is used, and not registered in one process, so that every
+    process of a run finds it: the certificate, an audit, the cells of a comparison.
+
+    Args:
+        name: a key of `ESTIMATORS`, or FILE.py:NAME of an `Estimator` in a file.
+        field: the config's field that has the name, for messages.
+
+    Raises:
+        ValueError: there is none, or it is something else.
+    """
+    file, colon, own = str(name).rpartition(":")
+    return _own(file, own, field) if colon else checks.pick(ESTIMATORS, name, field)
+
+
+@functools.cache
+def _own(file: str, name: str, field: str) -> Estimator:
+    field = f"{field}='{file}:{name}'"
+    path = pathlib.Path(file)
+    if path.suffix != ".py" or not path.is_file():
+        raise ValueError(
+            f"{field}: there is no such Python file; write FILE.py:NAME of an "
+            "estimator of your own, or a name of docs/methods.md."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    estimator = getattr(module, name, None)
+    if not isinstance(estimator, Estimator) or estimator.plan not in PLANS:
+        raise ValueError(
+            f"{field}: {name} is {estimator!r:.60}; wanted is a c3jax.credit.api."
+            f"Estimator with a plan out of {sorted(PLANS)}."
+        )
+    return estimator
+
+
 def options() -> dict[str, type]:
     """The options of all estimators, each with the type of its values.
 
     Options of one name in two estimators have one type.
     """
-    every = (each.options.items() for each in ESTIMATORS.values())
-    found = dict(itertools.chain.from_iterable(every))
-    return {name: type(found[name].default) for name in sorted(found)}
+    tables = (estimator.options.items() for estimator in ESTIMATORS.values())
+    parameters = dict(itertools.chain.from_iterable(tables))
+    return {name: type(parameters[name].default) for name in sorted(parameters)}
 
 
 def configured(name: str, given: Mapping[str, object]) -> Estimator:
     """An estimator with its options bound.
 
     Args:
-        name: a key of `ESTIMATORS`.
+        name: see `find`.
         given: options by name; None leaves one at its default.
 
     Raises:
         ValueError: no such estimator, an option it does not have, or a value that the
             option cannot have.
     """
-    estimator = checks.pick(ESTIMATORS, name, "credit.name")
+    estimator = find(name)
     options = estimator.options
     chosen = {key: value for key, value in given.items() if value is not None}
     for key, value in chosen.items():
@@ -174,38 +217,44 @@ def _check_option(option: inspect.Parameter, value) -> None:
         checks.require(fits and 0 <= value < math.inf, field, value, wanted)
 
 
-def check(name: str, spans: Spans, gathered: Collection[str] = ()) -> None:
+def check(name: str, ancestors: Ancestors, gathered: Collection[str] = ()) -> None:
     """Refuses a team that an estimator is not defined on.
 
     Args:
-        name: a key of `ESTIMATORS`.
-        spans: per role, the indices of its ancestors.
+        name: see `find`.
+        ancestors: per role, the indices of its ancestors.
         gathered: fields of `Evidence` that the caller supplies besides the rewards.
 
     Raises:
         ValueError: the team has another shape, its episodes are not independent, or
             the estimator needs evidence that is not gathered.
     """
-    estimator = ESTIMATORS[name]
+    estimator = find(name)
+
+    # The shape of the team.
     fits = {
         "any": True,
-        "dyad": spans == ((), (0,)),
-        "vote": len(spans) > 2
-        and not any(spans[:-1])
-        and spans[-1] == tuple(range(len(spans) - 1)),
+        "dyad": ancestors == ((), (0,)),
+        "vote": len(ancestors) > 2
+        and not any(ancestors[:-1])
+        and ancestors[-1] == tuple(range(len(ancestors) - 1)),
     }[estimator.team]
     if not fits:
         raise ValueError(
             f"credit.name={name!r} is defined for {TEAMS[estimator.team]}; here each "
-            f"of {len(spans)} roles depends on {[list(span) for span in spans]}."
+            f"of {len(ancestors)} roles depends on {[*map(list, ancestors)]}."
         )
-    apart = [level for level, span in enumerate(spans) if level and 0 not in span]
+
+    # Episodes are independent only if they part at the first role.
+    apart = [level for level, above in enumerate(ancestors) if level and 0 not in above]
     if estimator.plan == "episodes" and apart:
         raise ValueError(
             f"credit.name={name!r} compares independent episodes, which branch at the "
             f"first role; roles {apart} do not read it, so all episodes of a question "
             "would share one message of theirs. Take an estimator of trees, say 'c3'."
         )
+
+    # Evidence besides the rewards.
     if missing := sorted(set(estimator.needs) - set(gathered)):
         raise ValueError(
             f"credit.name={name!r} is computed from {missing}, which a run does not "

@@ -30,19 +30,19 @@ def given(evidence: Evidence, *names: str) -> tuple:
 
 
 def on_tree(
-    x: jax.Array, span: tuple[int, ...], level: int | None, shape: tuple[int, ...]
+    x: jax.Array, ancestors: tuple[int, ...], level: int | None, shape: tuple[int, ...]
 ) -> jax.Array:
     """One role's array with an axis for every role, to broadcast against the leaves.
 
     Args:
         x: [B, N] of the role's contexts, or [B, N, K] of its messages.
-        span: tree axes of the role's contexts, ascending.
+        ancestors: tree axes of the role's contexts, ascending.
         level: the role's own tree axis; None for an array of contexts.
         shape: (B, k_1, .., k_R), of the leaves.
 
     Returns:
         [B, k_1, .., k_R] with size 1 on the axes x does not vary over.
     """
-    kept = {*span} if level is None else {*span, level}
+    kept = {*ancestors} if level is None else {*ancestors, level}
     sizes = (k if axis in kept else 1 for axis, k in enumerate(shape[1:]))
     return x.reshape(shape[0], *sizes)

@@ -4,6 +4,7 @@ Every function takes NumPy or JAX arrays, works under jit, vmap and grad, and is
 with the same arguments by training, audit and notebooks.
 """
 
+import chex
 import jax
 
 from c3jax.core.types import Evidence
@@ -47,6 +48,7 @@ def loo_advantage(value: jax.Array, weight: jax.Array | None = None) -> jax.Arra
         raise ValueError(
             f"weight needs the shape of value {value.shape}, got {weight.shape}."
         )
+
     # Others are summed one by one: total - own would leave rounding where nothing is.
     others = 1.0 - xp.eye(value.shape[-1], dtype=value.dtype)
     mass = weight @ others
@@ -69,6 +71,7 @@ def mean_advantage(value: jax.Array) -> jax.Array:
         [.., K] float in reward units; sums to zero over K.
     """
     _, value = arrays.as_float(value)
+    chex.assert_shape(value, (..., None))
     return value - value.mean(-1, keepdims=True)
 
 
@@ -85,6 +88,7 @@ def standardise(advantage: jax.Array) -> jax.Array:
         [.., K] float without unit.
     """
     _, advantage = arrays.as_float(advantage)
+    chex.assert_shape(advantage, (..., None))
     return advantage / (advantage.std(-1, keepdims=True) + EPS)
 
 
@@ -98,27 +102,31 @@ def whiten(*advantages: jax.Array) -> tuple[jax.Array, ...]:
         The same arrays without unit; all zero where all were equal.
     """
     xp, _ = arrays.as_float(advantages[0])
-    everything = xp.concatenate([xp.ravel(each) for each in advantages])
-    centre, scale = everything.mean(), everything.std() + EPS
-    return tuple((each - centre) / scale for each in advantages)
+    joined = xp.concatenate([xp.ravel(advantage) for advantage in advantages])
+    centre, scale = joined.mean(), joined.std() + EPS
+    return tuple((advantage - centre) / scale for advantage in advantages)
 
 
-def tree_value(reward: jax.Array, span: tuple[int, ...], level: int) -> jax.Array:
+def tree_value(reward: jax.Array, ancestors: tuple[int, ...], level: int) -> jax.Array:
     """Mean leaf reward below every message of one role.
 
     Args:
         reward: [B, k_1, .., k_R] float, leaf rewards.
-        span: tree axes of the role's contexts, ascending.
+        ancestors: tree axes of the role's contexts, ascending.
         level: the role's own tree axis.
 
     Returns:
         [B, N, K] float: fixed-continuation replay value of each message.
     """
     _, reward = arrays.as_float(reward)
-    kept = (*span, level)
+    # Every role has its axis, and stands after the roles that it reads.
+    chex.assert_axis_dimension_gt(reward, 1 + level, 0)
+    above = {axis for axis in ancestors if axis < level}
+    chex.assert_equal(tuple(ancestors), tuple(sorted(above)))
+    kept = (*ancestors, level)
     below = tuple(1 + axis for axis in range(reward.ndim - 1) if axis not in kept)
     value = reward.mean(below)
-    # The axes left are ascending; a role stands after its ancestors, so K is last.
+    # The axes left are ascending, so K is last.
     return value.reshape(value.shape[0], -1, value.shape[-1])
 
 
@@ -146,8 +154,9 @@ def c3_no_replay(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, .
     Source: the no-replay ablation of C3, arXiv:2603.06859. Returns [B, N, K] a role.
     """
     advantages = []
-    for level, span in enumerate(evidence.spans):
-        value = tree_value(evidence.reward, span, level)
+    for level, ancestors in enumerate(evidence.ancestors):
+        value = tree_value(evidence.reward, ancestors, level)
+        # One group a question: all messages of the role, across contexts.
         advantage = loo_advantage(value.reshape(value.shape[0], -1))
         advantage = standardise(advantage) if std else advantage
         advantages.append(advantage.reshape(value.shape))
@@ -160,9 +169,9 @@ def c3_value_only(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, 
     A_k = q_k - mean_{j != k} q_j. Source: an option of C3's reference code, v0.1.0.
     Needs `q`. Returns [B, N, K] a role.
     """
-    (guesses,) = arrays.given(evidence, "q")
-    found = tuple(loo_advantage(q) for q in guesses)
-    return tuple(standardise(each) for each in found) if std else found
+    (predicted,) = arrays.given(evidence, "q")
+    advantages = tuple(loo_advantage(q) for q in predicted)
+    return tuple(map(standardise, advantages)) if std else advantages
 
 
 def c3_value_assisted(
@@ -185,24 +194,27 @@ def c3_value_assisted(
     Returns:
         [B, N, K] a role, in reward units.
     """
-    (guesses,) = arrays.given(evidence, "q")
+    (predicted,) = arrays.given(evidence, "q")
     advantages = []
-    for level, (span, q) in enumerate(zip(evidence.spans, guesses, strict=True)):
-        value = tree_value(evidence.reward, span, level)
-        guessed = value - (q - loo_advantage(q))
-        advantage = (1 - alpha) * loo_advantage(value) + alpha * guessed
+    for level, (ancestors, q) in enumerate(
+        zip(evidence.ancestors, predicted, strict=True)
+    ):
+        value = tree_value(evidence.reward, ancestors, level)
+        # The critic's mean over siblings is q less its own leave-one-out advantage.
+        assisted = value - (q - loo_advantage(q))
+        advantage = (1 - alpha) * loo_advantage(value) + alpha * assisted
         advantages.append(standardise(advantage) if std else advantage)
     return tuple(advantages)
 
 
-def c3_comb(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
-    """C3 on one tree of a comb: at one decision K messages, continued M times each.
+def c3_vine(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
+    """C3 on one tree of a vine: at one decision K messages, continued M times each.
 
     With v_k the mean over the M continuations,
 
         A_k = v_k - mean_{j != k} v_j.
 
-    A comb costs sum over roles of K * M evaluator calls; a nested tree scores prod k_r
+    A vine costs sum over roles of K * M evaluator calls; a nested tree scores prod k_r
     leaves for all roles at once. Roles with one message in each context have no
     baseline, and get 0. Returns [B, N, K] a role.
 
@@ -233,19 +245,22 @@ def magrpo(evidence: Evidence, *, std: bool = False) -> tuple[jax.Array, ...]:
 
 
 def _by_level(evidence, baseline, std):
+    """The advantage of each message in its own context, role by role."""
     advantages = []
-    for level, span in enumerate(evidence.spans):
-        advantage = baseline(tree_value(evidence.reward, span, level))
+    for level, ancestors in enumerate(evidence.ancestors):
+        advantage = baseline(tree_value(evidence.reward, ancestors, level))
         advantages.append(standardise(advantage) if std else advantage)
     return tuple(advantages)
 
 
 def _by_episode(evidence, baseline, std):
+    """The advantage of each episode in its question, handed to all of its messages."""
     reward = evidence.reward
     advantage = baseline(reward.reshape(reward.shape[0], -1))
     if std:
         advantage = standardise(advantage)
     advantage = advantage.reshape(reward.shape)
     return tuple(
-        tree_value(advantage, span, level) for level, span in enumerate(evidence.spans)
+        tree_value(advantage, ancestors, level)
+        for level, ancestors in enumerate(evidence.ancestors)
     )

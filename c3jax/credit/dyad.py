@@ -7,6 +7,7 @@ thought.
 
 from typing import Literal
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -75,10 +76,14 @@ def ccpo_v1(
     joint, solo = _episodes(evidence)
     xp, _ = arrays.as_float(joint)
     memory = jax.tree.map(xp.asarray, memory)
+
+    # Each stream against its history.
     streams = xp.stack([joint - solo, joint, solo])
     sigma = xp.sqrt(xp.where(memory.variance <= 1e-6, 1, memory.variance))
     sigma = sigma + baselines.EPS
     z = (streams - memory.mean[:, None, None]) / sigma[:, None, None]
+
+    # Rewards of the two roles; the first batch has no history.
     gate = 1 / (1 + xp.exp(-eta * memory.mean[0] / sigma[0]))
     first = memory.steps == 0
     thinker = xp.where(first, streams[0], xp.tanh(alpha * z[0]))
@@ -86,20 +91,24 @@ def ccpo_v1(
     if evidence.finished is not None:
         done = evidence.finished.reshape(joint.shape)
         thinker, solver = xp.where(done, thinker, 0), xp.where(done, solver, 0)
-    found = [
-        baselines.standardise(baselines.mean_advantage(each))
-        for each in (thinker, solver)
+
+    # Advantages by question; the roles take turns.
+    advantages = [
+        baselines.standardise(baselines.mean_advantage(reward))
+        for reward in (thinker, solver)
     ]
     if period:
         turn = (memory.steps // period) % 2
-        found = [xp.where(turn == role, each, 0) for role, each in enumerate(found)]
+        advantages = [xp.where(turn == r, a, 0) for r, a in enumerate(advantages)]
+
+    # This batch counts from the next one on.
     keep = xp.where(first, 0, decay)
     memory = History(
         mean=_moved(memory.mean, streams.mean((1, 2)), keep),
         variance=_moved(memory.variance, streams.var((1, 2)), keep),
         steps=memory.steps + 1,
     )
-    return _per_role(*found), memory
+    return _per_role(*advantages), memory
 
 
 def ccpo(
@@ -132,16 +141,16 @@ def ccpo(
     Raises:
         ValueError: an unknown baseline.
     """
-    joint, solo = (2 * each - 1 for each in _episodes(evidence))
+    joint, solo = (2 * reward - 1 for reward in _episodes(evidence))
     b = solo.mean(-1, keepdims=True)
     bonus = 1.0 * ((joint > 0) & (b < 0)) - 1.0 * ((joint < 0) & (b > 0))
     rewards = joint + lam * bonus, joint
     if baseline == "group":
-        return _per_role(*(baselines.mean_advantage(each) for each in rewards))
+        return _per_role(*map(baselines.mean_advantage, rewards))
     if baseline == "solo":
-        return _per_role(*(each - b for each in rewards))
+        return _per_role(*(reward - b for reward in rewards))
     if baseline == "batch":
-        return _per_role(*(baselines.whiten(each)[0] for each in rewards))
+        return _per_role(*(baselines.whiten(reward)[0] for reward in rewards))
     raise ValueError(f"baseline={baseline!r}: it must be 'group', 'solo' or 'batch'.")
 
 
@@ -172,12 +181,17 @@ def sepo(
     """
     (ratings,) = arrays.given(evidence, "ratings")
     joint, ratings = _flat(evidence.reward), arrays.as_float(ratings)[1]
+    chex.assert_shape(ratings, (*joint.shape, 2, 2))
     xp, _ = arrays.as_float(joint)
+
+    # The first role's share, each rating weighed; even where neither states one.
     thinker, solver = ratings[..., 0, :], ratings[..., 1, :]
     first = eta * thinker[..., 0] + (1 - eta) * solver[..., 0]
     second = eta * solver[..., 1] + (1 - eta) * thinker[..., 1]
     total = first + second
     share = xp.where(total > 0, first / xp.where(total > 0, total, 1), 0.5)
+
+    # The share's part above the mean of the question's episodes of the same outcome.
     right = joint > 0.5
     alike = right[..., :, None] == right[..., None, :]
     mean = (alike * share[..., None, :]).sum(-1) / alike.sum(-1)
@@ -192,10 +206,12 @@ def sepo(
 def _episodes(evidence):
     """J and S, [B, n] float."""
     (solo,) = arrays.given(evidence, "solo")
+    chex.assert_rank(solo, 2)
     return _flat(evidence.reward), arrays.as_float(solo)[1]
 
 
 def _flat(reward):
+    """[B, n] from the leaves of a tree of episodes."""
     return arrays.as_float(reward)[1].reshape(reward.shape[0], -1)
 
 
@@ -205,4 +221,5 @@ def _per_role(thinker, solver):
 
 
 def _moved(old, new, keep):
+    """One step of a moving average that keeps so much of the old value."""
     return (keep * old + (1 - keep) * new).astype(old.dtype)

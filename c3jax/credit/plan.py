@@ -1,19 +1,20 @@
 """How many alternatives each role gets, chosen from where the reward's variance lies.
 
 A tree spends one budget of answers on all roles. The variance that a role's message
-adds to the reward, its *spread*, is estimated from trees, and shows which roles gain
+adds to the reward, its *component*, is estimated from trees, and shows which roles gain
 from more alternatives.
 """
 
 import math
 
+import chex
 import numpy as np
 
 from c3jax.core.types import Evidence
 from c3jax.credit import baselines, shrunk
 
 
-def spread(evidence: Evidence) -> np.ndarray:
+def variance_components(evidence: Evidence) -> np.ndarray:
     """The variance that each role's choice of message adds to the reward.
 
     Values of siblings differ by their own effect and by the sampling of what follows:
@@ -33,27 +34,29 @@ def spread(evidence: Evidence) -> np.ndarray:
         negative.
 
     Raises:
-        ValueError: a role has one alternative, so that its spread cannot be seen.
+        ValueError: a role has one alternative, so that its component cannot be seen.
     """
-    reward, spans = np.asarray(evidence.reward), evidence.spans
+    reward, ancestors = np.asarray(evidence.reward), evidence.ancestors
+    chex.assert_rank(reward, 1 + len(ancestors))
     branching = reward.shape[1:]
     if min(branching) < 2:
         raise ValueError(
-            f"branching={branching}: the spread of a role shows between siblings, so "
+            f"branching={branching}: a role's component shows between siblings, so "
             "every entry must be 2 or more."
         )
-    found = np.zeros(len(spans))
-    for level in reversed(range(len(spans))):
-        value = baselines.tree_value(reward, spans[level], level)
+    components = np.zeros(len(ancestors))
+    # Last role first: each needs the components of the roles that read it.
+    for level in reversed(range(len(ancestors))):
+        value = baselines.tree_value(reward, ancestors[level], level)
         within = value.var(-1, ddof=1).mean()
-        found[level] = within - _below(level, found, branching, spans)
-    return found
+        components[level] = within - _below(level, components, branching, ancestors)
+    return components
 
 
 def variance(
     branching: tuple[int, ...],
-    spans: tuple[tuple[int, ...], ...],
-    spread: np.ndarray,
+    ancestors: tuple[tuple[int, ...], ...],
+    components: np.ndarray,
     *,
     blend: bool = False,
 ) -> np.ndarray:
@@ -64,8 +67,9 @@ def variance(
     variance is E[A^2] / (N K). (This leaves out terms in the square of the gradient
     itself, small where it is lost in noise.) Let values be sums of independent effects:
     those of the ancestors, of variance s_a, shared by contexts that agree on a's
-    message and all that it read, and of each message alone, t_r as in `spread`. With C
-    their covariance and l the weights of the messages in the first one's baseline,
+    message and all that it read, and of each message alone, t_r as in
+    `variance_components`. With C their covariance and l the weights of the messages in
+    the first one's baseline,
 
         var_r = (e - l)' C (e - l) / (N_r K_r),
 
@@ -81,37 +85,42 @@ def variance(
 
     Args:
         branching: alternatives per role.
-        spans: per role, the tree axes of its contexts, ascending.
-        spread: [R] float >= 0, as `spread` estimates it.
+        ancestors: per role, the tree axes of its contexts, ascending.
+        components: [R] float >= 0, from `variance_components`.
         blend: whether other contexts are in the baseline, too.
 
     Returns:
         [R] float64 in squared reward units; inf where a role has no baseline.
     """
-    found = np.full(len(spans), math.inf)
-    for level, span in enumerate(spans):
-        axes = (*span, level)
+    residual = np.full(len(ancestors), math.inf)
+    for level, above in enumerate(ancestors):
+        # [axes, messages], the address of every message of the role.
+        axes = (*above, level)
         messages = np.indices([branching[axis] for axis in axes])
         messages = messages.reshape(len(axes), -1)
         # How many of the first axes each message shares with the first one.
         shares = np.cumprod(messages == 0, 0).sum(0)
-        own = spread[level] + _below(level, spread, branching, spans)
+
+        # C: each message's own effect, and those of the ancestors' that it shares.
+        own = components[level] + _below(level, components, branching, ancestors)
         covariance = own * np.eye(len(shares))
-        for ancestor in span:
-            said = messages[[axes.index(a) for a in (*spans[ancestor], ancestor)]]
-            alike = (said[:, :, None] == said[:, None]).all(0)
-            covariance += spread[ancestor] * alike
+        for ancestor in above:
+            read = messages[[axes.index(a) for a in (*ancestors[ancestor], ancestor)]]
+            alike = (read[:, :, None] == read[:, None]).all(0)
+            covariance += components[ancestor] * alike
+
+        # l, from siblings only or from the whole tree.
         first = len(axes) - 1 if not blend else 0
         weights = _baseline(shares, covariance, range(first, len(axes)))
         if weights is not None:
             apart = np.eye(len(shares))[0] - weights
-            found[level] = apart @ covariance @ apart / len(shares)
-    return found
+            residual[level] = apart @ covariance @ apart / len(shares)
+    return residual
 
 
 def cost(
     branching: tuple[int, ...],
-    spans: tuple[tuple[int, ...], ...],
+    ancestors: tuple[tuple[int, ...], ...],
     tokens: tuple[float, ...] | None = None,
     answer: float = 1.0,
 ) -> float:
@@ -119,19 +128,19 @@ def cost(
 
     Args:
         branching: alternatives per role.
-        spans: per role, the tree axes of its contexts, ascending.
+        ancestors: per role, the tree axes of its contexts, ascending.
         tokens: per role, the cost of a message, say its mean length; None for no cost.
         answer: the cost of scoring one answer, in the same unit.
     """
-    messages = (_messages(branching, span, r) for r, span in enumerate(spans))
-    tokens = tokens or (0.0,) * len(spans)
-    generated = sum(n * each for n, each in zip(messages, tokens, strict=True))
+    messages = (_messages(branching, above, r) for r, above in enumerate(ancestors))
+    tokens = tokens or (0.0,) * len(ancestors)
+    generated = sum(n * price for n, price in zip(messages, tokens, strict=True))
     return generated + answer * math.prod(branching)
 
 
 def best(
-    spread: np.ndarray,
-    spans: tuple[tuple[int, ...], ...],
+    components: np.ndarray,
+    ancestors: tuple[tuple[int, ...], ...],
     budget: int,
     *,
     weight: tuple[float, ...] | None = None,
@@ -148,8 +157,8 @@ def best(
     `budget` answers and a baseline for every role.
 
     Args:
-        spread: [R] float, as `spread` estimates it; negative numbers count as 0.
-        spans: per role, the tree axes of its contexts, ascending.
+        components: [R] float, from `variance_components`; negative numbers count as 0.
+        ancestors: per role, the tree axes of its contexts, ascending.
         budget: most answers a tree may have.
         weight: per role, the mean square of a message's score, by which its variance
             counts; None for equal ones. It grows with the message's tokens.
@@ -166,34 +175,35 @@ def best(
     Raises:
         ValueError: no tree with so few answers gives every role a baseline.
     """
-    spread = np.maximum(spread, 0)
-    weight = np.ones(len(spans)) if weight is None else np.asarray(weight)
+    components = np.maximum(components, 0)
+    weight = np.ones(len(ancestors)) if weight is None else np.asarray(weight)
 
     def price(branching):
-        left = float(weight @ variance(branching, spans, spread, blend=blend))
-        return left * cost(branching, spans, tokens, answer)
+        left = float(weight @ variance(branching, ancestors, components, blend=blend))
+        return left * cost(branching, ancestors, tokens, answer)
 
     def rank(branching):
         return price(branching), -math.prod(branching), tuple(-k for k in branching)
 
-    found = min(branchings(spans, budget, blend=blend), key=rank, default=None)
-    if found is None:
+    least = min(branchings(ancestors, budget, blend=blend), key=rank, default=None)
+    if least is None:
         raise ValueError(
-            f"budget={budget}: no tree with so few answers gives each of {len(spans)} "
-            f"roles a baseline; try {2 ** len(spans)}."
+            f"budget={budget}: no tree with so few answers gives each of "
+            f"{len(ancestors)} roles a baseline; try {2 ** len(ancestors)}."
         )
-    if kept is not None and price(found) >= (1 - gain) * price(kept):
+    # A small gain is not worth new programs.
+    if kept is not None and price(least) >= (1 - gain) * price(kept):
         return kept
-    return found
+    return least
 
 
 def branchings(
-    spans: tuple[tuple[int, ...], ...], budget: int, *, blend: bool = False
+    ancestors: tuple[tuple[int, ...], ...], budget: int, *, blend: bool = False
 ) -> list[tuple[int, ...]]:
     """All trees of at most `budget` answers in which every role has a baseline.
 
     Args:
-        spans: per role, the tree axes of its contexts, ascending.
+        ancestors: per role, the tree axes of its contexts, ascending.
         budget: most answers a tree may have.
         blend: whether a message is compared with those of other contexts, too.
     """
@@ -201,14 +211,14 @@ def branchings(
     def has_baselines(branching):
         if not blend:
             return min(branching) > 1
-        each = (_messages(branching, span, r) for r, span in enumerate(spans))
-        return min(each) > 1
+        counts = (_messages(branching, above, r) for r, above in enumerate(ancestors))
+        return min(counts) > 1
 
-    return [tree for tree in _factors(len(spans), budget) if has_baselines(tree)]
+    return [tree for tree in _factors(len(ancestors), budget) if has_baselines(tree)]
 
 
 def _factors(levels, budget):
-    """All rows of so many whole numbers whose product is at most `budget`."""
+    """All tuples of `levels` positive integers whose product is at most `budget`."""
     if not levels:
         yield ()
         return
@@ -217,17 +227,18 @@ def _factors(levels, budget):
             yield k, *rest
 
 
-def _messages(branching, span, level) -> int:
-    return math.prod(branching[axis] for axis in (*span, level))
+def _messages(branching, ancestors, level) -> int:
+    """How many messages a role writes for one question, in all contexts."""
+    return math.prod(branching[axis] for axis in (*ancestors, level))
 
 
-def _below(level, spread, branching, spans) -> float:
+def _below(level, components, branching, ancestors) -> float:
     """The part of a value's variance that comes from the sampling of what follows."""
-    own = {*spans[level], level}
+    own = {*ancestors[level], level}
     return sum(
-        spread[d] / math.prod(branching[axis] for axis in {*span, d} - own)
-        for d, span in enumerate(spans)
-        if level in span
+        components[d] / math.prod(branching[axis] for axis in {*above, d} - own)
+        for d, above in enumerate(ancestors)
+        if level in above
     )
 
 
@@ -238,6 +249,7 @@ def _baseline(shares, covariance, distances) -> np.ndarray | None:
         alike = shares == distance
         if not alike.any():
             continue
+        # Nearer messages are blended in as `c3_shrunk` does it.
         mean = alike / alike.sum()
         near = shrunk.Moments(mean @ covariance[0], mean @ covariance @ mean, 1.0)
         w = 1.0 if far is None else float(shrunk.shrink(near, far))

@@ -1,5 +1,6 @@
 """Credit by removal: the team's reward against its reward without a role."""
 
+import chex
 import jax
 
 from c3jax.core.types import Evidence
@@ -25,8 +26,10 @@ def agent_removal(evidence: Evidence) -> tuple[jax.Array, ...]:
     (without,) = arrays.given(evidence, "without")
     _, reward = arrays.as_float(evidence.reward)
     return tuple(
-        baselines.tree_value(reward - alone, span, level)
-        for level, (alone, span) in enumerate(zip(without, evidence.spans, strict=True))
+        baselines.tree_value(reward - alone, ancestors, level)
+        for level, (alone, ancestors) in enumerate(
+            zip(without, evidence.ancestors, strict=True)
+        )
     )
 
 
@@ -44,10 +47,10 @@ def majority(ballot: jax.Array, correct: jax.Array) -> jax.Array:
         [..] float in reward units; 0 where all abstain.
     """
     xp, correct = arrays.as_float(correct)
-    cast = ballot >= 0
-    same = (ballot[..., :, None] == ballot[..., None, :]) & cast[..., None, :]
-    count = xp.where(cast, same.sum(-1), 0)
-    top = cast & (count == count.max(-1, keepdims=True))
+    votes = ballot >= 0
+    same = (ballot[..., :, None] == ballot[..., None, :]) & votes[..., None, :]
+    count = xp.where(votes, same.sum(-1), 0)
+    top = votes & (count == count.max(-1, keepdims=True))
     winners = top.sum(-1)
     return xp.where(top, correct, 0).sum(-1) / xp.where(winners > 0, winners, 1)
 
@@ -66,6 +69,7 @@ def pivots(ballot: jax.Array, correct: jax.Array) -> jax.Array:
     Returns:
         [.., V] float in reward units.
     """
+    chex.assert_equal_shape([ballot, correct])
     xp, correct = arrays.as_float(correct)
     own = xp.eye(ballot.shape[-1], dtype=bool)
     counted = majority(ballot, correct)
@@ -89,16 +93,18 @@ def ccpo_vote(evidence: Evidence) -> tuple[jax.Array, ...]:
     voters = len(ballots)
     sizes = reward.shape[: 1 + voters]
 
+    # Every combination of the voters' alternatives is one vote.
     def crossed(votes):
-        laid = (arrays.on_tree(x, (), r, sizes) for r, x in enumerate(votes))
-        return xp.stack([xp.broadcast_to(x, sizes) for x in laid], -1)
+        by_voter = (arrays.on_tree(x, (), r, sizes) for r, x in enumerate(votes))
+        return xp.stack([xp.broadcast_to(x, sizes) for x in by_voter], -1)
 
     delta = pivots(crossed(ballots), crossed(correct))
-    spans = evidence.spans[:voters]
-    found = [
-        baselines.tree_value(delta[..., r], span, r) for r, span in enumerate(spans)
+    advantages = [
+        baselines.tree_value(delta[..., r], above, r)
+        for r, above in enumerate(evidence.ancestors[:voters])
     ]
-    for level in range(voters, len(evidence.spans)):
-        value = baselines.tree_value(reward, evidence.spans[level], level)
-        found.append(xp.zeros_like(value))
-    return tuple(found)
+    # The role that counts learns nothing.
+    for level in range(voters, len(evidence.ancestors)):
+        value = baselines.tree_value(reward, evidence.ancestors[level], level)
+        advantages.append(xp.zeros_like(value))
+    return tuple(advantages)

@@ -35,10 +35,10 @@ class Moments:
     weight: jax.Array
 
 
-def no_moments(spans: tuple[tuple[int, ...], ...]) -> tuple[Moments, ...]:
+def no_moments(ancestors: tuple[tuple[int, ...], ...]) -> tuple[Moments, ...]:
     """Per role, the moments before the first batch."""
     return tuple(
-        Moments(*(jnp.zeros(len(span) + 2) for _ in range(3))) for span in spans
+        Moments(*(jnp.zeros(len(above) + 2) for _ in range(3))) for above in ancestors
     )
 
 
@@ -57,15 +57,16 @@ def relatives(value: jax.Array) -> tuple[jax.Array | None, ...]:
         m + 2 arrays that broadcast to value; None for an axis of size 1, along which
         messages do not differ.
     """
-    found = []
+    means = []
     for axis, size in enumerate(value.shape):
         if size < 2:
-            found.append(None)
+            means.append(None)
             continue
+        # All cells of this axis but the message's own.
         below = tuple(range(axis + 1, value.ndim))
         cell = value.mean(below, keepdims=True)
-        found.append((cell.sum(axis, keepdims=True) - cell) / (size - 1))
-    return tuple(found)
+        means.append((cell.sum(axis, keepdims=True) - cell) / (size - 1))
+    return tuple(means)
 
 
 def shrink(near: Moments, far: Moments) -> jax.Array:
@@ -93,7 +94,7 @@ def shrink(near: Moments, far: Moments) -> jax.Array:
         far: moments of the farther baseline, the same shape.
 
     Returns:
-        w in [0, 1], the same shape; 1, the nearer baseline, where nothing is known.
+        w in [0, 1], the same shape; 1, the nearer baseline, without any moments.
     """
     xp, _ = arrays.as_float(near.cross)
     gap = xp.maximum(near.cross - 2 * far.cross + far.square, 0)
@@ -140,30 +141,37 @@ def c3_shrunk(
         ValueError: a role has a single message in a question.
     """
     advantages, moments = [], []
-    for level, (span, past) in enumerate(zip(evidence.spans, memory, strict=True)):
-        flat = baselines.tree_value(evidence.reward, span, level)
+    for level, (ancestors, past) in enumerate(
+        zip(evidence.ancestors, memory, strict=True)
+    ):
+        flat = baselines.tree_value(evidence.reward, ancestors, level)
         if flat[0].size < 2:
             raise ValueError(
                 f"role {level} has one message a question, so nothing to compare it "
                 "with; give it, or a role that it reads, 2 or more alternatives."
             )
-        sizes = (evidence.reward.shape[1 + axis] for axis in (*span, level))
+
+        # One axis an ancestor, to tell near contexts from far ones.
+        sizes = (evidence.reward.shape[1 + axis] for axis in (*ancestors, level))
         value = flat.reshape(flat.shape[0], *sizes)
         xp, _ = arrays.as_float(value)
         past = jax.tree.map(xp.asarray, past)
         past = past.replace(weight=decay * past.weight)
+
+        # Weights for a question come from all others, now and before.
         means = relatives(value)
-        others = _others(value, means)
-        baseline = _blend(means, _pooled(past, others), prior)
+        others = others_of(value, means)
+        baseline = _blend(means, pooled(past, others), prior)
         advantages.append((value - baseline).reshape(flat.shape))
-        # Averaged over who is left out, these are the moments of the whole batch.
+
+        # Averaged over the question left out, these are the moments of the whole batch.
         batch = jax.tree.map(lambda x: x.mean(0), others)
-        kept = _pooled(past, batch)
-        moments.append(jax.tree.map(lambda x: x.astype("float32"), kept))
+        moment = pooled(past, batch)
+        moments.append(jax.tree.map(lambda x: x.astype("float32"), moment))
     return tuple(advantages), tuple(moments)
 
 
-def _others(value: jax.Array, means: tuple) -> Moments:
+def others_of(value: jax.Array, means: tuple) -> Moments:
     """Moments over the other questions of the batch, [B, D]."""
     xp, _ = arrays.as_float(value)
     count, rows = value.shape[0], value.reshape(value.shape[0], -1)
@@ -174,24 +182,27 @@ def _others(value: jax.Array, means: tuple) -> Moments:
     def over_messages(x):
         return left(xp.broadcast_to(x, value.shape).reshape(rows.shape).mean(-1))
 
-    # For the mean of other questions, from their own means alone: products of two
-    # different ones, and the square of a mean over count - 1.
+    # The mean of other questions is judged by their own means alone: by products of two
+    # different ones, and by the square of a mean over count - 1.
     mean = rows.mean(-1)
     total, power = mean.sum() - mean, (mean**2).sum() - mean**2
     product = (total**2 - power) / max((count - 1) * (count - 2), 1)
     cross = [product]
     square = [product + (left(mean**2) - product) / max(count - 1, 1)]
-    for each in means[1:]:
-        each = xp.zeros_like(value[:1]) if each is None else each
-        cross.append(over_messages(value * each))
-        square.append(over_messages(each**2))
+
+    # Nearer means are averaged over the messages of each other question.
+    for near in means[1:]:
+        near = xp.zeros_like(value[:1]) if near is None else near
+        cross.append(over_messages(value * near))
+        square.append(over_messages(near**2))
+    # Products of two different questions besides the one left out take three.
     weight = [xp.full_like(mean, count - 1)] * len(cross)
     if count < 3:
         weight[0] = xp.zeros_like(mean)
-    return Moments(*(xp.stack(each, -1) for each in (cross, square, weight)))
+    return Moments(*(xp.stack(moment, -1) for moment in (cross, square, weight)))
 
 
-def _pooled(past: Moments, new: Moments) -> Moments:
+def pooled(past: Moments, new: Moments) -> Moments:
     """Moments over the questions of both."""
     xp, _ = arrays.as_float(new.cross)
     weight = past.weight + new.weight
@@ -213,9 +224,11 @@ def _blend(means: tuple, moments: Moments, prior: float) -> jax.Array:
         if far is None:
             baseline, far = mean, near
             continue
+        # A weight from few questions is trusted less.
         w = 1 - (1 - shrink(near, far)) * near.weight / (near.weight + prior)
         lifted = w.reshape(-1, *(1,) * (mean.ndim - 1))
         baseline = baseline + lifted * (mean - baseline)
+        # The moments of the blend, as `shrink` derives them.
         far = Moments(
             cross=w * near.cross + (1 - w) * far.cross,
             square=w**2 * near.square

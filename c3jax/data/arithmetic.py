@@ -74,8 +74,8 @@ class Problem:
     """A question with its gold answer.
 
     Attributes:
-        uid: its address among the questions it is drawn with.
-        id: its name.
+        uid: its address among the questions it is drawn with; random keys use it.
+        id: "arithmetic.<level>/<split>/<number>".
         text: what the team reads.
         answer: the gold answer, in digits.
         level: one of `LEVELS`.
@@ -130,6 +130,8 @@ class Arithmetic:
             raise IndexError(f"{self.split} has {len(self)} problems, not {index}.")
         place, turn = divmod(index, len(self.levels))
         level = self.levels[turn]
+
+        # The name is the seed, so an item is a function of its address.
         name = f"arithmetic.{level}/{self.split}/{place}"
         rng = random.Random(name)
         steps = _drawn(LEVELS[level], self.split, rng)
@@ -155,8 +157,8 @@ def fact(step: Step) -> str:
 
 def split_of(steps: Sequence[Step]) -> str | None:
     """The split that the facts of all steps belong to; None if they differ."""
-    found = {_split(fact(step)) for step in steps}
-    return found.pop() if len(found) == 1 else None
+    splits = {_split(fact(step)) for step in steps}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def _split(text: str) -> str:
@@ -176,6 +178,7 @@ def demonstrate(
     it writes belongs to the training split as well; where carelessness would lead out
     of it or below zero, the problem is read again.
     """
+    # Read and worked until every fact is one of the training split.
     for _ in range(20):
         read = _read(problem, rng, careless)
         slip = (
@@ -187,6 +190,8 @@ def demonstrate(
             break
     else:
         worked = [(step, step.result) for step in problem.steps]
+
+    # The messages of the two roles.
     total = worked[-1][1]
     answer = f"{problem.ending} {stories.counted(total, problem.thing)}"
     if rng.random() < careless.unboxed:
@@ -207,22 +212,22 @@ def _drawn(level: Level, split: str, rng: random.Random) -> tuple[Step, ...]:
 
 def _read(problem, rng, careless) -> list[tuple[str, int]]:
     """The operations that a careless reader sees in a problem, with their numbers."""
-    found = [
+    read = [
         (_OPPOSITE[op] if rng.random() < careless.misread else op, right)
         for op, _, right in problem.steps
     ]
     if problem.aside is not None and rng.random() < careless.distracted:
-        found.append(("+", problem.aside))
-    elif len(found) > 1 and rng.random() < careless.early:
-        found.pop()
-    return found
+        read.append(("+", problem.aside))
+    elif len(read) > 1 and rng.random() < careless.early:
+        read.pop()
+    return read
 
 
 def _worked(problem, read, slip, place) -> list[tuple[Step, int]]:
     """The steps as they were read, each with its stated result; one may be off."""
-    total, found = problem.steps[0].left, []
+    total, worked = problem.steps[0].left, []
     for number, (op, right) in enumerate(read):
         step = Step(op, total, right)
         total = step.result + (slip if number == place else 0)
-        found.append((step, total))
-    return found
+        worked.append((step, total))
+    return worked

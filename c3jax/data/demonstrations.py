@@ -42,8 +42,9 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
     Raises:
         ValueError: a row is malformed, or there is none.
     """
-    found = []
+    demonstrations = []
     for row in rows.read(path):
+        # Exactly one message of every role, and each with some text.
         messages = row.value("messages", dict)
         for role in messages:
             if role not in roles:
@@ -51,23 +52,24 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
         for role in roles:
             if role not in messages:
                 raise row.wrong("messages", f"lacks {role!r}; {_wanted(roles)}")
-            said = messages[role]
-            if not isinstance(said, str) or not said.strip():
+            text = messages[role]
+            if not isinstance(text, str) or not text.strip():
                 raise row.wrong(
-                    "messages", f"has {said!r:.60} for {role!r}; it must be some text"
+                    "messages", f"has {text!r:.60} for {role!r}; it must be some text"
                 )
-        found.append(
+
+        demonstrations.append(
             Demonstrated(
-                uid=len(found),
+                uid=len(demonstrations),
                 id=f"{path}, line {row.number}",
                 text=row.text("question").strip(),
                 answer=row.text("answer").strip(),
                 messages=messages,
             )
         )
-    if not found:
+    if not demonstrations:
         raise ValueError(f"{path}: there is no demonstration in it.")
-    return found
+    return demonstrations
 
 
 def _wanted(roles: Sequence[str]) -> str:

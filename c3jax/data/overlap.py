@@ -10,11 +10,11 @@ one character where a script does not part its words, so that one n serves Engli
 Chinese. A training question is near a test question if it holds at least `share` of its
 n-grams, and both hold the same numbers. The numbers keep apart what is alike and yet
 another problem: "divisors of 196" and "divisors of 360" share every other word, and
-training on one does not give away the other. Half of the n-grams is what a word changed
-in the middle of 40 leaves; MATH's real duplicates begin there. Questions that ask
-something else about one figure are near as well. What is reworded with other numbers,
-or with numbers as words, is not found, and neither is a question of fewer than n tokens
-unless it is the same.
+training on one does not give away the other. A word changed in the middle of 40 leaves
+half of the n-grams; MATH's real duplicates begin there. Questions that ask something
+else about one figure are near as well. A question that is reworded with other numbers,
+or with numbers as words, is not found, and neither is one of fewer than n tokens unless
+it is the same.
 
 Named: both have the same name. MBPP+ has tasks of MBPP in other words.
 """
@@ -50,7 +50,7 @@ class Overlap:
     @property
     def places(self) -> frozenset[int]:
         """Places in the first list, exact, near or named."""
-        return frozenset(found[0] for found in (*self.exact, *self.near, *self.named))
+        return frozenset(pair[0] for pair in (*self.exact, *self.near, *self.named))
 
     def __str__(self) -> str:
         named = f", {len(self.named)} by name" if self.named else ""
@@ -72,14 +72,17 @@ def find(
         For each text of `train` that was found, the first equal or the nearest text of
         `test`; in the order of `train`.
     """
+    # The test texts, by their letters and by their n-grams.
     same = {}
     for place, text in enumerate(test):
         same.setdefault(letters(text), place)
     index = _Index(test, n) if n else None
+
+    # Equal texts first, since they are near as well.
     exact, near = [], []
     for place, text in enumerate(train):
-        if (found := same.get(letters(text))) is not None:
-            exact.append((place, found))
+        if (twin := same.get(letters(text))) is not None:
+            exact.append((place, twin))
         elif index and (best := index.nearest(text)) and best[1] >= share:
             near.append((place, *best))
     return Overlap(tuple(exact), tuple(near))
@@ -93,14 +96,14 @@ def named(found: Overlap, train: Sequence[str], test: Sequence[str]) -> Overlap:
         train: names of the training texts; "" for no name.
         test: names of the test texts.
     """
-    there = {name: place for place, name in enumerate(test) if name}
+    twins = {name: place for place, name in enumerate(test) if name}
     places = found.places
     return dataclasses.replace(
         found,
         named=tuple(
-            (place, there[name])
+            (place, twins[name])
             for place, name in enumerate(train)
-            if name in there and place not in places
+            if name in twins and place not in places
         ),
     )
 
@@ -143,17 +146,18 @@ class _Index:
 
     def nearest(self, text: str) -> tuple[int, float] | None:
         """The text with equal numbers and most of its n-grams shared; and the share."""
-        held = collections.Counter(self._held(text))
-        if not held:
+        counts = collections.Counter(self._occurrences(text))
+        if not counts:
             return None
         numbers = _numbers(text)
         shares = {
             place: count / self._sizes[place]
-            for place, count in held.items()
+            for place, count in counts.items()
             if self._numbers[place] == numbers
         }
-        return max(shares.items(), key=lambda found: found[1], default=None)
+        return max(shares.items(), key=lambda item: item[1], default=None)
 
-    def _held(self, text: str) -> Iterator[int]:
+    def _occurrences(self, text: str) -> Iterator[int]:
+        """The place of a text once for each n-gram that it shares."""
         for gram in _grams(tokens(text), self._n):
             yield from self._places.get(gram, ())

@@ -44,8 +44,9 @@ class Mixture(Sequence):
     def __getitem__(self, index: int):
         if not 0 <= index < len(self):
             raise IndexError(f"the mixture has {len(self)} items, not {index}.")
-        which = bisect.bisect_right(self._ends, index)
-        return self.parts[which][index - (self._ends[which] - len(self.parts[which]))]
+        number = bisect.bisect_right(self._ends, index)
+        part = self.parts[number]
+        return part[index - (self._ends[number] - len(part))]
 
 
 def order(source: Sequence, seed: int) -> Sequence:
@@ -89,10 +90,10 @@ class Batches:
     def __getitem__(self, begin: int) -> list:
         """The items of the batch that begins at a place."""
         ahead = self._ahead.pop(begin, None)
-        found = self._read(begin) if ahead is None else ahead.result()
+        batch = self._read(begin) if ahead is None else ahead.result()
         after = begin + self._size
         self._ahead = {after: self._thread.submit(self._read, after)}
-        return found
+        return batch
 
     def _read(self, begin: int) -> list:
         return [self._ordered[begin + row] for row in self._rows]

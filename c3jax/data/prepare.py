@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--data_dir", type=pathlib.Path, default=prepared.default_directory()
     )
-    parser.add_argument("--list", action="store_true", help="tell the table")
+    parser.add_argument("--list", action="store_true", help="print the table")
     flags = parser.parse_args(argv)
     if flags.list:
         print("\n\n".join(map(told, origins.DATASETS.values())))
@@ -28,10 +28,10 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("say which: --dataset=math, or --list")
     try:
         dataset = origins.DATASETS[flags.dataset]
-        found = prepared.prepare(dataset, flags.data_dir, flags.source)
+        splits = prepared.prepare(dataset, flags.data_dir, flags.source)
     except ValueError as error:
         sys.exit(f"c3jax: {error}")
-    for name, records in found.items():
+    for name, records in splits.items():
         print(f"{dataset.name}/{name}: {len(records):,} questions")
     print(f"  in {flags.data_dir / dataset.name}")
 

@@ -56,7 +56,7 @@ class Problem:
         text: what the team reads.
         answer: the gold answer, in digits.
         start: the first number.
-        events: what happened, in the order told.
+        events: its sentences in order, but for the first.
     """
 
     uid: int
@@ -69,7 +69,7 @@ class Problem:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """A name that no question of another task has."""
         return f"problems/{self.uid}"
 
 
@@ -144,16 +144,19 @@ def demonstrate(
     Every program it writes belongs to the training split as well; where carelessness
     would lead out of it, the problem is read again.
     """
+    # Read until the program is one of the training split.
     for _ in range(20):
         amounts = _read(problem, rng, careless)
         if split_of(problem.start, amounts) == "train":
             break
     else:
         amounts = _read(problem, rng, Carelessness(0, 0, 0, 0, 0))
-    done = amounts[:-1] if rng.random() < careless.early else amounts
-    slip = rng.randrange(len(done)) if rng.random() < careless.slip else None
+
+    # Worked out, one operation after the other.
+    worked = amounts[:-1] if rng.random() < careless.early else amounts
+    slip = rng.randrange(len(worked)) if rng.random() < careless.slip else None
     total, words = problem.start, [str(problem.start)]
-    for place, amount in enumerate(done):
+    for place, amount in enumerate(worked):
         total += amount
         if place == slip:
             total += rng.choice((-10, -2, -1, 1, 2, 10))
@@ -202,10 +205,11 @@ def _story(rng):
 
 
 def _told(uid, start, events, rng) -> Problem:
-    rest = dict(DISTRACTORS)
+    """A program as a question: one sentence an event."""
+    endings = dict(DISTRACTORS)
     sentences = [f"{rng.choice(NAMES)} has {start} {rng.choice(ITEMS)}"]
     for event in events:
-        tail = f" {rest[event.verb]}" if event.sign == 0 else ""
+        tail = f" {endings[event.verb]}" if event.sign == 0 else ""
         sentences.append(f"{event.verb} {event.amount}{tail}")
     return Problem(
         uid=uid,

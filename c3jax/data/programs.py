@@ -56,20 +56,32 @@ class Step:
 KEEP = {
     "all": Step("take all the numbers", "all", "", lambda x, n: True, "all"),
     "even": Step(
-        *("keep the even numbers", "even", "if x % 2 == 0"),
-        *(lambda x, n: x % 2 == 0, "odd"),
+        "keep the even numbers",
+        plan="even",
+        code="if x % 2 == 0",
+        run=lambda x, n: x % 2 == 0,
+        opposite="odd",
     ),
     "odd": Step(
-        *("keep the odd numbers", "odd", "if x % 2 == 1"),
-        *(lambda x, n: x % 2 == 1, "even"),
+        "keep the odd numbers",
+        plan="odd",
+        code="if x % 2 == 1",
+        run=lambda x, n: x % 2 == 1,
+        opposite="even",
     ),
     "over": Step(
-        *("keep the numbers over {}", "over {}", "if x > {}"),
-        *(lambda x, n: x > n, "under"),
+        "keep the numbers over {}",
+        plan="over {}",
+        code="if x > {}",
+        run=lambda x, n: x > n,
+        opposite="under",
     ),
     "under": Step(
-        *("keep the numbers under {}", "under {}", "if x < {}"),
-        *(lambda x, n: x < n, "over"),
+        "keep the numbers under {}",
+        plan="under {}",
+        code="if x < {}",
+        run=lambda x, n: x < n,
+        opposite="over",
     ),
 }
 CHANGE = {
@@ -95,7 +107,7 @@ class Recipe:
     Attributes:
         keep: a key of `KEEP`, and its number.
         change: a key of `CHANGE`, and its number.
-        make: a key of `MAKE`.
+        make: a key of `MAKE`, the last step.
     """
 
     keep: tuple[str, int]
@@ -121,8 +133,8 @@ class Recipe:
         """As Python, with a space between words."""
         kept = KEEP[self.keep[0]].code.format(self.keep[1])
         changed = CHANGE[self.change[0]].code.format(self.change[1])
-        each = f"( {changed} for x in xs {kept} )"
-        return " ".join(f"f = lambda xs : {MAKE[self.make].code} {each}".split())
+        numbers = f"( {changed} for x in xs {kept} )"
+        return " ".join(f"f = lambda xs : {MAKE[self.make].code} {numbers}".split())
 
     def split(self) -> str:
         """The split that the recipe belongs to."""
@@ -150,7 +162,7 @@ class Question:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """A name that no question of another task has."""
         return f"programs/{self.uid}"
 
 
@@ -186,8 +198,9 @@ class Programs:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.split} has {len(self)} questions, not {index}.")
         rng = random.Random(f"programs/{self.split}/{index}")
-        while (recipe := _recipe(rng)).split() != self.split:
-            pass
+        recipe = _recipe(rng)
+        while recipe.split() != self.split:
+            recipe = _recipe(rng)
         return Question(index, _told(recipe, rng), _tests(recipe, rng), recipe)
 
 
@@ -199,19 +212,22 @@ def demonstrate(
     Every recipe it writes belongs to the training split as well; where carelessness
     would lead out of it, the question is read again.
     """
+    # Read until the recipe is one of the training split.
     for _ in range(20):
-        read = _read(question.recipe, rng, careless)
+        read = as_number(question.recipe, rng, careless)
         if read.split() == "train":
             break
     else:
         read = question.recipe
-    done = read
+
+    # Programmed, with slips that stay in the split.
+    recipe = read
     if rng.random() < careless.early:
-        done = dataclasses.replace(read, keep=("all", 0))
+        recipe = dataclasses.replace(read, keep=("all", 0))
     if rng.random() < careless.slip:
-        name, number = done.change
-        done = dataclasses.replace(done, change=(name, _neighbour(number)))
-    words = (done if done.split() == "train" else read).program()
+        name, number = recipe.change
+        recipe = dataclasses.replace(recipe, change=(name, _neighbour(number)))
+    words = (recipe if recipe.split() == "train" else read).program()
     if rng.random() < careless.unclosed:
         words = words.removesuffix(" )")
     return Demonstration(plan=read.plan(), answer=words)
@@ -220,7 +236,7 @@ def demonstrate(
 def vocabulary() -> list[str]:
     """Every word that a question or its demonstration may hold, numbers first."""
     steps = [*KEEP.values(), *CHANGE.values(), *MAKE.values()]
-    phrases = [each for step in steps for each in (step.told, step.plan, step.code)]
+    phrases = [text for step in steps for text in (step.told, step.plan, step.code)]
     phrases += [*_ASIDES, "f = lambda xs : ( x for x in xs ) ."]
     words = {word for phrase in phrases for word in phrase.split()} - {"{}"}
     digits = [str(n) for n in range(10)]
@@ -236,6 +252,7 @@ def _recipe(rng: random.Random) -> Recipe:
 
 
 def _told(recipe: Recipe, rng: random.Random) -> str:
+    """A recipe as a question: one sentence a step."""
     sentences = [
         KEEP[recipe.keep[0]].told.format(recipe.keep[1]),
         CHANGE[recipe.change[0]].told.format(recipe.change[1]),
@@ -251,11 +268,11 @@ def _tests(recipe: Recipe, rng: random.Random) -> str:
     """Assertions on lists of which the recipe keeps something."""
     lists = (rng.sample(range(20), 6) for _ in itertools.count())
     kept = dataclasses.replace(recipe, make="list")
-    chosen = itertools.islice((each for each in lists if kept(each)), _LISTS)
-    return "\n".join(f"assert f({each}) == {recipe(each)}" for each in chosen)
+    chosen = itertools.islice((numbers for numbers in lists if kept(numbers)), _LISTS)
+    return "\n".join(f"assert f({numbers}) == {recipe(numbers)}" for numbers in chosen)
 
 
-def _read(recipe: Recipe, rng: random.Random, careless: Carelessness) -> Recipe:
+def as_number(recipe: Recipe, rng: random.Random, careless: Carelessness) -> Recipe:
     """The recipe that a careless reader takes from a question."""
 
     def maybe(steps, name):

@@ -1,6 +1,6 @@
 """Rows of questions in files: JSON lines, gzipped or not, and Parquet.
 
-Whatever is wrong with a row is an error that names the file, the line and the field.
+An error about a row names the file, the line and the field.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ class Item:
 
     Attributes:
         uid: its address among the questions it is drawn with; random keys use it.
-        id: its name where it comes from.
+        id: "dataset/name", or the file's name and the line or id.
         text: what the team reads.
         answer: the gold answer; of a program, the text of its tests.
         entry_point: the function that tests call; "" for an answer that is no program.
-        subject: "" if unknown.
+        subject: its topic, in words of its dataset; "" if unknown.
         level: how hard it is, in words of its dataset; "" if unknown.
         rules: what its dataset allows in an answer.
     """
@@ -94,7 +94,7 @@ class Row:
         value = self.fields[name]
         if not isinstance(value, kind) or isinstance(value, bool):
             kinds = kind if isinstance(kind, tuple) else (kind,)
-            wanted = " or ".join(_KINDS[each] for each in kinds)
+            wanted = " or ".join(_KINDS[kind] for kind in kinds)
             raise self.wrong(name, f"is {value!r:.60}; it must be {wanted}")
         return value
 
@@ -132,10 +132,10 @@ def read(path: pathlib.Path) -> Iterator[Row]:
 
 
 def _json_lines(path: pathlib.Path) -> Iterator[Row]:
-    opened = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opened(path, "rb") as file:
+        with opener(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield Row(path, number, _parsed(path, number, line))
@@ -191,14 +191,15 @@ def own(
     Raises:
         ValueError: a row is malformed, an id occurs twice, or there is no row.
     """
-    items, seen = [], {}
+    items, numbers = [], {}
     for row in read(path):
+        # Names must be unique: an audit and a saved tree refer by them.
         name = row.text(fields["id"]) if fields["id"] else f"{path.name}/{row.number}"
-        if name in seen:
+        if name in numbers:
             raise row.wrong(
-                fields["id"], f"is {name!r}, which number {seen[name]} has too"
+                fields["id"], f"is {name!r}, which number {numbers[name]} has too"
             )
-        seen[name] = row.number
+        numbers[name] = row.number
         entry = fields["entry_point"]
         items.append(
             Item(

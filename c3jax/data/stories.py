@@ -4,7 +4,7 @@
 
 A story is a template of its own, or put together of an opening, events and a question,
 which may come first. The person asked about and the thing counted always occur in it.
-Whoever else occurs is called by the other pronoun, so that "he" and "she" are clear.
+Any other person is called by the other pronoun, so that "he" and "she" are clear.
 """
 
 import random
@@ -12,21 +12,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-SHE = (
-    *("Ana", "Clara", "Eva", "Ida", "Jane", "Lea", "Mia", "Nora", "Ruth", "Tina"),
-    *("Uma", "Vera", "Zoe"),
+_SHE = "Ana Clara Eva Ida Jane Lea Mia Nora Ruth Tina Uma Vera Zoe"
+_HE = "Ben Carl Finn Hugo Ian Leo Max Omar Paul Raj Sam Tom"
+_THINGS = (
+    "apple ball balloon bead book bottle button candle card coin cookie cup egg flower "
+    "key lemon marble orange pen pencil ribbon shell stamp sticker"
 )
-HE = (
-    *("Ben", "Carl", "Finn", "Hugo", "Ian", "Leo", "Max", "Omar", "Paul", "Raj"),
-    *("Sam", "Tom"),
-)
+SHE, HE = tuple(_SHE.split()), tuple(_HE.split())
 NAMES = SHE + HE
 # No divisor in common with the number of names; see `told`.
-THINGS = (
-    *("apple", "ball", "balloon", "bead", "book", "bottle", "button", "candle"),
-    *("card", "coin", "cookie", "cup", "egg", "flower", "key", "lemon", "marble"),
-    *("orange", "pen", "pencil", "ribbon", "shell", "stamp", "sticker"),
-)
+THINGS = tuple(_THINGS.split())
 # How the answer to a question begins, which then says how many of which things.
 _HAS, _MAKES, _LEAVES = "So {name} has", "So that makes", "So that leaves"
 # A number is {a} or {b} alone, {na} or {nb} with its thing: "3 books", "1 book".
@@ -294,6 +289,7 @@ def told(
         index: the story's place in its split; decides person and thing.
         rng: decides everything else.
     """
+    # The words that all templates share.
     name, thing = NAMES[index % len(NAMES)], THINGS[index % len(THINGS)]
     she = name in SHE
     words = {
@@ -302,6 +298,8 @@ def told(
         "things": f"{thing}s",
         **(_HER if she else _HIS),
     }
+
+    # A template of its own, or sentences put together.
     if len(steps) == 1 and (steps[0].op == "*" or rng.random() < 0.6):
         text, ending = rng.choice(WHOLE[steps[0].op])
         text = text.format(**words, **_numbers(steps[0], thing))
@@ -310,10 +308,10 @@ def told(
         sentences, ending = _composed(steps, words, thing, rng), _HAS
     if aside is not None:
         others = rng.choice([other for other in THINGS if other != thing])
-        said = rng.choice(ASIDES).format(name=name, aside=aside, others=f"{others}s")
+        remark = rng.choice(ASIDES).format(name=name, aside=aside, others=f"{others}s")
         # First of all, or just before the question, where that is not first itself.
         last = len(sentences) - 1 if sentences[-1].endswith("?") else 0
-        sentences.insert(rng.choice((0, last)), said)
+        sentences.insert(rng.choice((0, last)), remark)
     return Story(" ".join(sentences), ending.format(name=name), thing)
 
 
@@ -330,9 +328,9 @@ _HIS = {"he": "he", "He": "He", "him": "him", "his": "his"}
 def _numbers(step: Step, thing: str) -> dict:
     """The names that a template may use for the numbers of a step."""
     numbers = {"a": step.left, "b": step.right}
-    told = {f"n{name}": counted(number, thing) for name, number in numbers.items()}
+    nouns = {f"n{name}": counted(number, thing) for name, number in numbers.items()}
     verbs = {f"is_{n}": "is" if number == 1 else "are" for n, number in numbers.items()}
-    return numbers | told | verbs
+    return numbers | nouns | verbs
 
 
 def _composed(steps, words, thing, rng) -> list[str]:
@@ -344,11 +342,12 @@ def _composed(steps, words, thing, rng) -> list[str]:
     def say(choices, step):
         return rng.choice(choices).format(**words, **_numbers(step, thing))
 
-    asked = say(ASKED_FIRST if first else ASKED_LAST, steps[0])
-    begun, events = steps[0], steps
-    if len(steps) > 1 and (begun.op == "*" or (begun.op == "+" and rng.random() < 0.5)):
-        sentences, events = [say(FIRST[begun.op], begun)], steps[1:]
+    question = say(ASKED_FIRST if first else ASKED_LAST, steps[0])
+    # The opening may hold the first of two steps.
+    start, events = steps[0], steps
+    if len(steps) > 1 and (start.op == "*" or (start.op == "+" and rng.random() < 0.5)):
+        sentences, events = [say(FIRST[start.op], start)], steps[1:]
     else:
-        sentences = [say(OPENINGS, begun)]
+        sentences = [say(OPENINGS, start)]
     sentences += [say(EVENTS[step.op], step) for step in events]
-    return [asked, *sentences] if first else [*sentences, asked]
+    return [question, *sentences] if first else [*sentences, question]

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from c3jax.core import config as checks
+from c3jax.core import checks
 from c3jax.core.types import EXACT, Rules
 from c3jax.data import (
     arithmetic,
@@ -98,7 +98,7 @@ TASKS = {
     "logiqa": _kind("logiqa/train", "logiqa/test"),
     "mbpp": _kind("mbpp/train", "mbpp/test"),
 }
-# Of questions that are generated.
+# The splits of generated questions.
 SPLITS = ("train", "validation", "test")
 
 
@@ -165,6 +165,7 @@ def load(
     Raises:
         ValueError: what came, what was wanted, what to change.
     """
+    # Generated questions come without files.
     kind = checks.pick(TASKS, task, "data.task")
     _check(task, train, weights, test, source, near)
     if kind.generator is not None and not kind.generator.levels:
@@ -186,17 +187,18 @@ def load(
             )
         return prepared.split(dataset, split, place, given, first)
 
+    # The test split first: training questions that overlap with it are left out.
     tested = opened(test or kind.test, "data.test", 0)
-    parts, told, first = [], [], 0
+    parts, lines, first = [], [], 0
     for name in train or (kind.train,):
         part = opened(name, "data.train", first)
         first += len(part)
-        kept, found = _kept(part, tested, near)
+        kept, shared = _kept(part, tested, near)
         if not len(kept):
             raise ValueError(f"data.train={name!r}: all of it is in data.test.")
         parts.append(kept)
-        told.append(f"{name} {len(part):,} questions{_told(found, near['action'])}")
-    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
+        lines.append(f"{name} {len(part):,} questions{_told(shared, near['action'])}")
+    report = f"train: {'; '.join(lines)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
     return Task(splits, kind.reward, reading=kind.reading, report=report)
 
@@ -225,19 +227,20 @@ def _generated(task, kind, train, weights, test, near) -> Task:
         checks.pick(dict.fromkeys(SPLITS), split, f"{field}={name!r}: split")
         return split, kind.generator.split(split, levels, first)
 
-    held, tested = opened(test or kind.test, "data.test", 0)
-    parts, told, first = [], [], 0
+    test_split, tested = opened(test or kind.test, "data.test", 0)
+    parts, lines, first = [], [], 0
     for name in train:
+        # Splits are disjoint, so only the test split itself overlaps with it.
         split, part = opened(name, "data.train", first)
-        if split == held and near["action"] != "keep":
+        if split == test_split and near["action"] != "keep":
             raise ValueError(
                 f"data.train={name!r}: its sums are those of data.test; name another "
                 "split, or say data.overlap.action='keep'."
             )
         first += len(part)
         parts.append(part)
-        told.append(f"{name} {len(part):,} questions")
-    report = f"train: {'; '.join(told)}. test: {test or kind.test} {len(tested):,}"
+        lines.append(f"{name} {len(part):,} questions")
+    report = f"train: {'; '.join(lines)}. test: {test or kind.test} {len(tested):,}"
     splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
     return Task(splits, kind.reward, kind.generator, kind.reading, report=report)
 
@@ -254,12 +257,12 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
     Raises:
         ValueError: the file is malformed, or all of it is in the test split.
     """
-    found = demonstrations.read(pathlib.Path(path), roles)
-    kept, shared = _kept(found, task.split("test"), near)
+    given = demonstrations.read(pathlib.Path(path), roles)
+    kept, shared = _kept(given, task.split("test"), near)
     if not len(kept):
         raise ValueError(f"warm_start.demonstrations={path!r}: all are in data.test.")
-    told = f"{path} {len(found):,} demonstrations{_told(shared, near['action'])}"
-    report = f"{task.report}. {told}" if task.report else told
+    line = f"{path} {len(given):,} demonstrations{_told(shared, near['action'])}"
+    report = f"{task.report}. {line}" if task.report else line
     return dataclasses.replace(task, demonstrations=kept, report=report)
 
 
@@ -271,9 +274,8 @@ def fitting(
 ) -> Task:
     """A task without questions that are too long or hold unknown words.
 
-    The questions that stay have their lengths counted.
-
-    Generated questions in words of an embedded tokenizer all fit.
+    The lengths of the questions that stay are kept. Generated questions in words of an
+    embedded tokenizer all fit.
 
     Args:
         task: any.
@@ -288,15 +290,15 @@ def fitting(
         return task
     dropped, lengths = {}, {"train": [], "test": []}
 
-    def some(part: Sequence, name: str) -> Sequence:
-        found = count([item.text for item in part])
-        places = [place for place, length in enumerate(found) if length <= limit]
-        lengths[name] += [found[place] for place in places]
+    def short_enough(part: Sequence, name: str) -> Sequence:
+        sizes = count([item.text for item in part])
+        places = [place for place, length in enumerate(sizes) if length <= limit]
+        lengths[name] += [sizes[place] for place in places]
         dropped[name] = dropped.get(name, 0) + len(part) - len(places)
         if len(places) == len(part):
             return part
         if overlong == "refuse":
-            first = part[next(n for n, length in enumerate(found) if length > limit)]
+            first = part[next(n for n, length in enumerate(sizes) if length > limit)]
             raise ValueError(
                 f"data.overlong='refuse': {len(part) - len(places)} {name} questions "
                 f"are longer than {limit} tokens with their instruction, or have a "
@@ -305,18 +307,21 @@ def fitting(
             )
         return pipeline.Selected(part, places)
 
-    train, test = task.split("train"), some(task.split("test"), "test")
-    parts = [some(part, "train") for part in train.parts]
+    # The test split and every source of training questions.
+    train, test = task.split("train"), short_enough(task.split("test"), "test")
+    parts = [short_enough(part, "train") for part in train.parts]
     if not all(len(part) for part in (*parts, test)):
         raise ValueError(
             f"no question fits: {dropped} are longer than {limit} tokens with their "
             "instruction, or have a word that the tokenizer does not know; raise "
             "data.prompt_tokens, or take another tokenizer."
         )
+
+    # Dropped questions are reported.
     report = task.report
     if any(dropped.values()):
-        told = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
-        report += f". Longer than {limit} tokens, or unknown words, left out: {told}"
+        counts = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
+        report += f". Longer than {limit} tokens, or unknown words, left out: {counts}"
     splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
     return dataclasses.replace(
         task, splits=splits, report=report, dropped=dropped, lengths=lengths
@@ -324,29 +329,26 @@ def fitting(
 
 
 def _kept(part: Sequence, tested: Sequence, near: Mapping):
-    """A part of the training questions without those of the test, and the latter."""
-    here, there = list(part), list(tested)
-    found = overlap.named(
-        overlap.find(
-            [item.text for item in here],
-            [item.text for item in there],
-            near["ngram"],
-            near["share"],
-        ),
-        [_called(item) for item in here],
-        [_called(item) for item in there],
+    """A part of the training questions without those of the test; and the overlap."""
+    train, test = list(part), list(tested)
+    shared = overlap.find(
+        [item.text for item in train],
+        [item.text for item in test],
+        near["ngram"],
+        near["share"],
     )
-    if near["action"] == "refuse" and found.places:
-        first = part[min(found.places)]
+    shared = overlap.named(shared, [*map(_called, train)], [*map(_called, test)])
+    if near["action"] == "refuse" and shared.places:
+        first = part[min(shared.places)]
         raise ValueError(
-            f"data.overlap.action='refuse': {len(found.places)} training questions are "
-            f"in the test split ({found}), the first of them {first.id!r}. Say 'drop' "
-            "to leave them out."
+            f"data.overlap.action='refuse': {len(shared.places)} training questions "
+            f"are in the test split ({shared}), the first of them {first.id!r}. Say "
+            "'drop' to leave them out."
         )
-    if near["action"] == "drop" and found.places:
-        places = [place for place in range(len(part)) if place not in found.places]
+    if near["action"] == "drop" and shared.places:
+        places = [place for place in range(len(part)) if place not in shared.places]
         part = pipeline.Selected(part, places)
-    return part, found
+    return part, shared
 
 
 def _called(item: rows.Item) -> str:
@@ -355,11 +357,12 @@ def _called(item: rows.Item) -> str:
     return dataset.called(item.id) if dataset else ""
 
 
-def _told(found: overlap.Overlap, action: str) -> str:
-    if not found.places:
+def _told(shared: overlap.Overlap, action: str) -> str:
+    """The report's words for training questions that are in the test split."""
+    if not shared.places:
         return ", none of them in the test split"
-    done = "left out" if action == "drop" else "kept"
-    return f", {len(found.places)} of them in the test split ({found}) and {done}"
+    outcome = "left out" if action == "drop" else "kept"
+    return f", {len(shared.places)} of them in the test split ({shared}) and {outcome}"
 
 
 def _check(task, train, weights, test, source, near) -> None:

@@ -19,7 +19,7 @@ _TEMPLATE = (
 )
 
 
-# What an embedded tokenizer knows: what questions are told in, and what roles are told.
+# The words of an embedded tokenizer: those of the questions, and of the roles' prompts.
 EMBEDDED = {
     "words": (problems.vocabulary, "write the sum . work it out . reasoner actor :"),
     "program_words": (
@@ -32,8 +32,8 @@ EMBEDDED = {
 def load(name: str):
     """The tokenizer called `name`: one of `EMBEDDED`, or a directory or GGUF with one.
 
-    One of the embedded is read as it is written; of a published one, `transformers`
-    knows the class.
+    An embedded tokenizer is a `PreTrainedTokenizerFast`; `transformers` chooses the
+    class of a published one.
 
     Raises:
         ValueError: no such tokenizer, or one without an end token or chat template.
@@ -62,9 +62,9 @@ def load(name: str):
 
 def embedded_words(name: str) -> list[str]:
     """The vocabulary of an embedded tokenizer."""
-    vocabulary, told = EMBEDDED[name]
-    spoken = vocabulary()
-    return spoken + sorted({*told.split()} - {*spoken})
+    vocabulary, prompts = EMBEDDED[name]
+    words = vocabulary()
+    return words + sorted({*prompts.split()} - {*words})
 
 
 def word_level(words: Iterable[str]):

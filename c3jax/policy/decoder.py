@@ -15,31 +15,31 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from c3jax.core import mesh as meshes
+from c3jax.core import sharding
 from c3jax.core.types import Segment
 from c3jax.policy import fused, rotary, segments
 
-# What a layer's backward pass finds kept: everything but parameters that were brought
-# together; its input alone; or that and the results of its matrix products.
+# Results that are kept for a layer's backward pass: all but gathered parameters; the
+# layer's input alone; or that and the results of its matrix products.
 REMAT = {
     "none": lambda operation, *_, **__: operation.name != "sharding_constraint",
     "layer": jax.checkpoint_policies.nothing_saveable,
     "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-# What attends to a context: einsums; the kernels of accelerators, where they fit.
+# Attention to a context: by einsums, or by the kernels of accelerators where they fit.
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}
 
 
 class Adapters(NamedTuple):
-    """Low-rank changes beside some weights, which training moves in their place.
+    """Low-rank changes to some weights, trained in place of the weights.
 
     A weight W of a matrix product becomes W + alpha / rank * A B, where A maps to
     `rank` numbers and B, zero at first, from them (LoRA, arXiv:2106.09685).
 
     Attributes:
         rank: numbers between A and B.
-        alpha: how large the change is.
-        targets: which weights have one, names of `PRODUCTS`.
+        alpha: scale of the change.
+        targets: the weights that have one, names of `PRODUCTS`.
     """
 
     rank: int
@@ -58,19 +58,17 @@ class Shape:
         norm_eps: added to mean squares.
         tied: whether the embedding table is also the output table.
         qkv_bias: whether queries, keys and values have a bias, as in Qwen2.
-        qk_norm: whether queries and keys are normalised a head, as in Qwen3.
-        stretch: of the rotary wavelengths, as in Llama 3.1; None for none.
+        qk_norm: whether each head's queries and keys are normalised, as in Qwen3.
+        stretch: stretching of the rotary wavelengths, as in Llama 3.1; None for none.
         dtype: of activations and KV; parameters, softmax and logits are float32.
-        remat: what the backward pass computes again instead of keeping: a name of
-            `REMAT`.
-        attention: what computes it: a name of `ATTENTION`.
-        embed_std: initial deviation of the embedding table; where it is tied it bounds
-            how sure the untrained policy can be.
-        logits_chunk: tokens of a message whose logits exist at once while training; 0
-            for all.
+        remat: a name of `REMAT`: what is kept for the backward pass.
+        attention: a name of `ATTENTION`: what computes it.
+        embed_std: initial deviation of the embedding table; if the table is tied, it
+            bounds how sure the untrained policy can be.
+        logits_chunk: tokens whose logits exist at once while training; 0 for all.
         unroll: layers per iteration of the layer scan; `layers` for a small policy.
-        adapters: low-rank changes beside the weights; None for none.
-        mesh: what the parameters are spread over; None for one device.
+        adapters: low-rank changes to the weights; None for none.
+        mesh: the devices that parameters are spread over; None for one device.
     """
 
     vocab: int
@@ -128,6 +126,8 @@ def declare(s: Shape) -> dict:
     norm = Param((n, d), ("layer", "width"), None)
     head_norm = Param((n, hd), ("layer", "head_dim"), None)
     into_kv = Param((n, d, kv, hd), ("layer", "width", "kv", "head_dim"), d**-0.5)
+    into_mlp = Param((n, d, f), ("layer", "width", "hidden"), d**-0.5)
+    # Qwen3's norms, Qwen2's biases.
     optional = {}
     if s.qk_norm:
         optional |= {"q_norm": head_norm, "k_norm": head_norm}
@@ -135,7 +135,6 @@ def declare(s: Shape) -> dict:
         kv_bias = Param((n, kv, hd), ("layer", "kv", "head_dim"), 0.0)
         q_bias = Param((n, h, hd), ("layer", "heads", "head_dim"), 0.0)
         optional |= {"q_bias": q_bias, "k_bias": kv_bias, "v_bias": kv_bias}
-    into_mlp = Param((n, d, f), ("layer", "width", "hidden"), d**-0.5)
     # Residual branches start small, so depth does not grow the stream.
     out = (2 * n) ** -0.5
     params = {
@@ -233,7 +232,7 @@ def forward(
         s: sizes; static under jit.
         tokens: [T] int, the block. Padding may follow the valid tokens: causality keeps
             it from them, and the caller sets the length of the segment returned.
-        context: what precedes the block, in order; k and v are [L, kv_heads, S, D].
+        context: segments before the block, in order; k and v are [L, kv_heads, S, D].
 
     Returns:
         [T, width] hidden states after the final norm, and the block's own segment with
@@ -244,45 +243,45 @@ def forward(
     waves = positions(s, sum(lengths), size)
 
     def one(weights, x, past):
-        read = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
-        return layer(s, weights, x, lambda *qkv: attention(s, *qkv, waves, read))
+        blocks = [(*kv, length) for kv, length in zip(past, lengths, strict=True)]
+        return layer(s, weights, x, lambda *qkv: attention(s, *qkv, waves, blocks))
 
-    past = tuple((c.k, c.v) for c in context)
+    past = tuple((segment.k, segment.v) for segment in context)
     x, (k, v) = scan(params, s, one, embedded(params, s, tokens), past)
     return normed(params, s, x), Segment(k=k, v=v, length=jnp.int32(size))
 
 
 def embedded(params: dict, s: Shape, tokens: jax.Array) -> jax.Array:
-    """[T] ids to the [T, width] that the first layer reads."""
+    """[T] ids to the [T, width] input of the first layer."""
     return _table(params, s, "embed")[tokens].astype(s.dtype)
 
 
 def positions(s: Shape, start: jax.Array | int, size: int) -> jax.Array:
     """`rotary.waves` of a block of `size` tokens with `start` before it."""
-    place = start + jnp.arange(size)
-    return rotary.waves(place, s.head_dim, s.rope_theta, s.stretch)
+    position = start + jnp.arange(size)
+    return rotary.waves(position, s.head_dim, s.rope_theta, s.stretch)
 
 
 def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
     """Applies `fn` to every layer in turn.
 
     Args:
-        params: as `init` makes them.
-        s: sizes; static.
+        params, s: as in `forward`.
         fn: (weights of a layer, x, its part of `past`) -> (x for the next, kept).
-        x: what the first layer reads.
+        x: input of the first layer.
         past: arrays with a first axis of layers.
 
     Returns:
-        What the last layer leaves of x, and what was kept, with a first axis of layers.
+        The last layer's x, and what every layer kept, with a first axis of layers.
     """
     declared = declare(s)
 
-    def at_hand(name, scanned):
-        def one(p, w):
+    # One layer's weights, gathered and in the dtype of activations.
+    def at_hand(name, stacked):
+        def cast(p, w):
             return _at_hand(w.astype(s.dtype), s, p.axes[1:])
 
-        return jax.tree.map(one, declared.get(name, {}), scanned, is_leaf=_is_param)
+        return jax.tree.map(cast, declared.get(name, {}), stacked, is_leaf=_is_param)
 
     def one(x, scanned):
         p, adapters, past = scanned
@@ -297,20 +296,21 @@ def scan(params: dict, s: Shape, fn: Callable, x, past=()) -> tuple:
 def layer(
     s: Shape, weights: tuple[dict, dict], x: jax.Array, attend: Callable
 ) -> tuple[jax.Array, object]:
-    """One layer, of tokens that may be of many sequences.
+    """One layer, over tokens that may belong to many sequences.
 
     Args:
         s: sizes; static.
-        weights: of the layer, and its adapters, in the dtype of activations.
+        weights: the layer's, and its adapters, in the dtype of activations.
         x: [T, width].
-        attend: (q, [T, heads, D]; k and v, [T, kv_heads, D]) -> (what is read there,
-            [T, heads, D]; what is kept of it), as of `attention`.
+        attend: (q, [T, heads, D]; k and v, [T, kv_heads, D]) -> (the result of
+            attention, [T, heads, D]; keys and values to keep), such as `attention`.
 
     Returns:
-        [T, width], and what is kept.
+        [T, width], and what `attend` kept.
     """
     p, adapters = weights
 
+    # A matrix product, with its low-rank change.
     def product(x, name):
         y = jnp.einsum(PRODUCTS[name], x, p[name])
         if name not in adapters:
@@ -320,6 +320,7 @@ def layer(
         change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
         return y + s.adapters.alpha / s.adapters.rank * change
 
+    # Attention, then the MLP.
     y = rms_norm(x, p["attention_norm"], s.norm_eps)
     q, k, v = product(y, "q"), product(y, "k"), product(y, "v")
     if s.qkv_bias:
@@ -337,12 +338,11 @@ def layer(
 def attention(
     s: Shape, q: jax.Array, k: jax.Array, v: jax.Array, waves: jax.Array, context: list
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """What one block of tokens reads, in a context and in itself.
+    """Attention of one block of tokens to a context and to itself.
 
     Args:
-        s: sizes; static.
         q: [T, heads, D]; and k, v: [T, kv_heads, D].
-        waves: of `positions`.
+        waves: rotary waves of the block's positions, from `positions`.
         context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
 
     Returns:
@@ -357,7 +357,7 @@ def attention(
 
 
 def normed(params: dict, s: Shape, x: jax.Array) -> jax.Array:
-    """What the last layer leaves, after the final norm."""
+    """The last layer's output after the final norm."""
     return rms_norm(x, params["final_norm"].astype(s.dtype), s.norm_eps)
 
 
@@ -370,7 +370,7 @@ def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
 
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
-    """Logits of a few ids each: [.., width] and [.., M] int to [.., M] float32."""
+    """Logits of a few ids: [.., width] and [.., M] int to [.., M] float32."""
     table = _table(params, s, "embed" if s.tied else "unembed")
     rows = table[ids].astype(hidden.dtype)
     return jnp.einsum(
@@ -379,17 +379,17 @@ def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.
 
 
 def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:
-    """A table of tokens; in its own dtype where rows of it are looked up, so that what
-    all tokens add to the gradient of a row is not rounded each time."""
+    """A table of tokens. Rows are looked up in its own dtype, so that the sum of their
+    gradients over tokens is not rounded each time."""
     table = params[name] if dtype is None else params[name].astype(dtype)
     return _at_hand(table, s, declare(s)[name].axes)
 
 
 def _at_hand(param: jax.Array, s: Shape, axes: tuple) -> jax.Array:
-    """A parameter brought together where it is spread over devices with questions."""
+    """A parameter, gathered from the devices that questions are spread over."""
     if s.mesh is None:
         return param
-    return jax.lax.with_sharding_constraint(param, meshes.at_hand(s.mesh, axes))
+    return jax.lax.with_sharding_constraint(param, sharding.at_hand(s.mesh, axes))
 
 
 def rms_norm(x: jax.Array, gain: jax.Array, eps: float) -> jax.Array:

@@ -1,9 +1,9 @@
-"""Which published models the decoder is, and where they keep each of its parameters.
+"""The published models that the decoder can be, and their names for its parameters.
 
 Qwen2 and Qwen2.5 (biases on queries, keys and values), Qwen3 (norms of queries and
 keys), Llama 3 (stretched rotary wavelengths): dense models that `transformers` reads.
-What a config asks for beyond that is refused by name, since leaving it out would give
-other numbers without a word.
+Any other feature in a model's config is refused by name, since ignoring it would give
+other numbers silently.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from c3jax.core import gguf, gguf_tokenizer
 from c3jax.policy import decoder, gguf_model, rotary
 
-# What each kind of model is beside the sizes in its config.
+# Features of each kind of model beside the sizes in its config.
 FAMILIES = {
     "qwen2": dict(qkv_bias=True, qk_norm=False),
     "qwen3": dict(qkv_bias=False, qk_norm=True),
@@ -35,11 +35,11 @@ def shape(config, **computed) -> decoder.Shape:
     """The sizes of a model.
 
     Args:
-        config: of `transformers`.
-        computed: fields of `Shape` that say how, not what: dtype, remat, ...
+        config: the `transformers` config.
+        computed: fields of `Shape` about how it is computed: dtype, remat, ...
 
     Raises:
-        ValueError: a model that this decoder is not; says which field.
+        ValueError: the model has a feature that the decoder lacks; names the field.
     """
     kind = config.model_type
     if kind not in FAMILIES:
@@ -48,9 +48,10 @@ def shape(config, **computed) -> decoder.Shape:
             "(Qwen2, Qwen2.5, Qwen3, Llama 3; dense)."
         )
     for field, wanted in _PLAIN.items():
-        if (found := getattr(config, field, wanted)) != wanted:
+        value = getattr(config, field, wanted)
+        if value != wanted:
             raise ValueError(
-                f"this {kind} model has {field}={found!r}; only {wanted!r} is "
+                f"this {kind} model has {field}={value!r}; only {wanted!r} is "
                 "supported."
             )
     heads = config.num_attention_heads
@@ -91,11 +92,11 @@ def _rotary(kind: str, fields: dict) -> dict:
 
 
 def config(s: decoder.Shape, tokenizer, positions: int):
-    """A `transformers` config of a policy of our own, which is a small Qwen3.
+    """A `transformers` config for a policy of our own, which is a small Qwen3.
 
     Args:
-        s: its sizes.
-        tokenizer: says which ids are special.
+        s: sizes of the policy.
+        tokenizer: source of the special ids.
         positions: tokens of its longest context and message.
     """
     import transformers
@@ -121,13 +122,14 @@ def config(s: decoder.Shape, tokenizer, positions: int):
 
 
 class Tensor(NamedTuple):
-    """Where a published checkpoint keeps a parameter, or one layer of it.
+    """A tensor of a published checkpoint: one of our parameters, or a layer of one.
 
     Attributes:
-        name: in the checkpoint.
-        path: keys of the parameter in ours.
+        name: the tensor's name in the checkpoint.
+        path: keys of the parameter in our tree.
         layer: index on the parameter's first axis; None if it has no layers.
-        axes: per axis of theirs, the axes of ours (without the layer's) that it joins.
+        axes: per axis of the tensor, the axes of the parameter (without the layer's)
+            that it joins.
     """
 
     name: str
@@ -136,7 +138,7 @@ class Tensor(NamedTuple):
     axes: tuple[tuple[int, ...], ...]
 
     def shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
-        """Sizes of theirs.
+        """Sizes of the tensor.
 
         Args:
             ours: sizes of the parameter, without the layers' axis.
@@ -175,7 +177,7 @@ _WHOLE = {
 
 
 def tensors(s: decoder.Shape) -> Iterator[Tensor]:
-    """Every tensor of a checkpoint, in the order models are read."""
+    """Yields every tensor of a checkpoint, in the order models are read."""
     declared = decoder.declare(s)
     for key, (name, axes) in _WHOLE.items():
         if key in declared:
@@ -187,38 +189,42 @@ def tensors(s: decoder.Shape) -> Iterator[Tensor]:
                 yield Tensor(full, ("layers", key), layer, axes)
 
 
-# What a run needs of a published model.
+# Files of a published model that a run needs.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
 
 
 def local(name: str) -> pathlib.Path | None:
-    """A model that is here: a directory, a GGUF, or what an installed package carries.
+    """A model on this machine: a directory, a GGUF, or an installed package's GGUF.
 
     None if there is none of that name.
     """
-    given = pathlib.Path(name).expanduser()
-    if given.is_dir() or (given.suffix == gguf.SUFFIX and given.is_file()):
-        return given
-    is_package = given.name == name and given.suffix != gguf.SUFFIX
+    path = pathlib.Path(name).expanduser()
+    if path.is_dir() or (path.suffix == gguf.SUFFIX and path.is_file()):
+        return path
+    is_package = path.name == name and path.suffix != gguf.SUFFIX
     return gguf.packaged(name) if is_package else None
 
 
 def find(name: str) -> pathlib.Path:
-    """The directory or GGUF of a model: itself, what an installed Python package
-    carries, or a copy of what the hub has by that name, or instead of that package.
+    """The directory or GGUF of a model: on this machine, or downloaded from the hub.
+
+    A known package that is not installed is replaced by the hub's copy of its model.
 
     Raises:
-        ValueError: none is there; says how to get it.
+        ValueError: there is no such model; says how to get it.
     """
     import huggingface_hub
     from huggingface_hub import errors
 
-    if found := local(name):
-        return found
-    given = pathlib.Path(name).expanduser()
-    if given.suffix == gguf.SUFFIX:
+    model = local(name)
+    if model:
+        return model
+    path = pathlib.Path(name).expanduser()
+    if path.suffix == gguf.SUFFIX:
         raise ValueError(f"policy.path={name!r} is no file here; correct it.")
-    is_package = given.name == name
+
+    # A copy that the hub's library has kept needs no network.
+    is_package = path.name == name
     install, name = gguf_model.package(name) or ("", name)
     fetch = functools.partial(
         huggingface_hub.snapshot_download, name, allow_patterns=_PATTERNS
@@ -228,16 +234,18 @@ def find(name: str) -> pathlib.Path:
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         pass
     try:
-        # Without a network this fails at once, and a download tries for minutes.
+        # Without a network this fails at once, while a download tries for minutes.
         huggingface_hub.HfApi().model_info(name, timeout=5)
         return pathlib.Path(fetch())
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-    except Exception as error:  # of whichever library connects for the hub's
+    except Exception as error:  # from any library that the hub's connects with
         reason = f"{type(error).__name__}: {error}"
+
+    # No copy, no network: say how to get it.
     if install:
         raise ValueError(
-            f"policy.path={given.name!r} is a package to install: {install}. Without "
+            f"policy.path={path.name!r} is a package to install: {install}. Without "
             f"it {name!r} comes from the Hugging Face hub, which does not give it here "
             f"({reason[:200]})."
         )
@@ -250,7 +258,7 @@ def find(name: str) -> pathlib.Path:
 
 
 def files(model: pathlib.Path) -> list[pathlib.Path]:
-    """What a run reads of a model, in order: its GGUF, or files of its directory."""
+    """The files of a model that a run reads, in order: its GGUF, or a folder's."""
     if model.is_file():
         return [model]
     return sorted(path for pattern in _PATTERNS for path in model.glob(pattern))
@@ -261,10 +269,10 @@ def ends(model: pathlib.Path) -> tuple[int, ...]:
     if model.suffix == gguf.SUFFIX:
         return gguf_tokenizer.ends(gguf.read(model))
     path = model / "generation_config.json"
-    found = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
-    if found is None:
+    ids = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    if ids is None:
         return ()
-    return tuple(found) if isinstance(found, list) else (found,)
+    return tuple(ids) if isinstance(ids, list) else (ids,)
 
 
 def read_config(model: pathlib.Path):
@@ -279,10 +287,10 @@ def read_config(model: pathlib.Path):
         return gguf_model.config(gguf.read(model), FAMILIES)
     if not (model / "config.json").exists():
         packed = sorted(model.glob(f"*{gguf.SUFFIX}"))
-        one = packed[0] if packed else f"a {gguf.SUFFIX} file"
+        file = packed[0] if packed else f"a {gguf.SUFFIX} file"
         raise ValueError(
             f"{model} has no config.json; give a directory with a model as "
-            f"`transformers` saves it, {one}, the name of an installed Python package "
+            f"`transformers` saves it, {file}, the name of an installed Python package "
             "that carries one, or a name on the Hugging Face hub."
         )
     return transformers.AutoConfig.from_pretrained(model)

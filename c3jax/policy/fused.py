@@ -1,17 +1,17 @@
 """Attention over a context held as KV segments, one kernel call for each of them.
 
-What `segments` computes with einsums, for accelerators: each block of keys is attended
-to by a kernel that never writes its scores to memory, and the results are merged by
-their log-sum-exps. `attend` is written for one sequence, as everything is, but it is a
+This is the einsums of `segments` for accelerators: each block of keys is attended to by
+a kernel that never writes its scores to memory, and the results are merged by their
+log-sum-exps. `attend` is written for one sequence, as everything is, but it is a
 primitive with its own batching rule: along a vmapped axis that a block does not vary
 along, it keeps one copy of its keys and meets more queries. A prefix under K siblings
 of T tokens is one kernel call with K T queries.
 
 The gradient is that of the whole operation, taken once all axes are known. Two ways
 that look simpler are wrong. `jax.nn.dot_product_attention(.., return_residual=True)`
-drops the gradient of its log-sum-exp, and so a part of that of a merge. And where JAX
-vmaps a `custom_vjp`, a kernel that sums dk over siblings has to pass the sum off as the
-dk of each: right in the gradient of a vmap, wrong in the vmap of a gradient.
+drops the gradient of its log-sum-exp, and so a part of a merge's gradient. And where
+JAX vmaps a `custom_vjp`, a kernel that sums dk over siblings has to pass the sum off as
+the dk of each: right in the gradient of a vmap, wrong in the vmap of a gradient.
 """
 
 import math
@@ -48,9 +48,9 @@ def attend(
     return _attend_p.bind(q, *own, *segments)
 
 
-# From here on arrays have in front the axes that `attend` was vmapped over, outermost
-# first. The queries and their own block have them all; a segment has size 1 along those
-# that it does not vary along, so that a sum over them is part of its gradient.
+# From here on the first axes of arrays are those that `attend` was vmapped over,
+# outermost first. The queries and their own block have them all; a segment has size 1
+# along those that it does not vary along, so its gradient includes a sum over them.
 
 
 @jax.custom_vjp
@@ -99,12 +99,12 @@ def _blocks(q, k, v, context):
 
 
 def _flat(k, v, length):
-    """The axes in front as one."""
+    """The vmapped axes as one."""
     return k.reshape(-1, *k.shape[-3:]), v.reshape(-1, *v.shape[-3:]), length.ravel()
 
 
 def _order(x, k):
-    """Axes in front that a block varies along, kv, group; those it does not, T, *."""
+    """The order of axes: those the block varies along, kv, group; the others, T, *."""
     front = k.ndim - 3
     own = [axis for axis in range(front) if k.shape[axis] == x.shape[axis]]
     shared = [axis for axis in range(front) if axis not in own]
@@ -112,7 +112,7 @@ def _order(x, k):
 
 
 def _fold(x, k):
-    """[.., kv, group, T, *] to [R, kv, group, n T, *]: n sequences read each block."""
+    """[.., kv, group, T, *] to [R, kv, group, n T, *]: n sequences read a block."""
     *front, kv, _, _ = k.shape
     group, rest = x.shape[k.ndim - 2], x.shape[k.ndim :]
     x = x.transpose(_order(x, k))
@@ -128,6 +128,7 @@ def _unfold(x, k, q):
 
 
 def _batch(args, dims):
+    """The batching rule: a new first axis, of size 1 in segments without it."""
     size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     varies = [True] * 3
     for at in range(3, len(args), 3):

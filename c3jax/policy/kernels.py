@@ -5,7 +5,7 @@ With scores s_ti = q_t . k_i / sqrt(D), a block of keys gives
     lse_t = log sum_i exp(s_ti),    o_t = sum_i exp(s_ti - lse_t) v_i,
 
 and where a softmax runs over several blocks, each gives its share of the gradient from
-the o and lse of them all:
+the merged o and lse:
 
     p = exp(s - lse),  dv = p' do,  ds = p * (do v' - sum_D do * o),
     dq = ds k / sqrt(D),  dk = ds' q / sqrt(D).
@@ -13,11 +13,11 @@ the o and lse of them all:
 Source: FlashAttention-2, arXiv:2307.08691, section 3.1; over several blocks: Ring
 Attention, arXiv:2310.01889.
 
-Which kernel computes a block follows from its shapes when it is traced and from the
-platform when it is lowered. On a GPU it is cuDNN's, on a TPU splash attention, wherever
-they take the shapes (see `vendor`), the numbers have 16 bits and there are several
-queries; everything else is einsum. float32 is for checking, and a single query reads
-every key once whatever computes it.
+The kernel of a block follows from its shapes when it is traced and from the platform
+when it is lowered. On a GPU it is cuDNN's, on a TPU splash attention, wherever they
+take the shapes (see `vendor`), the numbers have 16 bits and there are several queries;
+everything else is einsum. float32 is for checking, and a single query reads every key
+once whatever computes it.
 """
 
 import functools
@@ -30,7 +30,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jax.sharding import PartitionSpec
 
-from c3jax.core import mesh as meshes
+from c3jax.core import sharding
 
 
 def forward(
@@ -61,13 +61,13 @@ def backward(
     lse: jax.Array,
     do: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The gradient of a softmax over several blocks, as far as this one is its cause.
+    """One block's part of the gradient of a softmax over several blocks.
 
     Args:
         causal, q, k, v, length: as in `forward`.
-        o: as q, over all blocks.
+        o: the output over all blocks, shaped as q.
         lse: [R, kv, group, T] float32, over all blocks.
-        do: as q, the gradient of o.
+        do: the gradient of o, shaped as q.
 
     Returns:
         This block's part of dq, [R, kv, group, T, D] float32; dk and dv, as k and v.
@@ -82,10 +82,10 @@ def _run(direction: str, causal: bool, q, k, *rest):
 
 
 def _kernels(causal: bool, q: jax.Array, k: jax.Array) -> dict[str, dict]:
-    """Which platforms have a kernel that takes this block."""
+    """The kernels that take this block, by platform."""
     if q.dtype.itemsize != 2 or q.shape[3] == 1:
         return {}
-    # Not at the top: it leans on private functions of JAX, and is slow to import.
+    # Not at the top: the module uses private functions of JAX, and is slow to import.
     from c3jax.policy import vendor
 
     return {
@@ -99,17 +99,19 @@ def _local(direction: str, causal: bool) -> Callable:
     """`forward` or `backward` on one device."""
 
     def run(q, k, v, length, *merged):
+        # The einsum, or a choice by platform when the block is lowered.
         branches = {
             platform: functools.partial(kernel[direction], causal)
             for platform, kernel in _kernels(causal, q, k).items()
         }
-        compute = functools.partial(_EINSUM[direction], causal)
+        compute = functools.partial(EINSUM[direction], causal)
         if branches:
             compute = functools.partial(
                 jax.lax.platform_dependent, default=compute, **branches
             )
-        # Kernels differ in what they make of a sequence that sees nothing. So it is
-        # shown one slot, and what comes of it is thrown away.
+
+        # Kernels differ in their results for a sequence that sees nothing. So it sees
+        # one slot, and its results are replaced.
         out = compute(q, k, v, jnp.maximum(length, 1), *merged)
         sees = (length > 0)[:, None, None, None]
         used = (jnp.arange(k.shape[2]) < length[:, None])[:, None, :, None]
@@ -124,9 +126,9 @@ def _local(direction: str, causal: bool) -> Callable:
 
 
 # XLA does not see into a kernel: left alone, it would gather the arguments of cuDNN's
-# on every device, and it refuses to spread those of Pallas. As a primitive, a block
-# learns when it is lowered which devices there are, and each of them computes its own
-# sequences and heads. (`custom_partitioning` does as much, but not on TPUs: jax#38196.)
+# on every device, and it refuses to spread those of Pallas. A primitive can ask for the
+# devices when it is lowered, and each of them then computes its own sequences and
+# heads. (`custom_partitioning` does as much, but not on TPUs: jax#38196.)
 
 
 def _types(q, k, v, *_, direction, causal):
@@ -137,13 +139,14 @@ def _types(q, k, v, *_, direction, causal):
 
 
 def _lower(ctx, *args, direction, causal):
+    """Lowers a block; on a mesh, each device computes its own sequences and heads."""
     run, mesh = _local(direction, causal), _mesh(ctx.module_context.axis_context)
     if mesh is not None:
         size, heads = ctx.avals_in[0].shape[:2]
-        divides = size % meshes.batch_size(mesh) == 0
+        divides = size % sharding.batch_size(mesh) == 0
         axes = (
-            meshes.batch(mesh).spec[0] if divides else None,
-            meshes.parameter(mesh, (heads,), ("kv",)).spec[0],
+            sharding.batch(mesh).spec[0] if divides else None,
+            sharding.parameter(mesh, (heads,), ("kv",)).spec[0],
         )
         specs = tuple(PartitionSpec(*axes[: x.ndim]) for x in ctx.avals_in)
         run = jax.shard_map(
@@ -157,7 +160,7 @@ def _lower(ctx, *args, direction, causal):
 
 
 def _mesh(context):
-    """The devices of the program being lowered; None for one, or one's part of it."""
+    """The devices of the program being lowered; None for a program of one device."""
     if getattr(context, "num_devices", 1) == 1:
         return None
     if context.abstract_mesh is None:
@@ -169,18 +172,21 @@ def _mesh(context):
 
 
 def told_of_devices(primitive: Primitive) -> Primitive:
-    """A primitive whose lowering gets to know the mesh.
+    """A primitive whose lowering gets the mesh.
 
-    There is no public way to ask for it. Where this one is gone, one device still works
-    and `_mesh` refuses several.
+    There is no public way to ask for it. If this private one is gone, one device still
+    works and `_mesh` refuses several.
     """
-    asking = getattr(dispatch, "prim_requires_devices_during_lowering", set())
-    asking.add(primitive)
+    primitives = getattr(dispatch, "prim_requires_devices_during_lowering", set())
+    primitives.add(primitive)
     return primitive
 
 
 def _batch(args, dims, *, direction, causal):
-    """For the vmap of a gradient; a vmap of attention has become part of R and T."""
+    """The batching rule, for the vmap of a gradient: a new axis becomes part of R.
+
+    A vmap of attention itself never gets here (see `fused`).
+    """
     size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
 
     def flat(x, dim):
@@ -207,10 +213,10 @@ def _scores(causal, q, k, length):
     """[R, kv, group, T, S] float32, -inf where a query may not look."""
     scores = _product("rhgtd,rhsd->rhgts", q, k) * q.shape[-1] ** -0.5
     if causal:
-        seen = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        mask = jnp.tril(jnp.ones(scores.shape[-2:], bool))
     else:
-        seen = jnp.arange(k.shape[2]) < length[:, None, None, None, None]
-    return jnp.where(seen, scores, -jnp.inf)
+        mask = jnp.arange(k.shape[2]) < length[:, None, None, None, None]
+    return jnp.where(mask, scores, -jnp.inf)
 
 
 def _einsum_forward(causal, q, k, v, length):
@@ -232,4 +238,4 @@ def _einsum_backward(causal, q, k, v, length, o, lse, do):
     return dq, dk.astype(k.dtype), dv.astype(v.dtype)
 
 
-_EINSUM = dict(forward=_einsum_forward, backward=_einsum_backward)
+EINSUM = dict(forward=_einsum_forward, backward=_einsum_backward)

@@ -8,29 +8,26 @@ import shutil
 import jax
 import jax.numpy as jnp
 
-from c3jax.core import gguf, gguf_tokenizer
-from c3jax.core import mesh as meshes
+from c3jax.core import gguf, gguf_tokenizer, sharding
 from c3jax.policy import decoder, families, weights
 
-# What belongs to a tokenizer, as `transformers` saves it.
-_TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model"),
-    *("chat_template.jinja", "chat_template.json"),
-)
+# Files of a tokenizer, as `transformers` saves it.
+_CONFIGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")
+_TOKENIZER = (*_CONFIGS, *_VOCABULARY, "chat_template.jinja", "chat_template.json")
 _GENERATION = "generation_config.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A model and where it came from.
+    """A model and its source.
 
     Attributes:
-        params: of the decoder, float32 unless loaded otherwise.
+        params: the decoder's parameters, float32 unless loaded otherwise.
         shape: sizes of the decoder, and how it is computed.
-        config: of `transformers`.
-        source: directory or GGUF it was read from, with the tokenizer that is saved
-            beside it; None for one that was made here.
+        config: the `transformers` config.
+        source: directory or GGUF it was read from, with the tokenizer that `save`
+            copies; None for a model that was made here.
     """
 
     params: dict
@@ -50,14 +47,14 @@ class Policy:
         return _logits(self.params, self.shape, jnp.asarray(tokens))
 
     def save(self, directory: str | pathlib.Path, dtype: str | None = None) -> None:
-        """Writes what `transformers` loads: config, tokenizer, safetensors.
+        """Writes a model that `transformers` loads: config, tokenizer, safetensors.
 
         Args:
             directory: made if it is not there.
-            dtype: of the tensors, "bfloat16"; None for what the config says.
+            dtype: of the tensors, such as "bfloat16"; None for the config's.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: a file cannot be written.
         """
         import transformers  # Slow to import.
 
@@ -68,6 +65,8 @@ class Policy:
             {**self.config.to_dict(), "dtype": dtype}
         )
         config.save_pretrained(directory)
+
+        # The source's tokenizer and generation config, or one made from the config.
         if self.source and self.source.suffix == gguf.SUFFIX:
             gguf_tokenizer.load(self.source).save_pretrained(directory)
         elif self.source and directory != self.source:
@@ -87,27 +86,27 @@ def load(
     activations: str = "float32",
     **computed,
 ) -> Policy:
-    """Reads a model of a family that the decoder knows; see `families`.
+    """Reads a model of a family that the decoder supports; see `families`.
 
     Args:
         name: a directory as `transformers` saves it (config.json, safetensors), a GGUF,
             an installed Python package that carries one, or a name on the hub.
         mesh: devices to spread it over; None for the first one.
-        dtype: of the parameters.
-        activations: dtype of everything between them and the logits.
-        computed: other fields of `decoder.Shape` that say how it is computed: remat,
+        dtype: the dtype of parameters.
+        activations: the dtype between parameters and logits.
+        computed: other fields of `decoder.Shape` about how it is computed: remat,
             attention, ...
 
     Raises:
-        ValueError: there is no model, or one that the decoder is not.
+        ValueError: there is no such model, or the decoder does not support it.
     """
     source = families.find(str(name))
     config = families.read_config(source)
     shape = families.shape(config, dtype=activations, mesh=mesh, **computed)
-    mesh = mesh or meshes.make(1, 1, 1, devices=jax.devices()[:1])
+    mesh = mesh or sharding.make(1, 1, 1, devices=jax.devices()[:1])
 
     def place(p: decoder.Param):
-        return meshes.parameter(mesh, p.shape, p.axes)
+        return sharding.parameter(mesh, p.shape, p.axes)
 
     params = weights.load(source, shape, place, dtype)
     return Policy(params, shape, config, source)

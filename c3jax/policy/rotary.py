@@ -10,10 +10,9 @@ class Stretch(NamedTuple):
     """Rotary wavelengths beyond the window a model was first trained on (Llama 3.1).
 
     Attributes:
-        factor: how much longer waves become that fit into the window less than `low`
-            times.
+        factor: stretches the waves that fit into the window less than `low` times.
         low, high: waves that fit in more than `high` times stay; between is a blend.
-        window: tokens.
+        window: tokens of the first window.
     """
 
     factor: float
@@ -29,9 +28,9 @@ def waves(
 
     Args:
         position: [T] int.
-        dim: D, of one head.
+        dim: D, numbers of one head.
         theta: base of the wavelengths.
-        stretch: of the long ones; None for none.
+        stretch: stretching of the long waves; None for none.
 
     Returns:
         [2, T, D / 2] float32.
@@ -45,14 +44,15 @@ def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.A
     """[D / 2] float32 radians that a position turns each pair of a head's numbers by.
 
     Args:
-        dim: D, of one head.
+        dim: D, numbers of one head.
         theta: base of the wavelengths.
-        stretch: of the long ones (Llama 3, arXiv:2407.21783); None for none.
+        stretch: of the long waves (Llama 3, arXiv:2407.21783); None for none.
     """
     half = dim // 2
     turn = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
     if stretch is None:
         return turn
+    # A wave is stretched the more, the less often it fits into the window.
     fits = stretch.window * turn / (2 * jnp.pi)
     kept = (fits - stretch.low) / (stretch.high - stretch.low)
     kept = jnp.clip(kept, 0, 1)
@@ -60,7 +60,7 @@ def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.A
 
 
 def rotate(x: jax.Array, waves: jax.Array) -> jax.Array:
-    """Turns [heads, T, D] by positions by `waves`, halves paired as in Llama."""
+    """Rotates [heads, T, D] by the `waves` of T positions, a head's halves paired."""
     cos, sin = waves
     a, b = jnp.split(x.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)

@@ -1,10 +1,10 @@
 """Attention over a context held as KV segments.
 
 A context is a list of segments, each computed once at its own level of the tree. One
-joint softmax runs over all of them: nothing is copied or concatenated. The function
-below is written for one sequence; `jax.vmap` with `in_axes=None` on a shared segment
-turns its part into a matrix product over all siblings, which *is* the shared-prefix
-kernel. `fused` computes the same with the kernels of accelerators.
+joint softmax runs over all of them: nothing is copied or concatenated. `attend` is
+written for one sequence; `jax.vmap` with `in_axes=None` on a shared segment turns its
+part into a matrix product over all siblings, which *is* the shared-prefix kernel.
+`fused` computes the same with the kernels of accelerators.
 """
 
 import jax
@@ -27,6 +27,7 @@ def attend(
     Returns:
         [kv_heads, group, T, D], in the dtype of v; softmax in float32.
     """
+    # Masked scores of every block, and their joint maximum.
     scale = q.shape[-1] ** -0.5
     scores = []
     for k, _, mask in blocks:

@@ -1,12 +1,12 @@
 """The attention kernels of cuDNN, for GPUs, and splash attention, for TPUs.
 
 Both have public functions, but none that gives a log-sum-exp in float32 and a gradient
-from the output and log-sum-exp of a softmax over more blocks than one. So the private
-functions of JAX that attention needs are called here, and are those that 0.10 and 0.12
-have in common.
+from the output and log-sum-exp of a softmax over several blocks. So the private
+functions of JAX that attention needs are called here, those that 0.10 and 0.12 have in
+common.
 
-Every `forward` and `backward` here is (causal, ..) to what `kernels.forward` and
-`kernels.backward` return, for 1 <= length <= S.
+Every `forward` and `backward` here takes the arguments and gives the results of
+`kernels.forward` and `kernels.backward`, for 1 <= length <= S.
 """
 
 import inspect
@@ -28,7 +28,7 @@ def _heads(x):
 
 
 def _cudnn_takes(causal: bool, q: tuple, k: tuple) -> bool:
-    # On every GPU; one like Hopper would take a head of 256 too.
+    # True on every GPU; Hopper and later would take a head of 256, too.
     return q[-1] <= 128 and q[-1] % 8 == 0
 
 
@@ -38,7 +38,7 @@ def _cudnn_arguments(causal, q, k, v, length):
     lengths = absent, absent
     if not causal:
         lengths = jnp.full(q.shape[0], q.shape[3], jnp.int32), length
-    # Where `absent`: a bias, offsets of packed sequences, tables of pages.
+    # Absent are a bias, offsets of packed sequences, tables of pages.
     operands = (_heads(q), k, v, absent, *lengths, *[absent] * 4)
     params = dict(
         scale=q.shape[-1] ** -0.5,
@@ -50,7 +50,7 @@ def _cudnn_arguments(causal, q, k, v, length):
         sliding_window_length=None,
     )
     if "score_mod" in inspect.signature(cudnn._dot_product_attention_fwd).parameters:
-        params["score_mod"] = None  # JAX 0.12 wants it, 0.10 does not know it.
+        params["score_mod"] = None  # JAX 0.12 needs it, 0.10 does not know it.
     return operands, params
 
 
@@ -71,13 +71,14 @@ def _cudnn_backward(causal, q, k, v, length, o, lse, do):
 
 
 def _splash_takes(causal: bool, q: tuple, k: tuple) -> bool:
-    # Queries and slots are padded to whole tiles; of less than one, it is mostly that.
+    # Queries and slots are padded to whole tiles; less than one is mostly padding.
     tile = splash.NUM_LANES
     return min(q[3], k[2]) >= tile and (q[-1] == 64 or q[-1] % tile == 0)
 
 
 def _splash_kernel(causal, q, k, **options):
-    """Splash attention of one sequence, from [heads, T, D] to [kv, S, D]."""
+    """Splash attention of one sequence: [heads, T, D] queries, [kv, S, D] keys."""
+    # The largest tiles that divide the queries and the keys.
     shape = q.shape[3], k.shape[2]
     mask = masks.CausalMask(shape) if causal else masks.FullMask(shape)
     a, b = (max(size for size in (128, 256, 512) if n % size == 0) for n in shape)
@@ -127,7 +128,7 @@ def _splash_forward(causal, q, k, v, length, **options):
 
 def _splash_backward(causal, q, k, v, length, o, lse, do, **options):
     rows, slots = q.shape[3], k.shape[2]
-    # The queries of padding have do = 0, so nothing comes of them.
+    # Padded queries have do = 0, so they add nothing to the gradient.
     q, o, lse, do = (_tiled(x, 3) for x in (q, o, lse, do))
     k, v = _tiled(k, 2), _tiled(v, 2)
     kernel = _splash_kernel(causal, q, k, **options)
@@ -136,6 +137,7 @@ def _splash_backward(causal, q, k, v, length, o, lse, do, **options):
         kept = (q, k, v, ids, None, o, lse, kernel.dq_mask_info, kernel.dkv_mask_info)
         return splash._splash_attention_bwd(**kernel.kwargs, res=kept, do=do)[3:6]
 
+    # The kernel's dq is that of scaled queries.
     inputs = _splash_inputs(causal, q, k, v, length)
     dq, dk, dv = jax.vmap(one)(*inputs, *map(_heads, (o, lse, do)))
     dq = dq.reshape(q.shape).astype(jnp.float32) * q.shape[-1] ** -0.5

@@ -1,7 +1,7 @@
-"""Parameters from and to published checkpoints: safetensors, or from a GGUF.
+"""Parameters from safetensors or a GGUF, and to safetensors.
 
-Tensors are read block by block straight into the parameters on the mesh, so that beside
-these there is never more than a block in memory; they are written shard by shard.
+Tensors are read block by block straight into the parameters on the mesh, so memory
+holds never more than a block beside these; they are written shard by shard.
 """
 
 import functools
@@ -20,10 +20,10 @@ from c3jax.core import files, gguf
 from c3jax.policy import decoder, families, gguf_model
 
 _ONE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-# Of a tensor that is read at a time, and of a file that is written.
+# Bytes of a tensor that are read at a time, and of a file that is written.
 BLOCK_BYTES, SHARD_BYTES = 64 << 20, 4 << 30
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
-# Constants that old checkpoints hold, too.
+# The end of the names of constants that old checkpoints hold, too.
 _COMPUTED = "rotary_emb.inv_freq"
 _HEAD, _TABLE = "lm_head.weight", "model.embed_tokens.weight"
 
@@ -33,8 +33,8 @@ class Stored(NamedTuple):
 
     Attributes:
         shape: its sizes.
-        kind: how its numbers are kept.
-        rows: (begin, end) to some of its rows.
+        kind: the type of its numbers, as the format names it.
+        rows: (begin, end) -> these rows.
     """
 
     shape: tuple[int, ...]
@@ -54,32 +54,33 @@ def load(
         model: a directory with `model.safetensors`, or its shards and their index; or a
             GGUF.
         shape: sizes of the decoder.
-        place: where a parameter lives.
-        dtype: of the parameters.
+        place: the sharding of a parameter.
+        dtype: the dtype of parameters.
 
     Raises:
-        ValueError: a tensor is missing, not expected, of another shape or type; it
-            names them.
+        ValueError: a tensor is missing, unexpected, or of another shape or type; names
+            some of them.
     """
+    # The tensors that are there, by the names of this format.
     spell, kinds = str, tuple(_DTYPES)
     if model.suffix == gguf.SUFFIX:
         file = gguf.read(model)
         spell, kinds = gguf_model.spelling(file), gguf.KINDS
         pairs = gguf_model.stored(file, shape.head_dim).items()
-        found = {name: Stored(*tensor) for name, tensor in pairs}
+        stored = {name: Stored(*tensor) for name, tensor in pairs}
     else:
-        found = _stored(model)
-    _check(model, shape, found, spell, kinds)
+        stored = _stored(model)
+    _check(model, shape, stored, spell, kinds)
 
     params = decoder.over_params(lambda p: _zeros(p.shape, dtype, place(p))(), shape)
     for tensor in families.tensors(shape):
-        _set(params, tensor, found[spell(tensor.name)].rows)
+        _set(params, tensor, stored[spell(tensor.name)].rows)
     return params
 
 
 @functools.cache
 def _zeros(shape: tuple[int, ...], dtype: str, place) -> Callable:
-    """The program that makes an empty parameter where it belongs, compiled once."""
+    """The program that makes a parameter of zeros on its devices, compiled once."""
     return jax.jit(functools.partial(jnp.zeros, shape, dtype), out_shardings=place)
 
 
@@ -89,14 +90,14 @@ def _set(params: dict, tensor: families.Tensor, rows: Callable) -> None:
     whole = parent[tensor.path[-1]]
     ours = whole.shape[tensor.layer is not None :]
     theirs = tensor.shape(ours)
-    # A block is some of the first axis that theirs begins with.
+    # A block is a range of the parameter's axis that the tensor's rows begin with.
     axis = tensor.axes[0][0]
-    each = theirs[0] // ours[axis]
-    row_bytes = 4 * each * math.prod(theirs[1:])
-    step = max(1, BLOCK_BYTES // row_bytes)
+    rows_per_index = theirs[0] // ours[axis]
+    index_bytes = 4 * rows_per_index * math.prod(theirs[1:])
+    step = max(1, BLOCK_BYTES // index_bytes)
     for begin in range(0, ours[axis], step):
         end = min(begin + step, ours[axis])
-        block = rows(begin * each, end * each)
+        block = rows(begin * rows_per_index, end * rows_per_index)
         start = [0] * len(ours)
         start[axis] = begin
         if tensor.layer is not None:
@@ -107,7 +108,8 @@ def _set(params: dict, tensor: families.Tensor, rows: Callable) -> None:
 
 @functools.partial(jax.jit, static_argnums=(2, 3), donate_argnums=0)
 def _written(whole, block, axes, count, start):
-    """A parameter with a block of a tensor in its place."""
+    """A parameter with a block of a tensor written into it."""
+    # The block with the parameter's axes.
     ours = list(whole.shape[whole.ndim - sum(map(len, axes)) :])
     ours[axes[0][0]] = count
     order = [axis for joined in axes for axis in joined]
@@ -133,23 +135,24 @@ def _stored(directory: pathlib.Path) -> dict[str, Stored]:
             f"{directory} lacks {missing}; a model is {_ONE}, or the files that "
             f"{_INDEX} lists."
         )
-    found = {}
+    stored = {}
     for path in (directory / name for name in names):
-        with _opened(path) as file:
+        with opened(path) as file:
             for name in sorted(file.keys()):
                 tensor = file.get_slice(name)
                 shape, kind = tuple(tensor.get_shape()), tensor.get_dtype()
-                found[name] = Stored(shape, kind, functools.partial(_rows, path, name))
-    return found
+                stored[name] = Stored(shape, kind, functools.partial(_rows, path, name))
+    return stored
 
 
 def _rows(path: pathlib.Path, name: str, begin: int, end: int) -> np.ndarray:
-    """Some rows of a tensor; what of the file was mapped for them is let go."""
-    with _opened(path) as file:
+    """Some rows of a tensor; the file is unmapped again."""
+    with opened(path) as file:
         return file.get_slice(name)[begin:end]
 
 
-def _opened(path: pathlib.Path):
+def opened(path: pathlib.Path):
+    """A file of safetensors, read lazily as NumPy arrays."""
     import safetensors
 
     return safetensors.safe_open(path, "np")
@@ -158,37 +161,42 @@ def _opened(path: pathlib.Path):
 def _check(
     model: pathlib.Path,
     shape: decoder.Shape,
-    found: dict[str, Stored],
+    stored: dict[str, Stored],
     spell: Callable[[str], str],
     kinds: tuple[str, ...],
 ) -> None:
     """Accounts for every tensor."""
+    # Sizes of the tensors that the decoder needs, by the file's names.
     declared = decoder.declare(shape)
     wanted = {}
     for tensor in families.tensors(shape):
         param = functools.reduce(dict.__getitem__, tensor.path, declared)
         sizes = tensor.shape(param.shape[tensor.layer is not None :])
         wanted[spell(tensor.name)] = sizes
+
+    # Names: neither too many nor too few.
     extra = [
-        name for name in found if name not in wanted and not name.endswith(_COMPUTED)
+        name for name in stored if name not in wanted and not name.endswith(_COMPUTED)
     ]
     if shape.tied and _HEAD in extra:
         extra.remove(_HEAD)  # the embedding table once more
-        _check_tied(found[_HEAD], found[_TABLE])
-    if missing := [name for name in wanted if name not in found]:
+        _check_tied(stored[_HEAD], stored[_TABLE])
+    if missing := [name for name in wanted if name not in stored]:
         raise ValueError(f"{model} lacks {_some(missing)} of its config's model.")
     if extra:
         raise ValueError(f"{model} has {_some(extra)}, which its config lacks.")
+
     wrong = [
-        f"{name} is {found[name].kind} {found[name].shape} instead of {sizes}"
+        f"{name} is {stored[name].kind} {stored[name].shape} instead of {sizes}"
         for name, sizes in wanted.items()
-        if found[name].shape != sizes or found[name].kind not in kinds
+        if stored[name].shape != sizes or stored[name].kind not in kinds
     ]
     if wrong:
         raise ValueError(f"{model}: {_some(wrong)}; types may be {sorted(kinds)}.")
 
 
 def _check_tied(one: Stored, other: Stored) -> None:
+    """Compares two tables block by block; tied tables must be equal."""
     is_same = one.shape == other.shape
     step = max(1, BLOCK_BYTES // (4 * math.prod(one.shape[1:])))
     for begin in range(0, one.shape[0] if is_same else 0, step):
@@ -210,17 +218,18 @@ def _some(names: list[str]) -> str:
 def save(
     directory: pathlib.Path, params: dict, shape: decoder.Shape, dtype: str
 ) -> None:
-    """Writes parameters as a published checkpoint has them.
+    """Writes parameters in the layout of a published checkpoint.
 
     Args:
-        directory: which exists.
-        params: of the decoder, on any mesh of this process.
+        directory: an existing directory.
+        params: the decoder's, on any mesh of this process.
         shape: sizes of the decoder.
-        dtype: to write, of `torch`'s names without the module: "bfloat16".
+        dtype: of the tensors, a name of `torch` without the module: "bfloat16".
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
+    # Tensors in order, a new shard where the next one would be too large.
     listed, total, shards = {}, 0, [[]]
     size = 0
     for tensor, count in _counted(shape):
@@ -230,18 +239,21 @@ def save(
             size = 0
         shards[-1].append(tensor)
         size, total = size + count, total + count
-    for number, some in enumerate(shards, 1):
+
+    # A file a shard, and an index of several.
+    for number, shard in enumerate(shards, 1):
         name = _ONE
         if len(shards) > 1:
             name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write(directory / name, params, some, dtype)
-        listed |= {tensor.name: name for tensor in some}
+        _write(directory / name, params, shard, dtype)
+        listed |= {tensor.name: name for tensor in shard}
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": listed}
         files.write(directory / _INDEX, json.dumps(index, indent=2) + "\n")
 
 
 def _counted(shape: decoder.Shape) -> Iterable[tuple[families.Tensor, int]]:
+    """Every tensor, and how many numbers it has."""
     declared = decoder.declare(shape)
     for tensor in families.tensors(shape):
         param = functools.reduce(dict.__getitem__, tensor.path, declared)
@@ -254,7 +266,7 @@ _layer = jax.jit(lambda stacked, index: stacked[index])
 def _write(path: pathlib.Path, params, tensors, dtype: str) -> None:
     from safetensors import numpy
 
-    found = {}
+    arrays = {}
     for tensor in tensors:
         value = functools.reduce(dict.__getitem__, tensor.path, params)
         if tensor.layer is not None:
@@ -262,5 +274,5 @@ def _write(path: pathlib.Path, params, tensors, dtype: str) -> None:
         order = [axis for joined in tensor.axes for axis in joined]
         sizes = tensor.shape(value.shape)
         value = np.asarray(jax.device_get(value)).transpose(order).reshape(sizes)
-        found[tensor.name] = np.ascontiguousarray(value.astype(jnp.dtype(dtype)))
-    numpy.save_file(found, path, metadata={"format": "pt"})
+        arrays[tensor.name] = np.ascontiguousarray(value.astype(jnp.dtype(dtype)))
+    numpy.save_file(arrays, path, metadata={"format": "pt"})

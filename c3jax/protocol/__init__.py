@@ -1,4 +1,4 @@
-"""The protocol: a checked graph of roles, and what each role reads."""
+"""The protocol: a checked graph of roles, and the contexts that they read."""
 
 from c3jax.protocol.graph import Protocol as Protocol
 from c3jax.protocol.graph import team as team

@@ -1,4 +1,4 @@
-"""A protocol: which role reads which, and how many alternatives each one gets."""
+"""A protocol: a graph of roles that read each other, and their branching."""
 
 import dataclasses
 import graphlib
@@ -12,14 +12,14 @@ from c3jax.core.types import Role
 class Protocol:
     """A checked team in topological order, with its branching.
 
-    It plays a nested tree, or a comb: one base episode, and at each of its decisions
-    alternatives to what the role said there, which go on by themselves.
+    It samples a nested tree, or a vine: one base episode, and at each of its decisions
+    alternatives to the role's message, each continued on its own.
 
     Attributes:
         roles: every role after those it reads; the last one answers.
-        branching: alternatives sampled from each context of a role.
-        continuations: of a comb, how often the team goes on from an alternative; 0 for
-            a nested tree.
+        branching: per role, alternatives sampled from each of its contexts.
+        continuations: for a vine, how often an alternative is continued; 0 for a nested
+            tree.
     """
 
     roles: tuple[Role, ...]
@@ -27,17 +27,17 @@ class Protocol:
     continuations: int = 0
 
     @property
-    def spans(self) -> tuple[tuple[int, ...], ...]:
+    def ancestors(self) -> tuple[tuple[int, ...], ...]:
         """Per role, its ancestors' indices: the tree axes its contexts vary over."""
         return ancestors(self.roles)
 
     @property
     def is_episodic(self) -> bool:
-        """Whether what all say differs between alternatives of the first role."""
-        return all(0 in span for span in self.spans[1:])
+        """Whether all roles read the first one, so its alternatives are episodes."""
+        return all(0 in ancestors for ancestors in self.ancestors[1:])
 
     def chain(self, episodes: int = 1) -> "Protocol":
-        """The same team playing `episodes` independent episodes per question."""
+        """The same team with `episodes` independent episodes per question."""
         rest = (1,) * (len(self.roles) - 1)
         return self.branched((episodes, *rest))
 
@@ -45,12 +45,12 @@ class Protocol:
         """The same team with other numbers of alternatives."""
         return dataclasses.replace(self, branching=branching, continuations=0)
 
-    def tooth(self, level: int) -> "Protocol":
-        """The nested tree that a comb is at one decision, (1, .., 1, K, M, 1, .., 1).
+    def decision(self, level: int) -> "Protocol":
+        """The nested tree at one decision of a vine, (1, .., 1, K, M, 1, .., 1).
 
-        The next role speaks M times, whoever it reads. If that is not the role of this
-        decision, all its alternatives go on with the same messages, which takes nothing
-        from their comparison but noise.
+        The next role writes M messages, whether it reads this decision's role or not.
+        If not, all alternatives are continued with the same messages, which only takes
+        noise from their comparison.
         """
         sizes = [1] * len(self.roles)
         sizes[level] = self.branching[level]
@@ -60,16 +60,16 @@ class Protocol:
 
     @property
     def trees(self) -> "tuple[Protocol, ...]":
-        """The nested trees it is grown as: itself, or the teeth of a comb."""
+        """The nested trees to sample: itself, or the decisions of a vine."""
         if not self.continuations:
             return (self,)
-        return tuple(self.tooth(level) for level in range(len(self.roles)))
+        return tuple(self.decision(level) for level in range(len(self.roles)))
 
     def contexts(self, level: int) -> int:
-        """N, the number of contexts per question that a role's alternatives are of."""
+        """N, the number of contexts of a role, per question."""
         if self.continuations:
             return 1
-        return math.prod(self.branching[axis] for axis in self.spans[level])
+        return math.prod(self.branching[axis] for axis in self.ancestors[level])
 
     @property
     def leaves(self) -> int:
@@ -84,27 +84,30 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
 
     Args:
         fields: name -> the other fields of `Role`.
-        where: how a config calls `fields`, for messages.
+        where: the place of `fields` in a config, for messages.
 
     Raises:
-        ValueError: an unknown field or dependency, a cycle, a message nobody reads,
-            not exactly one answering role, another one that counts, or a talk that is
-            finished by whom nobody hears.
+        ValueError: an unknown field or dependency, a cycle, a message that never
+            reaches the answer, not exactly one answering role, a counting role that
+            does not answer, or a mark that cannot end the dialogue.
     """
+    # The fields of each role by itself.
     known = {f.name for f in dataclasses.fields(Role)} - {"name"}
-    for name, given in fields.items():
-        if extra := sorted(set(given) - known):
+    for name, declared in fields.items():
+        if extra := sorted(set(declared) - known):
             raise ValueError(
                 f"{where}.{name} has {extra}, which no role has; "
                 f"the fields are {sorted(known)}."
             )
-        _check_limit(given, f"{where}.{name}")
-        for other in given.get("depends_on", ()):
+        _check_limit(declared, f"{where}.{name}")
+        for other in declared.get("depends_on", ()):
             if other not in fields:
                 raise ValueError(
                     f"{where}.{name}.depends_on names {other!r}, which is not a role; "
                     f"the roles are {sorted(fields)}."
                 )
+
+    # Topological order; sorted names break ties.
     graph = {
         name: sorted(fields[name].get("depends_on", ())) for name in sorted(fields)
     }
@@ -123,14 +126,16 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
         )
         for name in order
     )
+
+    # One role answers, and all others reach it.
     answering = [role.name for role in roles if role.answers]
     if len(answering) != 1:
         raise ValueError(
             f"{where}: exactly one role answers, got {answering or 'none'}; "
             "set answers=True on one."
         )
-    unread = set(range(len(roles))) - {order.index(answering[0])}
-    unread -= set(ancestors(roles)[order.index(answering[0])])
+    last = order.index(answering[0])
+    unread = set(range(len(roles))) - {last, *ancestors(roles)[last]}
     if unread:
         names = sorted(order[index] for index in unread)
         raise ValueError(
@@ -142,41 +147,41 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
 
 
 def _check_finish(roles: tuple[Role, ...], where: str) -> None:
-    """Who ends a talk is read by others, and there is an answer without a count."""
+    """Checks marks: a role with one has readers, and the answer is not a count."""
     for role in roles:
         mark, field = role.finishes, f"{where}.{role.name}.finishes={role.finishes!r}"
         if not mark:
             continue
         if not (mark.isascii() and mark.isprintable() and " " not in mark):
             raise ValueError(
-                f"{field}: a mark is of printable ASCII characters without spaces, "
-                "which all tokenizers spell alike; take one such as '[FINISH]'."
+                f"{field}: a mark consists of printable ASCII characters without "
+                "spaces, which all tokenizers spell alike; take one such as '[FINISH]'."
             )
         if len(mark) > 255:
             raise ValueError(f"{field} has {len(mark)} characters; 255 are the most.")
         if role.answers:
             raise ValueError(
-                f"{field}, but nobody speaks after {role.name!r}, which answers; "
+                f"{field}, but no role writes after {role.name!r}, which answers; "
                 "leave it out."
             )
         if roles[-1].counts:
             raise ValueError(
-                f"{field}, but {roles[-1].name!r} counts what all answer, while of a "
-                "talk that may finish the last answer is scored; leave it out."
+                f"{field}, but {roles[-1].name!r} counts all answers, while a dialogue "
+                "that may finish is scored by its last answer; leave it out."
             )
 
 
-def _check_limit(given: Mapping, where: str) -> None:
-    """A role writes something, or else it counts what others answer."""
-    if not given.get("counts"):
-        if given.get("max_tokens", 1) < 1:
+def _check_limit(declared: Mapping, where: str) -> None:
+    """Checks that a role writes something, or else counts the answers of others."""
+    if not declared.get("counts"):
+        if declared.get("max_tokens", 1) < 1:
             raise ValueError(f"{where}.max_tokens must be 1 or more.")
         return
-    if given.get("max_tokens") != 0:
+    if declared.get("max_tokens") != 0:
         raise ValueError(
             f"{where} counts and so writes nothing; set {where}.max_tokens=0."
         )
-    if not (given.get("answers") and given.get("depends_on")):
+    if not (declared.get("answers") and declared.get("depends_on")):
         raise ValueError(
             f"{where} counts the answers of others; name them in depends_on, and set "
             "answers=True."
@@ -186,10 +191,10 @@ def _check_limit(given: Mapping, where: str) -> None:
 def ancestors(roles: tuple[Role, ...]) -> tuple[tuple[int, ...], ...]:
     """Per role, the indices of all roles its context depends on, ascending."""
     index = {role.name: i for i, role in enumerate(roles)}
-    found: list[tuple[int, ...]] = []
+    per_role: list[tuple[int, ...]] = []
     for role in roles:
         above: set[int] = set()
         for name in role.depends_on:
-            above |= {index[name], *found[index[name]]}
-        found.append(tuple(sorted(above)))
-    return tuple(found)
+            above |= {index[name], *per_role[index[name]]}
+        per_role.append(tuple(sorted(above)))
+    return tuple(per_role)

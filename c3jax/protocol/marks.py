@@ -1,9 +1,9 @@
-"""A mark that ends a talk, found in token ids while they are on the devices.
+"""A mark that ends a dialogue, detected in token ids while they are on the devices.
 
-Whether a message holds a mark is asked of its text, but a rollout has ids only, and one
-text may be cut into ids in many ways: "[FINISH]" behind a space or before a line break
-is not what it is alone. So the tokens' own characters are followed: a state says how
-many characters of the mark the text ends with, and a table how every token changes it.
+A mark is a piece of text, but a rollout has ids only, and one text may be cut into ids
+in many ways: "[FINISH]" behind a space or before a line break has other ids than alone.
+So the characters of tokens are followed by a state, the number of the mark's characters
+that the text ends with, and a table of how every token changes it.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from c3jax.core.types import Role
 
 
 def table(tokenizer, role: Role) -> bytes:
-    """How far a role's mark is written after every token.
+    """The state of a role's mark after every token.
 
-    Entry [i, s] is n if, where s characters of the mark ended the text, token i makes
-    it end with n of them; M once all of it is there.
+    Entry [i, s] is n if token i, after a text that ends with s characters of the mark,
+    makes it end with n of them; M once all of the mark is there.
 
     Args:
-        tokenizer: of `transformers`, one that writes printable ASCII in its tokens as
-            it is: byte-level, or of whole words.
+        tokenizer: a `transformers` tokenizer whose tokens show printable ASCII as it
+            is: byte-level, or of whole words.
         role: its `finishes` is the mark, of M characters.
 
     Returns:
@@ -28,11 +28,13 @@ def table(tokenizer, role: Role) -> bytes:
     Raises:
         ValueError: the tokenizer cannot write the mark, or not within a message.
     """
+    # Tokens that do not touch the mark reset the state to 0.
     mark, vocab = role.finishes, tokenizer.get_vocab()
     states = np.zeros((max(vocab.values()) + 1, len(mark)), np.uint8)
     for token, i in vocab.items():
-        if mark[0] in token or token[:1] in mark:  # All others break it off.
+        if mark[0] in token or token[:1] in mark:
             states[i] = [_after(mark, mark[:s] + token) for s in range(len(mark))]
+
     ids = tokenizer.encode(mark, add_special_tokens=False)
     if not holds(mark, states, ids):
         raise ValueError(
@@ -51,9 +53,9 @@ def holds(mark: str, states: np.ndarray, ids: list[int]) -> bool:
     """Whether a message of these ids holds the mark.
 
     Args:
-        mark: of M characters.
+        mark: M characters.
         states: [V, M], see `table`.
-        ids: of the message.
+        ids: the message's token ids.
     """
     state = 0
     for i in ids:
@@ -64,7 +66,7 @@ def holds(mark: str, states: np.ndarray, ids: list[int]) -> bool:
 
 
 def _after(mark: str, text: str) -> int:
-    """How many characters of a mark a text ends with; all if it holds the mark."""
+    """The number of a mark's characters that end a text; M if it holds all of it."""
     if mark in text:
         return len(mark)
     return next(n for n in range(len(mark) - 1, -1, -1) if text.endswith(mark[:n]))

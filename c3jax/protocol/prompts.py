@@ -1,4 +1,4 @@
-"""What each role reads, compiled once into pieces of token ids.
+"""Context templates of roles, compiled once into pieces of token ids.
 
 A message reaches the next role as the very ids that were sampled, never as text that is
 tokenised again: that is what makes a replay exact. So the chat template is rendered
@@ -6,8 +6,8 @@ with a sentinel character in place of the question and of every message, the tex
 split there, and the pieces between are tokenised once.
 
 Control tokens come from the template alone. Where a question, an instruction or a title
-spells one, it is cut before the tokenizer sees it: what is asked cannot end the turn it
-stands in.
+spells one, it is cut before the tokenizer sees it: no question can end the turn that
+holds it.
 """
 
 import dataclasses
@@ -16,31 +16,31 @@ import re
 import jinja2
 import numpy as np
 
-from c3jax.core.types import Questions, Role, Script
+from c3jax.core.types import ContextTemplate, Questions, Role
 from c3jax.protocol import marks
 
 # Private-use characters: no template, text or tokenizer gives them a meaning.
 _QUESTION, _MESSAGE = "\ue000", 0xE001
-# Ids that are worth a piece of their own: fewer cost less than one more piece does.
+# Ids that make an instruction worth a segment of its own; fewer are cheaper without.
 _WORTH = 16
-# No character at all, in Unicode: where a text is cut.
+# A noncharacter of Unicode, which marks the places where a text is cut.
 _CUT = "\ufdd0"
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A role's context: before + question + after, then what `script` says.
+    """A role's context: before + question + after, then messages as in `template`.
 
     Attributes:
         before: ids ahead of the question.
         after: ids behind it.
-        script: how the messages it reads are spelled around.
-        tokenizer: all of it was spelled with.
+        template: the ids around the messages that the role reads.
+        tokenizer: the tokenizer of all these ids.
     """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
-    script: Script
+    template: ContextTemplate
     tokenizer: object
 
 
@@ -54,9 +54,9 @@ def prompt(
 
     Args:
         tokenizer: a `transformers` tokenizer with a chat template.
-        role: whose context.
+        role: the role that reads the context.
         roles: the whole team, in topological order.
-        thinking: what a template with a switch for it is told.
+        thinking: the value of the template's switch for thinking, if it has one.
 
     Raises:
         ValueError: the template drops or repeats the question or a message, nothing
@@ -66,18 +66,40 @@ def prompt(
     """
     order = [other.name for other in roles]
     reads = tuple(order.index(name) for name in role.depends_on)
-    if role.counts:  # It is told nothing.
-        return Prompt((), (), Script(reads, ((),) * len(reads), 0), tokenizer)
+    if role.counts:  # It writes nothing, so it reads nothing.
+        return Prompt((), (), ContextTemplate(reads, ((),) * len(reads), 0), tokenizer)
+
+    # The template's text, with a sentinel for the question and for every message.
     added = _added(tokenizer)
     titles = {
         other.name: _CUT.join(_cut(added, other.title or other.name)) for other in roles
     }
-    told = _CUT.join(_cut(added, role.instruction))
+    instruction = _CUT.join(_cut(added, role.instruction))
     places = [_QUESTION, *(chr(_MESSAGE + i) for i in range(len(role.depends_on)))]
     parts = [_QUESTION]
     for name, place in zip(role.depends_on, places[1:], strict=True):
         parts.append(f"{titles[name]} :\n{place}")
-    text = _rendered(tokenizer, told, "\n\n".join(parts), thinking)
+    text = _rendered(tokenizer, instruction, "\n\n".join(parts), thinking)
+
+    pieces, first_token = _between(tokenizer, role, places, text)
+    return Prompt(
+        before=pieces[0],
+        after=pieces[1],
+        template=ContextTemplate(
+            reads=reads,
+            separators=tuple(pieces[2:]),
+            first_token=first_token,
+            finish=marks.table(tokenizer, role) if role.finishes else b"",
+            instruction=pieces[0] if len(pieces[0]) >= _WORTH else (),
+        ),
+        tokenizer=tokenizer,
+    )
+
+
+def _between(
+    tokenizer, role: Role, places: list[str], text: str
+) -> tuple[list[tuple[int, ...]], int]:
+    """The ids before, between and after the sentinels; the very last id apart."""
     pieces = []
     for place in places:
         if text.count(place) != 1:
@@ -97,54 +119,44 @@ def prompt(
     unknown = tokenizer.unk_token_id
     if unknown is not None and any(unknown in piece for piece in pieces):
         raise ValueError(
-            f"the tokenizer does not know a word of what {role.name!r} is told: "
-            f"{role.instruction!r}, and of whom it reads {role.depends_on}; "
-            "change its instruction, or their titles."
+            f"the tokenizer does not know a word in the context of {role.name!r}: its "
+            f"instruction is {role.instruction!r}, and it reads {role.depends_on}; "
+            "change the instruction, or their titles."
         )
-    return Prompt(
-        before=pieces[0],
-        after=pieces[1],
-        script=Script(
-            reads=reads,
-            glue=tuple(pieces[2:]),
-            opener=last[-1],
-            finish=marks.table(tokenizer, role) if role.finishes else b"",
-            told=pieces[0] if len(pieces[0]) >= _WORTH else (),
-        ),
-        tokenizer=tokenizer,
-    )
+    return pieces, last[-1]
 
 
 @dataclasses.dataclass(frozen=True)
-class Template:
-    """What a chat template does with what a role is told.
+class ChatTemplate:
+    """The behaviour of a chat template.
 
     Attributes:
         system: whether the instruction is a message of its own; otherwise the user's
             message begins with it.
-        switch: whether it reads that it should think.
-        opener: text between the user's message and the answer.
+        switch: whether it has a switch for thinking.
+        generation_prompt: text between the user's message and the answer.
     """
 
     system: bool
     switch: bool
-    opener: str
+    generation_prompt: str
 
 
-def template(tokenizer) -> Template:
-    """What the chat template of a tokenizer does.
+def chat_template(tokenizer) -> ChatTemplate:
+    """Describes the chat template of a tokenizer.
 
     Args:
-        tokenizer: of `transformers`, with a chat template.
+        tokenizer: a `transformers` tokenizer with a chat template.
     """
-    told = chr(_MESSAGE)
+    instruction = chr(_MESSAGE)
     text, thinks = (
-        _rendered(tokenizer, told, _QUESTION, thinking) for thinking in (False, True)
+        _rendered(tokenizer, instruction, _QUESTION, thinking)
+        for thinking in (False, True)
     )
-    return Template(
-        system=f"{told}\n\n{_QUESTION}" not in text,
+    return ChatTemplate(
+        system=f"{instruction}\n\n{_QUESTION}" not in text,
         switch=text != thinks,
-        opener=text.rpartition(_QUESTION)[2],
+        generation_prompt=text.rpartition(_QUESTION)[2],
     )
 
 
@@ -168,28 +180,28 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
     return text
 
 
-# The length of a question that nobody can read; it is longer than any limit.
+# The length of a question with an unknown word; it is longer than any limit.
 UNREADABLE = 1 << 30
 
 
 def longest(prompts: tuple[Prompt, ...], text: list[str]) -> list[int]:
-    """How many ids each question has in the role where it has most.
+    """The length in ids of each question's longest prompt.
 
-    One with a word that a tokenizer does not know is `UNREADABLE`.
+    A question with a word that a tokenizer does not know is `UNREADABLE`.
     """
     return [
         max(
             UNREADABLE
             if p.tokenizer.unk_token_id in body
             else len(p.before) + len(body) + len(p.after)
-            for p, body in zip(prompts, each, strict=True)
+            for p, body in zip(prompts, bodies, strict=True)
         )
-        for each in zip(*_spelled(prompts, text), strict=True)
+        for bodies in zip(*_spelled(prompts, text), strict=True)
     ]
 
 
 def spell(tokenizer, texts: list[str]) -> list[list[int]]:
-    """The ids of texts that are no part of a template: no control token is among them.
+    """The ids of texts from outside a template: no control token is among them.
 
     A text that spells one, or another token that was added to the tokenizer's own, is
     cut behind its first character and the parts are tokenised: "<|im_end|>" in a
@@ -200,21 +212,22 @@ def spell(tokenizer, texts: list[str]) -> list[list[int]]:
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
     added = _added(tokenizer)
     for row, text in enumerate(texts):
-        if len(parts := _cut(added, text)) > 1:
+        parts = _cut(added, text)
+        if len(parts) > 1:
             encoded[row] = _ids(tokenizer, parts)
     return encoded
 
 
 def _added(tokenizer) -> re.Pattern:
-    """Finds where an added token begins; they may overlap."""
+    """A pattern for the places where an added token begins; they may overlap."""
     words = [word for word in tokenizer.get_added_vocab() if len(word.strip()) > 1]
-    # Without any, nothing is found.
+    # Without any, the pattern never matches.
     return re.compile(f"(?={'|'.join(map(re.escape, words)) or '(?!)'})")
 
 
 def _cut(added: re.Pattern, text: str) -> list[str]:
     """A text in parts, none of which holds the whole of an added token."""
-    cuts = [found.start() + 1 for found in added.finditer(text)]
+    cuts = [match.start() + 1 for match in added.finditer(text)]
     return [text[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
 
 
@@ -233,21 +246,21 @@ def _spelled(prompts: tuple[Prompt, ...], text: list[str]) -> list[list[list[int
 def encode(
     prompts: tuple[Prompt, ...], uid: list[int], text: list[str], size: int
 ) -> Questions:
-    """Questions as the heads of every role, NumPy arrays.
+    """Questions as the prompts of every role, NumPy arrays.
 
     Args:
         prompts: one a role.
         uid: addresses of the B questions.
-        text: their B texts.
-        size: P, the length heads are padded to.
+        text: the B questions.
+        size: P, the length prompts are padded to.
 
     Raises:
-        ValueError: a word the tokenizer does not know, or a head longer than `size`.
+        ValueError: a word the tokenizer does not know, or a prompt longer than `size`.
     """
-    heads, lengths = [], []
+    padded, lengths = [], []
     for p, bodies in zip(prompts, _spelled(prompts, text), strict=True):
         unknown = p.tokenizer.unk_token_id
-        head = np.zeros((len(text), size), np.int32)
+        rows = np.zeros((len(text), size), np.int32)
         length = np.zeros(len(text), np.int32)
         for row, body in enumerate(bodies):
             if unknown is not None and unknown in body:
@@ -260,10 +273,10 @@ def encode(
                     f"a question takes {len(ids)} tokens with its instruction, more "
                     f"than {size}; raise data.prompt_tokens: {text[row]!r}."
                 )
-            head[row, : len(ids)] = ids
+            rows[row, : len(ids)] = ids
             length[row] = len(ids)
-        heads.append(head)
+        padded.append(rows)
         lengths.append(length)
     return Questions(
-        uid=np.asarray(uid, np.uint32), heads=tuple(heads), lengths=tuple(lengths)
+        uid=np.asarray(uid, np.uint32), prompts=tuple(padded), lengths=tuple(lengths)
     )

@@ -32,7 +32,7 @@ def trio(reasoner: Mapping, actor: Mapping, verifier: Mapping) -> dict:
 def branch(
     planner: Mapping, solver_a: Mapping, solver_b: Mapping, integrator: Mapping
 ) -> dict:
-    """Two Solvers of one plan who do not read each other; an Integrator reads both."""
+    """Two Solvers of one plan that do not read each other; an Integrator reads both."""
     return {
         "planner": _helps(planner),
         "solver_a": _solves(solver_a, "planner"),
@@ -42,10 +42,10 @@ def branch(
 
 
 def vote(voter: Mapping, voters: int = 3) -> dict:
-    """Voters who read nothing; what most of them answer is the team's answer.
+    """Voters that read nothing; the majority answer is the team's answer.
 
-    Equal answers are one answer, as the verifier of the task sees it. A tie earns what
-    a fair draw among the first would earn on average.
+    The task's verifier decides which answers are equal. A tie earns the mean reward of
+    the tied answers.
     """
     names = [f"voter_{number}" for number in range(1, voters + 1)]
     counts = dict(instruction="", counts=True, max_tokens=0)
@@ -56,10 +56,10 @@ def vote(voter: Mapping, voters: int = 3) -> dict:
 
 
 def debate(agents: Sequence[Mapping], judge: Mapping, rounds: int = 2) -> dict:
-    """Agents who answer in rounds; a Judge reads the last round and answers.
+    """Agents that answer in rounds; a Judge reads the last round and answers.
 
-    In the first round an agent reads nothing, later it reads what all agents, itself
-    among them, said in the round before. What was said earlier reaches nobody again.
+    In the first round an agent reads nothing, later it reads the messages of all
+    agents, itself among them, in the round before. Earlier rounds are not read again.
     """
     team, before = {}, ()
     for turn in range(1, rounds + 1):
@@ -71,20 +71,20 @@ def debate(agents: Sequence[Mapping], judge: Mapping, rounds: int = 2) -> dict:
 
 
 def dialogue(thinker: Mapping, reasoner: Mapping, turns: int = 2) -> dict:
-    """A Thinker and a Reasoner who take turns, each reading all that was said before.
+    """A Thinker and a Reasoner that take turns, each reading all messages before.
 
-    The Thinker says what to do and does not do it; what the Reasoner said last is the
-    answer. The Thinker's `finishes` is the mark that ends the talk: what would follow
-    is not written, has no part in the loss, and an answer that several leaves of a
-    tree share is scored once. If it ends before there is an answer, that earns 0. A
-    talk that reaches its last turn did not break off (`Evidence.finished`): its last
-    answer counts as any other does.
+    The Thinker plans and does not carry out; the Reasoner's last message is the answer.
+    The Thinker's `finishes` is the mark that ends the dialogue: later messages are not
+    written and have no part in the loss, and an answer that several leaves of a tree
+    share is scored once. A dialogue that ends before there is an answer earns 0. One
+    that reaches its last turn did not break off (`Evidence.finished`): its last answer
+    counts as any other does.
 
     Source: ReMA, arXiv:2503.09501, its multi-turn interaction, unrolled.
 
     Args:
-        thinker, reasoner: their fields, the same in every turn.
-        turns: of each of them, at most.
+        thinker, reasoner: fields of the two agents' roles, the same in every turn.
+        turns: turns of each agent, at most.
     """
     team = {}
     for turn in range(1, turns + 1):

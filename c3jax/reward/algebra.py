@@ -2,7 +2,7 @@
 
 math-verify reads LaTeX into SymPy without evaluating it. Two expressions are equal if
 they have the same value at eighty digits, at random points where they have unknowns;
-`forms` sees that the one which was said is as finished as the gold one.
+`forms` checks that the answer leaves no more to work out than the gold one.
 """
 
 import functools
@@ -19,13 +19,13 @@ from latex2sympy2_extended import math_normalization
 
 from c3jax.reward import forms, matching
 
-# It warns about the time limits of its own, which are off here: the pool has one.
+# It warns that its own time limits are off; here the pool has one.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 _CONFIG = [
     math_verify.LatexExtractionConfig(
         boxed_match_priority=0,
-        # `reading` took the units off. It takes 5t for 5 tons.
+        # `reading` took the units off. math-verify takes 5t for 5 tons.
         normalization_config=math_normalization.NormalizationConfig(
             basic_latex=True, units=False, malformed_operators=True, nits=True
         ),
@@ -43,7 +43,7 @@ def answer(request: dict) -> bool:
         request: "gold", "said" and "rules", as in `matching.same`.
 
     Raises:
-        MemoryError: ends the worker, which is not what it was; a fresh one is asked.
+        MemoryError: ends the worker, whose state is unknown; a fresh one is asked.
     """
     rules = types.SimpleNamespace(**request["rules"])
     try:
@@ -90,22 +90,23 @@ def tree(text: str) -> sympy.Basic | None:
     text = re.sub(r"\d*\.\d+|\d+\.(?!\d)", _exact, text)
     # Alone, an angle is its number of degrees; under a function it is an angle.
     text = text.replace("°", r"\frac{\pi}{180}")
-    found = math_verify.parse(
+    readings = math_verify.parse(
         rf"\boxed{{{text}}}", _CONFIG, fallback_mode="no_fallback", parsing_timeout=None
     )
-    return found[0] if found and isinstance(found[0], sympy.Basic) else None
+    known = readings and isinstance(readings[0], sympy.Basic)
+    return readings[0] if known else None
 
 
 def _samples(gold: sympy.Expr, said: sympy.Expr) -> list[tuple]:
     """Their values at the points where both have one; one point without unknowns."""
     names = gold.free_symbols | said.free_symbols
-    found = []
+    samples = []
     for point in range(_POINTS if names else 1):
         at = {name: _coordinate(name, point) for name in names}
         values = [_number(side.xreplace(at)) for side in (gold, said)]
         if None not in values:
-            found.append(tuple(values))
-    return found
+            samples.append(tuple(values))
+    return samples
 
 
 def _coordinate(name: sympy.Symbol, point: int) -> sympy.Expr:

@@ -28,31 +28,33 @@ def submit(
 
     Returns:
         A function that returns a number a text, equal for equal answers, `ABSTAINS`
-        for none.
-        A comparison that takes too long finds no equality.
+        for none. A comparison that takes too long finds no equality.
     """
+    # Each different answer, and the first text that gives it.
     answers = [math.extract(text, rules.fallback) for text in texts]
-    first = {said: texts[n] for n, said in reversed([*enumerate(answers)])}
-    said = [answer for answer in dict.fromkeys(answers) if answer is not None]
-    waiting = {
+    first = {answer: texts[n] for n, answer in reversed([*enumerate(answers)])}
+    distinct = [answer for answer in dict.fromkeys(answers) if answer is not None]
+
+    # Every pair in both directions, judged meanwhile.
+    pending = {
         pair: math.submit([first[pair[0]]], [pair[1]], rules, verifier)
-        for one, other in itertools.combinations(said, 2)
+        for one, other in itertools.combinations(distinct, 2)
         for pair in ((one, other), (other, one))
     }
 
     def numbers():
-        same = {pair for pair, found in waiting.items() if found.result()[0].correct}
-        found: dict[str | None, int] = {None: ABSTAINS}
-        heads: list[str] = []
-        for answer in said:
+        same = {pair for pair, job in pending.items() if job.result()[0].correct}
+        number: dict[str | None, int] = {None: ABSTAINS}
+        groups: list[str] = []  # the first answer of each
+        for answer in distinct:
             alike = (
                 n
-                for n, head in enumerate(heads)
-                if {(head, answer), (answer, head)} & same
+                for n, member in enumerate(groups)
+                if {(member, answer), (answer, member)} & same
             )
-            found[answer] = next(alike, len(heads))
-            if found[answer] == len(heads):
-                heads.append(answer)
-        return [found[answer] for answer in answers]
+            number[answer] = next(alike, len(groups))
+            if number[answer] == len(groups):
+                groups.append(answer)
+        return [number[answer] for answer in answers]
 
     return numbers

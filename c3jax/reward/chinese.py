@@ -32,15 +32,15 @@ def arabic(text: str) -> str:
     Returns:
         The number without its unit; the text itself if it is something else.
     """
-    found = _SAID.fullmatch(text.strip())
-    if not found:
+    match = _SAID.fullmatch(text.strip())
+    if not match:
         return text
-    part, sign = found.groupdict(), "-" if found["sign"] else ""
+    part, sign = match.groupdict(), "-" if match["sign"] else ""
     if part["plain"]:
         return sign + part["plain"]
     if part["percent"]:
-        said = part["percent"]
-        return sign + (said if said[0].isascii() else _decimal(said)) + "%"
+        share = part["percent"]
+        return sign + (share if share[0].isascii() else _decimal(share)) + "%"
     if part["top"]:
         whole = _integer(part["whole"]) if part["whole"] else ""
         top, bottom = _integer(part["top"]), _integer(part["bottom"])
@@ -63,12 +63,12 @@ def _decimal(numeral: str) -> str:
 def _integer(numeral: str) -> int:
     """一百二十 -> 120; digit by digit where there is no unit: 二〇二四 -> 2024."""
     for unit, size in _UNITS:
-        head, found, tail = numeral.rpartition(unit)
-        if found:
+        before, match, after = numeral.rpartition(unit)
+        if match:
             # 十二 is 12: a ten without a digit is one ten.
-            many = _integer(head) if head else 1
+            count = _integer(before) if before else 1
             # 一百二 is 120, and 一百零二 is 102.
-            short = size > 10 and tail in _DIGIT and tail not in "零〇"
-            rest = size // 10 * _DIGIT[tail] if short else _integer(tail or "零")
-            return many * size + rest
+            short = size > 10 and after in _DIGIT and after not in "零〇"
+            rest = size // 10 * _DIGIT[after] if short else _integer(after or "零")
+            return count * size + rest
     return int("".join(str(_DIGIT[c]) for c in numeral))

@@ -16,11 +16,11 @@ import threading
 from collections.abc import Sequence
 
 from c3jax.reward import pool
-from c3jax.reward.sandbox import grader, host, server
+from c3jax.reward.sandbox import client, grader, server
 
 # A block between fences; the last may have no end.
 _FENCED = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-# What tokenizers write where a message begins or ends: <|im_end|>, </s>, <end>.
+# The marks of tokenizers where a message begins or ends: <|im_end|>, </s>, <end>.
 _SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|</?s>|<end>|<eos>|<pad>")
 _LANGUAGES = ("", "python", "py", "python3")
 _DEFINES = re.compile(r"^\s*(?:def|class|async def)\b|\blambda\b", re.MULTILINE)
@@ -30,7 +30,7 @@ _BEGINS = re.compile(
     re.MULTILINE,
 )
 _MOST_KNOWN = 20_000  # results kept
-# What a user writes to have programs run where system calls cannot be filtered.
+# The words by which a user accepts a system that cannot filter calls.
 UNCONFINED = "run untrusted programs without seccomp"
 
 
@@ -41,8 +41,8 @@ class Result:
     Attributes:
         verdicts: one a check that the tests made, in their order: "pass", "fail",
             "error", "timeout", "memory" or "forbidden".
-        problem: what went wrong first, for a person: an exception of the program, why
-            there is no verdict, why the tests could not be run.
+        problem: the first thing that went wrong, for a person: an exception of the
+            program, why there is no verdict, why the tests could not be run.
         failed: running it ended a server twice; it counts as an error.
     """
 
@@ -65,6 +65,7 @@ def extract(text: str) -> str | None:
     Returns:
         None where there is nothing.
     """
+    # Fenced blocks first, those that define something before others.
     text = _SPECIAL.sub("", text)
     blocks = [
         body
@@ -74,6 +75,7 @@ def extract(text: str) -> str | None:
     if blocks:
         defining = [body for body in blocks if _DEFINES.search(body)]
         return (defining or blocks)[-1]
+
     text = _FENCED.sub("", text)
     first = _BEGINS.search(text)
     program = text[first.start() :] if first else text
@@ -84,17 +86,18 @@ class Scorer:
     """Servers that score programs, several at a time.
 
     Attributes:
-        layers: what programs are confined by, beside resource limits and the kill at
-            the time limit: "user" or "capabilities" (as root), "landlock", "seccomp".
+        layers: names of the layers that confine programs, beside resource limits and
+            the kill at the time limit: "user" or "capabilities" (as root), "landlock",
+            "seccomp".
     """
 
     def __init__(
         self,
-        settings: host.Settings | None = None,
+        settings: client.Settings | None = None,
         workers: int | None = None,
         accept: str = "",
     ):
-        """Starts the servers in the background, after one has said what it can do.
+        """Starts the servers in the background, after one has reported its layers.
 
         Args:
             settings: limits of time and memory.
@@ -106,8 +109,8 @@ class Scorer:
                 it is asked for.
             OSError: the server does not start.
         """
-        settings = settings or host.Settings()
-        with contextlib.closing(host.Server(settings)) as first:
+        settings = settings or client.Settings()
+        with contextlib.closing(client.Server(settings)) as first:
             self.layers = first.layers
         if "seccomp" not in self.layers and accept != UNCONFINED:
             raise ValueError(
@@ -119,7 +122,7 @@ class Scorer:
         self._lock = threading.Lock()
         self._known: collections.OrderedDict = collections.OrderedDict()
         self._pool = pool.Pool(
-            functools.partial(host.Server, settings),
+            functools.partial(client.Server, settings),
             workers or len(os.sched_getaffinity(0)),
             limit_s=settings.timeout_s + server.GRACE_S + 1,
         )
@@ -127,18 +130,20 @@ class Scorer:
     def submit(
         self, text: str, tests: str, entry_point: str = ""
     ) -> concurrent.futures.Future:
-        """The future of a `Result`; it never raises what a program did.
+        """The future of a `Result`; it never raises an exception of the program.
 
         A program that was scored on the same tests is not run again.
 
         Args:
             text: a message with a program in it.
-            tests: executable text; see `c3jax.reward.sandbox.checks`.
-            entry_point: what the program must define, needed only where tests call it
-                by a builtin's name; "" for the names that tests leave open.
+            tests: executable text; see `c3jax.reward.sandbox.assertions`.
+            entry_point: the function that the program must define, needed only where
+                tests call it by a builtin's name; "" for the names that tests leave
+                open.
         """
+        # One future for equal items, also while the first is on its way.
         program = extract(text)
-        item = host.Item(program or "", tests, entry_point)
+        item = client.Item(program or "", tests, entry_point)
         with self._lock:
             if item in self._known:
                 self._known.move_to_end(item)
@@ -150,10 +155,11 @@ class Scorer:
             scored.set_result(Result((), "there is no program"))
             return scored
 
-        def settle(asked):
-            error = asked.exception()
+        # A server's failure is a result of the program's, too.
+        def settle(reply):
+            error = reply.exception()
             if error is None:
-                scored.set_result(_result(asked.result()))
+                scored.set_result(_result(reply.result()))
             elif isinstance(error, pool.Overrun):
                 scored.set_result(Result((grader.TIMEOUT,), str(error)))
             elif isinstance(error, pool.Died):
@@ -161,8 +167,7 @@ class Scorer:
             else:
                 scored.set_exception(error)
 
-        asked = self._pool.submit(item)
-        asked.add_done_callback(settle)
+        self._pool.submit(item).add_done_callback(settle)
         return scored
 
     def scores(self, texts: Sequence[str], tests: Sequence[str]) -> list[Result]:
@@ -209,24 +214,24 @@ def scores(
     memory_mb: int = 512,
 ) -> list[Result]:
     """Scores programs, as `score` does, several at a time; results in order."""
-    shared = _shared(host.Settings(timeout_s=timeout_s, memory_mb=memory_mb))
+    shared = _shared(client.Settings(timeout_s=timeout_s, memory_mb=memory_mb))
     return shared.scores(texts, tests)
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(settings: host.Settings) -> Scorer:
+def _shared(settings: client.Settings) -> Scorer:
     """Servers that stay for the next call."""
     scorer = Scorer(settings)
     atexit.register(scorer.close)
     return scorer
 
 
-def _result(found: dict) -> Result:
+def _result(report: dict) -> Result:
     """The result in a server's report on an item."""
-    lost = _LOST.get(found["status"], grader.ERROR)
-    verdicts = (lost if each == grader.LOST else each for each in found["verdicts"])
-    return Result(tuple(verdicts), found["problem"])
+    lost = _LOST.get(report["status"], grader.ERROR)
+    verdicts = (lost if v == grader.LOST else v for v in report["verdicts"])
+    return Result(tuple(verdicts), report["problem"])
 
 
-# What the end of a program's process says of the checks that found it gone.
+# The verdict on checks that found the program gone, by the status of its process.
 _LOST = {-signal.SIGSYS: "forbidden", -signal.SIGXCPU: grader.TIMEOUT}

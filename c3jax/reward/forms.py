@@ -34,10 +34,13 @@ def is_finished(
 def _steps(tree: sympy.Expr, text: str) -> set[str]:
     """The kinds of steps that an expression leaves."""
     steps = set()
-    for found in _DIVISION.findall(text):
-        top, bottom = (int(n) for n in found if n)
+    # The reader carries out 12/4, so divisions are looked for in the text.
+    for numbers in _DIVISION.findall(text):
+        top, bottom = (int(n) for n in numbers if n)
         if bottom > 0 and top > 0 and top % bottom == 0:
             steps.add("division")
+
+    # All other steps are operations of the tree.
     within = {}  # whether a node is part of a longer sum or product
     for node in sympy.preorder_traversal(tree):
         if not isinstance(node, sympy.Basic):
@@ -68,6 +71,7 @@ def _left(node: sympy.Basic) -> list[str]:
 
 
 def _left_by_product(node: sympy.Mul) -> list[str]:
+    """The steps that a product leaves: numbers, roots and powers to merge, sums."""
     factors = _flat(node, sympy.Mul)
     over = [f for f in factors if not _is_reciprocal(f)]
     under = [part for f in factors if _is_reciprocal(f) for part in _denominator(f)]
@@ -94,6 +98,7 @@ def _left_by_product(node: sympy.Mul) -> list[str]:
 
 
 def _left_by_power(base: sympy.Expr, exponent: sympy.Expr) -> list[str]:
+    """The steps that a power or a root leaves."""
     if exponent == -1:
         return ["division by a sum"] * base.is_Add
     if not exponent.is_number:

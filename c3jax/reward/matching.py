@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from c3jax.reward import chinese, reading, shapes
+from c3jax.reward import chinese, reading, structures
 
 # Longest answer that is looked into; beyond it only letter by letter.
 MAX_LENGTH = 500
@@ -56,7 +56,7 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     gold, said = reading.tidy(gold), reading.tidy(said)
     if rules.chinese:
         gold, said = chinese.arabic(gold), chinese.arabic(said)
-    if shapes.depth(said) > _MAX_DEPTH:
+    if structures.depth(said) > _MAX_DEPTH:
         return False
     return _same(gold, said, rules, algebra)
 
@@ -65,16 +65,20 @@ _UNORDERED = ("atom", "list", "set", "union")
 
 
 def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
-    gold, said = shapes.unwrapped(gold), shapes.unwrapped(said)
+    gold, said = structures.unwrapped(gold), structures.unwrapped(said)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
+
+    # Two numbers are settled exactly.
     wanted, came = reading.quantity(gold), reading.quantity(said)
     numbers = reading.number(wanted.value), reading.number(came.value)
     if None not in numbers:
         if reading.conflict(wanted.unit, came.unit):
             return False
         return _equal_numbers(*numbers, rules)
-    wanted, came = shapes.shape(gold), shapes.shape(said)
+
+    # Shapes whose parts have no order.
+    wanted, came = structures.shape(gold), structures.shape(said)
     if "equation" in (wanted.kind, came.kind):
         return _equations(wanted, came, rules, algebra)
     if wanted.kind in _UNORDERED and came.kind in _UNORDERED:
@@ -83,6 +87,8 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
         if "union" in (wanted.kind, came.kind) and wanted.kind != came.kind:
             return False
         return _any_order(wanted.parts, came.parts, rules, algebra)
+
+    # Shapes whose parts are ordered.
     if wanted.kind != came.kind or len(wanted.parts) != len(came.parts):
         return False
     if wanted.kind == "relation":
@@ -116,12 +122,12 @@ def _any_order(gold: Sequence[str], said: Sequence[str], rules, algebra) -> bool
         undecided = False
         for i, other in enumerate(left):
             try:
-                found = _same(part, other, rules, algebra)
+                alike = _same(part, other, rules, algebra)
             except Undecided:
                 # Another part may be this one letter by letter.
                 undecided = True
                 continue
-            if found:
+            if alike:
                 del left[i]
                 break
         else:
@@ -148,7 +154,7 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     wanted, came = reading.quantity(gold), reading.quantity(said)
     if reading.conflict(wanted.unit, came.unit):
         return False
-    gold, said = shapes.unwrapped(wanted.value), shapes.unwrapped(came.value)
+    gold, said = structures.unwrapped(wanted.value), structures.unwrapped(came.value)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
     if _is_word(gold) or _is_word(said) or _BASE.search(gold) or _BASE.search(said):
@@ -213,12 +219,13 @@ def _is_costly(gold: str, said: str) -> bool:
     return bool(_LONG_NUMBER.search(said))
 
 
-def _equations(gold: shapes.Shape, said: shapes.Shape, rules, algebra) -> bool:
+def _equations(gold: structures.Shape, said: structures.Shape, rules, algebra) -> bool:
     """Compares where at least one side is an equation.
 
     `x = 5` is a 5 with a name: the name may be missing. On the other side of an answer
     that is no equation may stand a name, or what is equal to it: 12 + 3 = 15.
     """
+    # The gold answer has a name, or is a relation of its own.
     if gold.kind == "equation":
         *names, value = gold.parts
         if len(names) == 1 and _NAME.fullmatch(reading.squeezed(names[0])):
@@ -230,6 +237,8 @@ def _equations(gold: shapes.Shape, said: shapes.Shape, rules, algebra) -> bool:
         if said.kind != "equation" or len(gold.parts) != 2 or len(said.parts) != 2:
             return False
         return _needed(algebra).relations(gold.text, said.text)
+
+    # Only the answer is an equation: its last side counts, and the others must agree.
     *others, value = said.parts
     if not _same(gold.text, value, rules, algebra):
         return False

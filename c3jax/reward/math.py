@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Sequence
 
-from c3jax.core import config, types
+from c3jax.core import checks, types
 from c3jax.reward import matching, pool, process, reading
 
 # Characters at the end of a text that are looked at.
@@ -41,22 +41,22 @@ def extract(text: str, fallback: Sequence[str] = ("boxed",)) -> str | None:
     """
     text = text[-_CONSIDERED:]
     for name in fallback:
-        if found := config.pick(FALLBACKS, name, "fallback")(text):
+        if found := checks.pick(FALLBACKS, name, "fallback")(text):
             return found
     return None
 
 
 def _boxed(text: str) -> str:
     """The contents of the box that begins last, of those that are closed."""
-    opened, found = [], (-1, -1)
+    opened, last = [], (-1, -1)
     for brace in _BRACE.finditer(text):
         if brace["close"] and opened:
             begin, is_box = opened.pop()
             if is_box:
-                found = max(found, (begin, brace.start()))
+                last = max(last, (begin, brace.start()))
         elif brace["box"] or brace["open"]:
             opened.append((brace.end(), bool(brace["box"])))
-    return text[slice(*found)].strip() if found[0] >= 0 else ""
+    return text[slice(*last)].strip() if last[0] >= 0 else ""
 
 
 def _hash(text: str) -> str:
@@ -65,8 +65,8 @@ def _hash(text: str) -> str:
 
 def _answer_is(text: str) -> str:
     """The text after the last "answer is", up to the end of the sentence."""
-    said = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
-    return said.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
+    answer = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
+    return answer.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
 
 
 def _last_number(text: str) -> str:
@@ -74,12 +74,12 @@ def _last_number(text: str) -> str:
 
 
 def _last(pattern: re.Pattern, text: str) -> str:
-    found = pattern.findall(text)
-    return found[-1].strip() if found else ""
+    matches = pattern.findall(text)
+    return matches[-1].strip() if matches else ""
 
 
-# Numbers that are told as what something comes to: none that a sum goes on from. Up to
-# five words may stand before one.
+# Numbers that are stated as a result: none that a sum goes on from. Up to five words
+# may stand before one.
 _BEHIND = r"(?:[^\w.\n=]+[a-z]+){0,5}[^\w.\n=]*?"
 _VALUE = r"(-?\d(?:[\d,]*\d)?+(?:\.\d+)?+)(?!\s*[-+*/×÷x]\s*\d)"
 _RESULTS = (
@@ -92,24 +92,24 @@ _RESULTS = (
 
 
 def any_number(text: str, answer: str) -> bool:
-    """Whether a text says a number somewhere as what something comes to.
+    """Whether a text states a number somewhere as a result.
 
     That is after an equals sign, after "is", "are", "so" or "now", after "has" or
     "have" with "now", "left" or "in total" behind it, or last of all: more than any
     place where an answer is asked for, so it tells arithmetic from form. A number of
-    the question that is told again so counts, too.
+    the question that is repeated in these words counts, too.
 
     Args:
         text: a message; its last 4,000 characters are read.
         answer: the gold answer; if it is no number, the result is False.
     """
     text, gold = text[-_CONSIDERED:], reading.number(reading.tidy(answer))
-    said = [number for each in _RESULTS for number in each.findall(text)]
-    found = (reading.number(reading.tidy(n)) for n in (*said, _last_number(text)))
-    return gold is not None and any(n and n.value == gold.value for n in found)
+    texts = [number for pattern in _RESULTS for number in pattern.findall(text)]
+    numbers = (reading.number(reading.tidy(n)) for n in (*texts, _last_number(text)))
+    return gold is not None and any(n and n.value == gold.value for n in numbers)
 
 
-# How an answer may be read once more, apart from what it earns.
+# Second readings of an answer, which do not change its reward.
 READINGS = {"any_number": any_number}
 FALLBACKS = {
     "boxed": _boxed,
@@ -167,6 +167,7 @@ class Verifier:
         self, gold: str, said: str, rules: types.Rules
     ) -> concurrent.futures.Future:
         """Whether an answer is the gold one, as a future; see `matching.same`."""
+        # One future for equal requests; the processes start with the first.
         key = (gold, said, rules)
         with self._lock:
             if key in self._known:
@@ -198,7 +199,7 @@ _sharing = threading.Lock()
 
 
 def shared() -> Verifier:
-    """The verifier of this process, started by whoever asks for it first."""
+    """The verifier of this process, started by the first call."""
     with _sharing:
         return _shared()
 
@@ -213,8 +214,8 @@ def _shared() -> Verifier:
 class Pending:
     """Verdicts that are on their way."""
 
-    def __init__(self, found: list[Verdict | concurrent.futures.Future]):
-        self._found = found
+    def __init__(self, verdicts: list[Verdict | concurrent.futures.Future]):
+        self._verdicts = verdicts
 
     def result(self) -> list[Verdict]:
         """Waits for all of them.
@@ -222,7 +223,7 @@ class Pending:
         Returns:
             One a text, in order.
         """
-        return [f if isinstance(f, Verdict) else _verdict(f) for f in self._found]
+        return [v if isinstance(v, Verdict) else _verdict(v) for v in self._verdicts]
 
 
 def submit(
@@ -251,13 +252,14 @@ def submit(
 
 
 def _begin(text, gold, rules, verifier) -> Verdict | concurrent.futures.Future:
-    said = extract(text, rules.fallback)
-    if said is None:
+    """The verdict on a text, or the future of the verifier's where it needs algebra."""
+    answer = extract(text, rules.fallback)
+    if answer is None:
         return Verdict(malformed=True)
     try:
-        return Verdict(correct=matching.same(gold, said, rules))
+        return Verdict(correct=matching.same(gold, answer, rules))
     except matching.Undecided:
-        return (verifier or shared()).submit(gold, said, rules)
+        return (verifier or shared()).submit(gold, answer, rules)
 
 
 def _verdict(future: concurrent.futures.Future) -> Verdict:

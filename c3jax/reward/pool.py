@@ -22,7 +22,7 @@ class Worker(Protocol):
         """The answer to a request.
 
         Args:
-            request: what to answer.
+            request: of the kind that this worker knows.
             limit_s: wall-clock seconds, from when the worker is ready for requests.
 
         Raises:
@@ -61,7 +61,7 @@ class Pool:
             start: makes a worker; called in the thread that will wait for it.
             workers: processes at a time.
             limit_s: wall-clock seconds for a request that names no limit.
-            recycle: requests after which a worker is replaced, so that what it may
+            recycle: requests after which a worker is replaced, so that memory it may
                 have leaked is given back.
 
         Raises:
@@ -87,8 +87,8 @@ class Pool:
         """Asks for an answer, from any thread.
 
         Returns:
-            Its future. It raises Overrun or Died, or whatever kept a worker from
-            starting.
+            Its future. It raises Overrun or Died, or the error that kept a worker
+            from starting.
 
         Raises:
             RuntimeError: the pool is closed.
@@ -106,7 +106,7 @@ class Pool:
         return [_settled(future) for future in [self.submit(r) for r in requests]]
 
     def close(self) -> None:
-        """Kills the workers; what was not answered by then counts as died."""
+        """Kills the workers; a request that was not answered by then counts as died."""
         with self._lock:
             if self._closed:
                 return
@@ -127,24 +127,25 @@ class Pool:
 
     def _serve(self) -> None:
         """The loop of one worker's thread until the pool is closed."""
-        worker, asked = self._fresh(), 0
+        worker, count = self._fresh(), 0
         while item := self._queue.get():
             if not item.future.set_running_or_notify_cancel():
                 continue
+            # A worker that died may have been the last request's victim.
             for chance in (1, 2):
                 try:
                     item.future.set_result(worker.ask(item.request, item.limit_s))
                 except Exception as error:  # the item's misfortune, not the pool's
                     self._drop(worker)
-                    worker, asked = self._fresh(), 0
+                    worker, count = self._fresh(), 0
                     if chance == 1 and isinstance(error, Died):
                         continue
                     item.future.set_exception(error)
                 break
-            asked += 1
-            if asked >= self._recycle:
+            count += 1
+            if count >= self._recycle:
                 self._drop(worker)
-                worker, asked = self._fresh(), 0
+                worker, count = self._fresh(), 0
         self._drop(worker)
 
     def _fresh(self) -> Worker:
@@ -153,7 +154,7 @@ class Pool:
                 return _Unstarted(Died("The pool was closed."))
         try:
             worker = self._start()
-        except Exception as error:  # who asks next shall see it
+        except Exception as error:  # the next request shall see it
             return _Unstarted(error)
         with self._lock:
             if not self._closed:
@@ -169,7 +170,7 @@ class Pool:
 
 
 class _Unstarted:
-    """In place of a worker that could not be started: says why."""
+    """The stand-in for a worker that could not be started; it raises the reason."""
 
     def __init__(self, error: Exception):
         self._error = error

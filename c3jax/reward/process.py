@@ -13,7 +13,7 @@ import time
 
 from c3jax.reward import pool
 
-_HOST = pathlib.Path(__file__).with_name("host.py")
+_HOST = pathlib.Path(__file__).with_name("worker.py")
 
 
 class Process:
@@ -30,7 +30,7 @@ class Process:
         """Starts the process and does not wait for it.
 
         Args:
-            module: name of the module; it has `answer(request)` and is imported
+            module: the module's name; it has `answer(request)` and is imported
                 without the `__init__` of c3jax, hence without jax.
             memory_bytes: limit of the process's address space.
             start_limit_s: wall-clock seconds it may take to import the module.
@@ -38,13 +38,12 @@ class Process:
         self._module, self._start_limit_s = module, start_limit_s
         self._ready, self._unread = False, b""
         self._closing = threading.Lock()
+        # Safe path: neither the current directory nor that of the script, whose
+        # math.py would hide Python's.
+        command = [sys.executable, "-P", str(_HOST), module]
+        command += [str(memory_bytes), str(os.getpid())]
         self._popen = subprocess.Popen(
-            # Safe path: neither the current directory nor that of the script, whose
-            # math.py would hide Python's.
-            [
-                *(sys.executable, "-P", str(_HOST)),
-                *(module, str(memory_bytes), str(os.getpid())),
-            ],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -88,10 +87,10 @@ class Process:
                 self._popen.wait()
 
     def _begin(self) -> None:
-        found = self._read(self._start_limit_s)
-        if "failed" in found:
+        reply = self._read(self._start_limit_s)
+        if "failed" in reply:
             raise RuntimeError(
-                f"A worker could not import {self._module}: {found['failed']}. Install "
+                f"A worker could not import {self._module}: {reply['failed']}. Install "
                 "requirements.txt with the Python that runs this."
             )
         self._ready = True
@@ -103,10 +102,10 @@ class Process:
             left = end - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000):
                 raise pool.Overrun(f"{self._module} took longer than {limit_s} s.")
-            piece = os.read(self._popen.stdout.fileno(), 1 << 16)
-            if not piece:
+            data = os.read(self._popen.stdout.fileno(), 1 << 16)
+            if not data:
                 raise pool.Died(f"{self._module} is gone.")
-            self._unread += piece
+            self._unread += data
         line, self._unread = self._unread.split(b"\n", 1)
         return json.loads(line)
 

@@ -1,4 +1,4 @@
-"""Ratings: what a role says that each of two contributed, and whether they were right.
+"""Ratings: the shares that a role gives to itself and another, and the outcome it sees.
 
 A rating is a JSON object anywhere in a message, the last one counts:
 
@@ -24,15 +24,15 @@ def read(text: str, right: bool) -> tuple[float, float] | None:
     Source: SEPO, arXiv:2603.21563, which asks for one of nine pairs and the outcome.
 
     Args:
-        text: the message.
-        right: whether the answer was right. Who says otherwise has not understood what
-            it rates.
+        right: whether the answer was right. A rating that says otherwise has not
+            understood the episode, and is invalid.
 
     Returns:
         None where there is no rating, or none that is valid.
     """
+    # The last JSON object; objects inside of another are part of it.
     text = text[-_CONSIDERED:]
-    found, at = None, text.find("{")
+    rating, at = None, text.find("{")
     decoder = json.JSONDecoder()
     while at >= 0:
         try:
@@ -40,13 +40,14 @@ def read(text: str, right: bool) -> tuple[float, float] | None:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            found = value
+            rating = value
         at = text.find("{", end)
-    if not isinstance(found, dict) or {*found} != FIELDS:
+
+    if not isinstance(rating, dict) or {*rating} != FIELDS:
         return None
-    if found["correct"] is not right or not isinstance(found["shares"], list):
+    if rating["correct"] is not right or not isinstance(rating["shares"], list):
         return None
-    return next((pair for pair in _TENTHS if [*pair] == found["shares"]), None)
+    return next((pair for pair in _TENTHS if [*pair] == rating["shares"]), None)
 
 
 def shares(
@@ -62,10 +63,10 @@ def shares(
         [episodes, raters, 2] float32, .5 where a message holds no valid rating, and how
         many such messages there are.
     """
-    found = [
-        [read(text, bool(outcome)) for text, outcome in zip(said, right, strict=True)]
-        for said in texts
+    ratings = [
+        [read(text, bool(outcome)) for text, outcome in zip(row, right, strict=True)]
+        for row in texts
     ]
-    invalid = sum(pair is None for pairs in found for pair in pairs)
-    stated = np.float32([[pair or (0.5, 0.5) for pair in pairs] for pairs in found])
-    return stated.swapaxes(0, 1), invalid
+    invalid = sum(pair is None for pairs in ratings for pair in pairs)
+    values = np.float32([[pair or (0.5, 0.5) for pair in pairs] for pairs in ratings])
+    return values.swapaxes(0, 1), invalid

@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-# What people write for the LaTeX that the rest of this package reads.
+# The letters that people write for the LaTeX that the rest of this package reads.
 _LETTERS = str.maketrans(
     {
         **{chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)},  # full width
@@ -103,11 +103,11 @@ def squeezed(text: str) -> str:
 
 
 class Quantity(NamedTuple):
-    """A value and what it is counted in.
+    """A value and its unit.
 
     Attributes:
-        value: what is left of the text.
-        unit: "" where there is none.
+        value: the text without the unit.
+        unit: in one spelling; "" where there is none.
     """
 
     value: str
@@ -132,10 +132,10 @@ def quantity(text: str) -> Quantity:
     if text.endswith("°") and not _ANGLE.search(text):
         return Quantity(text[:-1].strip(), "degree")
     for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
-        if found := pattern.fullmatch(text):
-            return Quantity(found[1].strip(), _canonical(found[2], found[3]))
-    if found := _WORDS_UNIT.fullmatch(text):
-        return Quantity(found[1].strip(), _canonical(found[2], None))
+        if match := pattern.fullmatch(text):
+            return Quantity(match[1].strip(), _canonical(match[2], match[3]))
+    if match := _WORDS_UNIT.fullmatch(text):
+        return Quantity(match[1].strip(), _canonical(match[2], None))
     return Quantity(text, "")
 
 
@@ -244,13 +244,15 @@ def number(text: str) -> Number | None:
     if mixed := _MIXED.fullmatch(text.strip()):
         text = rf"{mixed[1]}\frac{{{mixed[2]}}}{{{mixed[3]}}}{mixed[4]}"
     text = re.sub(r"([+-])\((.*)\)", r"\1\2", squeezed(text))
-    found = _NUMBER.fullmatch(text)
-    if not found:
+    match = _NUMBER.fullmatch(text)
+    if not match:
         return None
-    part = found.groupdict()
+    part = match.groupdict()
     scale = Fraction(1, 100) if part["percent"] else Fraction(1)
     sign = -1 if part["sign"] == "-" else 1
     percent = bool(part["percent"])
+
+    # Decimals, with a power of ten or with digits that repeat.
     if part["decimal"]:
         value = Fraction(part["decimal"].replace(",", ""))
         if part["power"]:
@@ -263,6 +265,8 @@ def number(text: str) -> Number | None:
         value = Fraction(f"{part['lead'] or 0}.{part['once'] or 0}")
         value += Fraction(int(again), (10 ** len(again) - 1) * 10**digits)
         return Number(sign * value * scale, percent)
+
+    # Fractions, with a whole number before them or none.
     top, bottom = int(part["top"] or part["over"]), int(part["bottom"] or part["under"])
     if bottom == 0:
         return None

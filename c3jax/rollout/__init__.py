@@ -1,1 +1,1 @@
-"""Growing a tree of messages, and replaying any node of it exactly."""
+"""Sampling a tree of messages, and replaying any node of it exactly."""

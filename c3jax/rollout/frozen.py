@@ -1,41 +1,41 @@
-"""Frozen contexts: what may be said in one, what becomes of it, and trees around it.
+"""Frozen contexts: messages sampled from one, their continuations, trees around it.
 
-A context is frozen by the messages in it. Three things are grown from it: messages of
-the role that reads it (`sampled`), what the others make of each (`continued`), and a
-tree as training grows one, in which the context and some of the messages have their
-places (`around`). Each is the team's own rollout with some levels given.
+A context is frozen by the messages in it. Three things are sampled from it: messages of
+the role that reads it (`sampled`), the team's continuations of each (`continued`), and
+a tree as in training that holds the context and some of the messages (`around`). Each
+is the team's own rollout with some levels given.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from c3jax.core.types import Questions, Turn
-from c3jax.rollout import desks
+from c3jax.rollout import continuous
 from c3jax.rollout.contexts import Team
 
 Given = Mapping[int, Turn]
 
 
 def repeated(questions: Questions, times: int, first: int) -> Questions:
-    """The same questions again and again, each time with draws of their own.
+    """The same questions several times, each copy with draws of its own.
 
     Args:
-        questions: heads of B questions.
-        times: how often.
-        first: address of the first; the others follow.
+        times: the number of copies.
+        first: address of the first row; the others count up.
 
     Returns:
-        Heads of times * B questions, all once, then all again.
+        times * B questions, all once, then all again.
     """
-    rows = first + jnp.arange(times * questions.uid.shape[0], dtype=jnp.uint32)
-    return tiled(questions, times).replace(uid=rows)
+    uid = first + jnp.arange(times * questions.uid.shape[0], dtype=jnp.uint32)
+    return tiled(questions, times).replace(uid=uid)
 
 
 def tiled(trees, times: int):
-    """Arrays [B, ..] as [times * B, ..], all once, then all again."""
+    """Arrays [B, ..] as [times * B, ..], all rows once, then all again."""
     return jax.tree.map(lambda x: jnp.tile(x, (times, *[1] * (x.ndim - 1))), trees)
 
 
@@ -52,23 +52,19 @@ def sampled(
     """Messages of one role, all from one context a question.
 
     Args:
-        params: the policies.
-        team: static description; its branching does not matter.
-        level: index of the role.
-        questions: heads of B questions.
-        given: [B, 1, 1] messages of the roles it depends on.
-        alternatives: K.
-        key: of this use.
-        stop: as of `desks.grow`.
+        team: the team; its branching does not matter.
+        given: [B, 1, 1] messages of the roles it depends on, by level.
+        alternatives: K, messages a question.
+        key: the root of these draws alone.
 
     Returns:
-        The team as it spoke, and a `Turn` a role: [B, 1, K] messages of this one, and
-        those of the given; the others say nothing.
+        The team with the branching and the silenced roles of this rollout, and a `Turn`
+        a role: [B, 1, K] messages of this one, the given ones, and empty others.
     """
     count = len(team.protocol.roles)
     others = (n for n in range(count) if n != level and n not in given)
-    alone = _silent(_branched(team, {level: alternatives}), others)
-    return alone, desks.grow(params, alone, questions, key, given, stop)[0]
+    alone = _branched(team, {level: alternatives}).silencing(*others)
+    return alone, continuous.sample(params, alone, questions, key, given, stop)[0]
 
 
 def chain(
@@ -78,40 +74,45 @@ def chain(
     key: jax.Array,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Team, tuple[Turn, ...]]:
-    """One episode a question, [B, 1, 1] a role; the last role says nothing.
+    """Samples one episode a question, [B, 1, 1] a role; the last role is silenced.
 
     Returns:
-        The team as it spoke, and a `Turn` a role.
+        The team with the branching and the silenced roles of this rollout, and a `Turn`
+        a role.
     """
     last = len(team.protocol.roles) - 1
-    alone = _silent(_branched(team, {}), [last])
-    return alone, desks.grow(params, alone, questions, key, stop=stop)[0]
+    alone = _branched(team, {}).silencing(last)
+    return alone, continuous.sample(params, alone, questions, key, stop=stop)[0]
 
 
 def continued(team: Team, level: int, alternatives: int, times: int):
-    """How the team goes on from each of some messages, independently each time.
+    """Plans the continuations of some messages, each independent of the others.
 
-    Where one role hears the message before all others do, it speaks `times` times and
-    the context is computed once for all. Otherwise, say where somebody speaks who does
-    not hear it, the whole tree is grown once for each time.
+    Where one role reads the message before all others do, it writes `times` messages
+    and the context is computed once for all. Otherwise, say where a later role does not
+    read it, the whole tree is sampled `times` times.
 
     Args:
-        team: static description; its branching does not matter.
-        level: index of the role whose messages they are.
-        alternatives: how many messages there are.
-        times: how often it goes on from each.
+        team: the team; its branching does not matter.
+        level: index of the role that wrote the messages.
+        alternatives: the number of messages.
+        times: continuations of each.
 
     Returns:
-        The team with the branching of what is to be grown, and how many copies of the
+        The team with the branching to sample with, and the number of copies of the
         questions. Leaves [copies * B, k_1, .., k_R] are [copies, B, alternatives, m]
-        in this order, with copies * m = times unless nobody speaks after the role.
+        in this order, with copies * m = times unless no role writes after this one.
     """
-    spans = team.protocol.spans
-    rest = [n for n in range(len(spans)) if n != level and n not in spans[level]]
+    ancestors = team.protocol.ancestors
+    rest = [
+        n for n in range(len(ancestors)) if n != level and n not in ancestors[level]
+    ]
     if not rest:
         return _branched(team, {level: alternatives}), 1
+
+    # Whether the first of the others stands between the message and all the rest.
     first = rest[0]
-    if all(level in spans[n] and first in (n, *spans[n]) for n in rest):
+    if all(level in ancestors[n] and first in (n, *ancestors[n]) for n in rest):
         return _branched(team, {level: alternatives, first: times}), 1
     return _branched(team, {level: alternatives}), times
 
@@ -124,19 +125,16 @@ def around(
     key: jax.Array,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Turn, ...]:
-    """A whole tree of the team in which some messages are those given.
+    """Samples a whole tree of the team around some given messages.
 
     They stand first: in the first context of their level, before its other siblings,
     which are sampled, as are all other contexts.
 
     Args:
-        params: the policies.
-        team: static description, with the branching of the tree.
-        questions: heads of B questions.
+        team: the team, with the branching of the tree.
         given: per level, [B, 1, k] messages, k at most the alternatives there; a level
             that depends on others is given with all of these.
-        key: of this tree.
-        stop: as of `desks.grow`.
+        key: the root of this tree's draws.
 
     Returns:
         One `Turn` a role.
@@ -148,15 +146,16 @@ def around(
         if frozen is not None and frozen.length.shape[1:] == whole:
             turns[level] = frozen
             continue
-        # One level at a time, since what comes next has to read what is given here.
-        so_far = _silent(team, range(level + 1, len(protocol.roles)))
-        found = desks.grow(params, so_far, questions, key, turns, stop)[0][level]
-        turns[level] = found if frozen is None else _put(found, frozen)
+        # One level at a time, since the next ones have to read the given messages.
+        so_far = team.silencing(*range(level + 1, len(protocol.roles)))
+        turn = continuous.sample(params, so_far, questions, key, turns, stop)[0][level]
+        turns[level] = turn if frozen is None else _put(turn, frozen)
     return tuple(turns.values())
 
 
 def groups(turn: Turn, size: int) -> Turn:
     """[B, 1, K] messages as [K / size * B, 1, size], group after group."""
+    chex.assert_shape(turn.length, (None, 1, None))
 
     def cut(x):
         parts = x.reshape(x.shape[0], -1, size, *x.shape[3:])
@@ -171,22 +170,19 @@ def _put(turn: Turn, first: Turn) -> Turn:
 
 
 def _branched(team: Team, sizes: Mapping[int, int]) -> Team:
-    every = range(len(team.protocol.roles))
-    branching = tuple(sizes.get(level, 1) for level in every)
+    """The team with the branching of these levels; 1 elsewhere."""
+    levels = range(len(team.protocol.roles))
+    branching = tuple(sizes.get(level, 1) for level in levels)
     return team.replace(protocol=team.protocol.branched(branching))
 
 
-def _silent(team: Team, levels: Sequence[int]) -> Team:
-    return team.replace(silenced=tuple(sorted({*team.silenced, *levels})))
-
-
 def leaves(values: np.ndarray, copies: int, alternatives: int) -> np.ndarray:
-    """What belongs to the leaves of `continued`, message by message.
+    """Values of the leaves of `continued`, message by message.
 
     Args:
-        values: [copies * B, ..], as many a row as leaves.
-        copies: as there.
-        alternatives: the same.
+        values: [copies * B, ..], one a leaf.
+        copies: the number that `continued` returned.
+        alternatives: the number of messages.
 
     Returns:
         [B, alternatives, times].

@@ -1,4 +1,4 @@
-"""What it took to write some messages."""
+"""The load of sampling messages: steps, rows and contexts computed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from c3jax.core.types import Turn
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What was written, and what it took.
+    """The tokens of some messages, and the work of sampling them.
 
     Attributes:
-        steps: of any room.
-        tokens: written.
-        rows: times a row was computed, written or not.
-        contexts: times a context was read.
+        steps: decode steps, of all pools.
+        tokens: tokens sampled.
+        rows: rows computed, summed over steps, whether they wrote a token or not.
+        contexts: contexts read, summed over steps.
     """
 
     steps: int = 0
@@ -29,17 +29,17 @@ class Load:
 
     @property
     def utilisation(self) -> float:
-        """Tokens written per row computed."""
+        """Tokens sampled per row computed."""
         return self.tokens / max(self.rows, 1)
 
     @property
     def sharing(self) -> float:
-        """Tokens written per context read: how many siblings a read serves."""
+        """Tokens sampled per context read: how many siblings a read serves."""
         return self.tokens / max(self.contexts, 1)
 
 
 def at_once(turns: Sequence[Turn]) -> Load:
-    """The load of `tree.grow`: every row is computed until the last one ends."""
+    """The load of `tree.sample`: every row is computed until the last one ends."""
     load = Load()
     for length in hosts.fetch([turn.length for turn in turns]):
         steps = int(length.max(initial=0))

@@ -1,4 +1,4 @@
-"""What reading contexts costs: tokens, and the slots that they are padded to."""
+"""The cost of reading contexts: tokens, and the slots that they are padded to."""
 
 import math
 
@@ -13,35 +13,38 @@ def tokens(
     turns: tuple[Turn, ...],
     given: tuple[int, ...] = (),
 ) -> int:
-    """Context tokens that `grow` ran through the policy, by the lengths that occurred.
+    """Context tokens that `sample` ran through the policy, by the lengths on record.
 
-    Each counts as often as `read` computes it, once at its own level of the tree, if a
-    message was written that follows it: after the end of a talk there is none.
+    A token counts as often as `contexts.read` computes it, once at its own level of the
+    tree, if a message was written after it: after the end of a dialogue there is none.
 
     Args:
-        team: static description.
-        questions: heads of B questions.
-        turns: one a role, as grown, in NumPy arrays.
+        turns: one a role, as sampled, in NumPy arrays.
         given: levels that were not sampled.
     """
     protocol, total = team.protocol, 0
     sizes = (len(questions.uid), *protocol.branching)
-    for level, script in enumerate(team.scripts):
+    for level, template in enumerate(team.templates):
         if level in (*team.silenced, *given):
             continue
-        own = protocol.spans[level]
+        # Contexts with a message after them.
+        own = protocol.ancestors[level]
         wrote = (turns[level].length > 0).any(-1)
         wrote = arrays.on_tree(wrote, own, None, sizes)
-        shared = len(script.told)
+
+        # Lengths of the pieces behind the instruction.
+        shared = len(template.instruction)
         pieces = [arrays.on_tree(questions.lengths[level] - shared, (), None, sizes)]
-        for index, glue in zip(script.reads, script.glue, strict=True):
-            turn, above = turns[index], protocol.spans[index]
-            length = turn.length - turn.ended + len(glue)
+        for index, separator in zip(template.reads, template.separators, strict=True):
+            turn, above = turns[index], protocol.ancestors[index]
+            length = turn.length - turn.ended + len(separator)
             pieces.append(arrays.on_tree(length, above, index, sizes))
+
+        # Each piece once for all contexts that share it.
         total += shared * bool(wrote.any())
-        over = contexts.spans(team, level)[-len(pieces) :]
-        for length, span in zip(pieces, over, strict=True):
-            below = tuple(1 + axis for axis in own if axis not in span)
+        piece_axes = contexts.segment_axes(team, level)[-len(pieces) :]
+        for length, axes in zip(pieces, piece_axes, strict=True):
+            below = tuple(1 + axis for axis in own if axis not in axes)
             total += int((length * wrote.any(below, keepdims=True)).sum())
     return total
 
@@ -52,30 +55,26 @@ def slots(
     turns: tuple[Turn, ...],
     given: tuple[int, ...] = (),
 ) -> int:
-    """Slots of contexts that `grow` ran through the policy, padding included.
+    """Slots of contexts that `sample` ran through the policy, padding included.
 
     Args:
-        team: static description.
-        questions: heads of B questions; only their shapes are looked at.
-        turns: one a role, as grown, in NumPy arrays.
+        questions: B questions; only their shapes are read.
+        turns: one a role, as sampled, in NumPy arrays.
         given: levels that were not sampled.
     """
     total = 0
-    for level, script in enumerate(team.scripts):
+    for level, template in enumerate(team.templates):
         if level in (*team.silenced, *given):
             continue
-        batch, width = questions.heads[level].shape
-        if team.at_once:  # A question is read if somebody writes after it.
+        batch, width = questions.prompts[level].shape
+        # In slots, a question is read only if a message is written after it.
+        if team.max_concurrent:
             batch = int((turns[level].length > 0).any((1, 2)).sum())
-        shared = len(script.told)
-        widths = (
-            [shared] * bool(shared)
-            + [width - shared]
-            + [
-                turns[index].tokens.shape[-1] + len(glue)
-                for index, glue in zip(script.reads, script.glue, strict=True)
-            ]
-        )
-        for width, span in zip(widths, contexts.spans(team, level), strict=True):
-            total += width * math.prod(contexts.sizes(team, span, batch))
+        shared = len(template.instruction)
+        widths = [shared, width - shared] if shared else [width]
+        for index, separator in zip(template.reads, template.separators, strict=True):
+            widths.append(turns[index].tokens.shape[-1] + len(separator))
+        piece_axes = contexts.segment_axes(team, level)
+        for width, axes in zip(widths, piece_axes, strict=True):
+            total += width * math.prod(contexts.sizes(team, axes, batch))
     return total

@@ -1,15 +1,15 @@
-"""The trees of one step: a nested one, or those of a comb.
+"""The trees of one step: a nested one, or those of a vine.
 
-A comb is one base episode, and at each of its decisions alternatives that go on. A
-*tooth* is one decision: the context that the base episode came to there, K messages
-sampled from it, and M continuations of each. It is an ordinary tree of the same team
-whose first levels are given, so it is sampled, scored, credited, learned from and
-replayed like any other.
+A vine (TRPO, arXiv:1502.05477, section 5.2; VinePPO, arXiv:2410.01679) is one base
+episode, with alternatives and their continuations at each of its decisions. The tree of
+a decision has the base episode's context there, K messages sampled from it, and M
+continuations of each. It is an ordinary tree of the same team whose first levels are
+given, so it is sampled, scored, credited, learned from and replayed like any other.
 
-What the base episode says at a decision only leads to the next context. The K messages
-are drawn independently of it, and the teeth of each other: every tooth has a key of its
-own. All roles before a decision are given, those too that its role does not read; the
-others speak again in the tooth.
+The base episode's own message at a decision only leads to the next context. The K
+messages are drawn independently of it, and the trees of each other: each tree has a key
+of its own. All messages before a decision are given, even those that its role does not
+read; the later ones are sampled again in its tree.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,41 +18,41 @@ import jax
 
 from c3jax.core import keys
 from c3jax.core.types import Questions, Turn
-from c3jax.rollout import desks, loads
+from c3jax.rollout import continuous, loads
 from c3jax.rollout.contexts import Team
 from c3jax.rollout.tree import Tree
 
 
-def address(seed: int, step: int, tooth: int | None = None) -> jax.Array:
-    """The key of one tooth, or of the base episode, which is that of the step's tree.
+def address(seed: int, step: int, decision: int | None = None) -> jax.Array:
+    """The key of a decision's tree, or of the base episode or a nested tree.
 
     Args:
-        seed: of the run.
-        step: which step.
-        tooth: index of the role that decides; None for the base episode.
+        seed: the seed of the run.
+        step: number of the training step.
+        decision: index of the role that decides; None for the base episode, whose key
+            is that of a nested tree.
     """
-    if tooth is None:
+    if decision is None:
         return jax.random.fold_in(keys.stream(seed, "rollout"), step)
-    at_step = jax.random.fold_in(keys.stream(seed, "comb"), step)
-    return jax.random.fold_in(at_step, tooth)
+    at_step = jax.random.fold_in(keys.stream(seed, "vine"), step)
+    return jax.random.fold_in(at_step, decision)
 
 
 def base(team: Team) -> Team:
-    """The team as it plays the base episode; nobody reads the last role's message.
+    """The team that samples the base episode; no role reads the last one's message.
 
     Args:
-        team: whose protocol is a comb.
+        team: a team whose protocol is a vine.
     """
     last = len(team.protocol.roles) - 1
-    silenced = tuple(sorted({*team.silenced, last}))
-    return team.replace(protocol=team.protocol.chain(), silenced=silenced)
+    return team.silencing(last).replace(protocol=team.protocol.chain())
 
 
-def teeth(team: Team) -> tuple[Team, ...]:
-    """The team as it plays each tooth, one a role; the roles before it are given.
+def decisions(team: Team) -> tuple[Team, ...]:
+    """The team that samples each decision, one a role; the roles before it are given.
 
     Args:
-        team: whose protocol is a comb.
+        team: a team whose protocol is a vine.
     """
     return tuple(team.replace(protocol=tree) for tree in team.protocol.trees)
 
@@ -68,36 +68,33 @@ def trees(
     """Samples the trees of a step, one after the other.
 
     Args:
-        params: the behaviour policies.
-        team: static description.
-        questions: heads of B questions.
-        seed: of the run.
-        step: which step; see `address`.
-        stop: as of `desks.grow`.
+        seed: the seed of the run.
+        step: number of the training step; see `address`.
 
     Yields:
-        Each tree, and what it took. Of a comb, first the base episode, which compares
-        nobody's messages, then a tree for each role.
+        Each tree, and the load of sampling it. For a vine, the base episode comes
+        first, which compares no messages, then a tree for each role.
 
     Raises:
-        signals.Stopped: it was stopped.
+        signals.Stopped: `stop` was true.
     """
     key = address(seed, step)
     if not team.protocol.continuations:
-        turns, load = desks.grow(params, team, questions, key, stop=stop)
+        turns, load = continuous.sample(params, team, questions, key, stop=stop)
         yield whole(team, turns), load
         return
-    alone = base(team)
-    said, load = desks.grow(params, alone, questions, key, stop=stop)
-    yield Tree(said, alone, ()), load
-    for level, tooth in enumerate(teeth(team)):
-        given = dict(enumerate(said[:level]))
+
+    base_team = base(team)
+    base_turns, load = continuous.sample(params, base_team, questions, key, stop=stop)
+    yield Tree(base_turns, base_team, ()), load
+    for level, decision in enumerate(decisions(team)):
+        given = dict(enumerate(base_turns[:level]))
         key = address(seed, step, level)
-        turns, load = desks.grow(params, tooth, questions, key, given, stop)
-        yield Tree(turns, tooth, (level,), tuple(given)), load
+        turns, load = continuous.sample(params, decision, questions, key, given, stop)
+        yield Tree(turns, decision, (level,), tuple(given)), load
 
 
 def whole(team: Team, turns: tuple[Turn, ...]) -> Tree:
-    """A tree that compares the messages of all who write."""
+    """A tree that compares the messages of all roles that write."""
     levels = range(len(turns))
     return Tree(turns, team, tuple(n for n in levels if n not in team.silenced))

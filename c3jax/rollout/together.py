@@ -1,18 +1,17 @@
-"""All messages of a level at once, and a stop is heard while they are written."""
+"""All messages of a level at once, with checks for a stop every few tokens."""
 
 import functools
 from collections.abc import Callable
 
 import jax
 
-from c3jax.core import hosts, signals
-from c3jax.core import mesh as meshes
+from c3jax.core import hosts, sharding, signals
 from c3jax.core.types import Questions, Segment, Turn
 from c3jax.rollout import tree
 from c3jax.rollout.contexts import Team
 
 
-def write(
+def sample(
     params: dict,
     team: Team,
     level: int,
@@ -22,54 +21,50 @@ def write(
     steps: int,
     stop: Callable[[], bool],
 ) -> Turn:
-    """The messages of one level, as `tree.grow` has them.
+    """The messages of one level, as `tree.sample` has them.
 
     Args:
-        params: the behaviour policies.
-        team: static description.
-        level: index of the role.
-        questions: heads of B questions.
         turns: those of the levels before.
-        key: the key of the step.
-        steps: tokens of a message between two questions whether to stop.
-        stop: asked by all processes at the same places.
+        steps: tokens of a message between two checks for a stop.
+        stop: whether to stop; asked by all processes at the same places.
 
     Raises:
-        signals.Stopped: it was stopped.
+        signals.Stopped: `stop` was true.
     """
-    *read, now = _begin(params, team, level, questions, turns, key, steps)
+    segments, node, now = begin(params, team, level, questions, turns, key, steps)
     for _ in range(steps, team.protocol.roles[level].max_tokens, steps):
         if not hosts.fetch(now.alive).any():
             break
         if stop():
             raise signals.Stopped
-        now = _go_on(params, team, level, *read, now, steps)
+        now = _resume(params, team, level, segments, node, now, steps)
     return jax.block_until_ready(tree.finished(team, level, now))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 6))
-def _begin(params, team, level, questions, turns, key, steps):
-    """`tree.begin`; of every question what it came to stays where its head is."""
-    read, node, now = tree.begin(params, team, level, questions, turns, key, steps)
+def begin(params, team, level, questions, turns, key, steps):
+    """`tree.begin`, with a question's arrays on the device that has its prompt."""
+    segments, node, now = tree.begin(params, team, level, questions, turns, key, steps)
     if team.mesh is None:
-        return read, node, now
+        return segments, node, now
 
     def place(x, where):
         return jax.lax.with_sharding_constraint(x, where)
 
-    def remember(x):
-        return place(x, meshes.memory(team.mesh, x.ndim))
+    def place_kv(x):
+        return place(x, sharding.kv(team.mesh, x.ndim))
 
-    own = meshes.batch(team.mesh)
-    read = tuple(
-        Segment(remember(s.k), remember(s.v), place(s.length, own)) for s in read
+    # Keys and values have layers in front of the questions.
+    own = sharding.batch(team.mesh)
+    segments = tuple(
+        Segment(place_kv(s.k), place_kv(s.v), place(s.length, own)) for s in segments
     )
     token, turn = place((now.token, now.turn), own)
-    cache = tuple(map(remember, now.cache))
-    return read, place(node, own), now.replace(token=token, turn=turn, cache=cache)
+    cache = tuple(map(place_kv, now.cache))
+    return segments, place(node, own), now.replace(token=token, turn=turn, cache=cache)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 6), donate_argnums=5)
-def _go_on(params, team, level, read, node, now, steps):
-    """`tree.go_on`, in place."""
-    return tree.go_on(params, team, level, read, node, now, steps)[-1]
+def _resume(params, team, level, segments, node, now, steps):
+    """`tree.resume`, in place."""
+    return tree.resume(params, team, level, segments, node, now, steps)[-1]

@@ -1,8 +1,9 @@
-"""Grow the tree of a protocol, replay one of its nodes, score its tokens again."""
+"""Samples the tree of a protocol, replays one of its nodes, scores its tokens again."""
 
 import functools
 from collections.abc import Callable, Mapping
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -10,20 +11,20 @@ from flax import struct
 from c3jax.core import keys
 from c3jax.core.types import Questions, Segment, Turn
 from c3jax.policy import decoder
-from c3jax.rollout import contexts, finish, sample, writing
-from c3jax.rollout.contexts import BATCH, Context, Lane, Team
+from c3jax.rollout import contexts, decode, draws, finish, vmaps
+from c3jax.rollout.contexts import BATCH, Context, Team
 
 
 @struct.dataclass
 class Tree:
-    """A nested tree that was sampled, and whose messages it compares.
+    """A nested tree that was sampled, and the roles whose messages it compares.
 
     Attributes:
         turns: one a role.
-        team: who sampled it; static.
-        credited: indices of the roles whose messages get credit from its rewards;
-            static. () for one that only leads to the contexts of others.
-        given: indices of the roles whose messages were there before; static.
+        team: the team that sampled it, with its branching.
+        credited: indices of the roles whose messages get credit from its rewards; ()
+            for a tree that only leads to the contexts of others.
+        given: indices of the roles whose messages were there before.
     """
 
     turns: tuple[Turn, ...]
@@ -33,12 +34,12 @@ class Tree:
 
     @property
     def trimmed(self) -> "Tree":
-        """Without what was said after the messages that it compares."""
+        """The tree without the turns after the last one that it compares."""
         return self.replace(turns=self.turns[: max(self.credited) + 1])
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def grow(
+def sample(
     params: dict,
     team: Team,
     questions: Questions,
@@ -48,14 +49,11 @@ def grow(
     """Samples the whole tree of B questions without returning to the host.
 
     Args:
-        params: the behaviour policies.
-        team: static description.
-        questions: heads of B questions.
         key: the key of the step (see `core.keys`).
-        given: levels that are not sampled, since their messages are these.
+        given: the messages of levels that are not sampled, by level.
 
     Returns:
-        One `Turn` a role, in topological order. Where a talk is over, messages are
+        One `Turn` a role, in topological order. Where a dialogue is over, messages are
         empty.
     """
     turns: tuple[Turn, ...] = ()
@@ -72,7 +70,7 @@ def grow(
 
 def silence(team: Team, level: int, questions: Questions) -> Turn:
     """The empty messages of a role, [B, N, K, ..]."""
-    return writing.blank(team, level, _flat(team, level, questions.uid.shape[0]))
+    return decode.blank(team, level, _flat(team, level, questions.uid.shape[0]))
 
 
 def begin(
@@ -83,57 +81,53 @@ def begin(
     turns: tuple[Turn, ...],
     key: jax.Array,
     steps: int | None = None,
-) -> tuple[tuple[Segment, ...], jax.Array, writing.Writing]:
+) -> tuple[tuple[Segment, ...], jax.Array, decode.DecodeState]:
     """Reads the contexts of a level and writes after them, all messages at once.
 
     Args:
-        params: the behaviour policies.
-        team: static description.
-        level: index of the role.
-        questions: heads of B questions.
         turns: those of the levels before.
-        key: the key of the step.
-        steps: tokens at most; None for whole messages.
+        steps: tokens to write at most; None for whole messages.
 
     Returns:
-        What `go_on` goes on with: the contexts' segments, the messages' keys and the
-        messages so far.
+        The contexts' segments, the messages' keys and the messages so far: the
+        arguments of `resume`.
     """
+    chex.assert_rank([questions.uid, key], [1, 0])
     batch = questions.uid.shape[0]
     sizes = contexts.sizes(team, _axes(team, level), batch)
     _, number, siblings = _flat(team, level, batch)
     node = keys.nodes(key, questions.uid, level, number * siblings).reshape(sizes)
     over = finish.over(team, level, turns)
-    begun = writing.begin(team, level, sizes, over=over)
+    begun = decode.begin(team, level, sizes, over=over)
     segments = contexts.read(params, team, level, questions, turns).segments
-    return go_on(params, team, level, segments, node, begun, steps)
+    return resume(params, team, level, segments, node, begun, steps)
 
 
-def go_on(
+def resume(
     params: dict,
     team: Team,
     level: int,
     segments: tuple[Segment, ...],
     node: jax.Array,
-    now: writing.Writing,
+    now: decode.DecodeState,
     steps: int | None = None,
-) -> tuple[tuple[Segment, ...], jax.Array, writing.Writing]:
-    """Writes some more tokens of messages that `begin` began; see there."""
-    context = Context(segments, contexts.spans(team, level))
+) -> tuple[tuple[Segment, ...], jax.Array, decode.DecodeState]:
+    """Writes more tokens of messages that `begin` began; see there."""
+    context = Context(segments, contexts.segment_axes(team, level))
     place = params, team, level, context, node, _axes(team, level)
-    return segments, node, writing.go_on(*place, now, steps)
+    return segments, node, decode.resume(*place, now, steps)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def finished(team: Team, level: int, now: writing.Writing) -> Turn:
+def finished(team: Team, level: int, now: decode.DecodeState) -> Turn:
     """The messages of a level as [B, N, K, ..]."""
     axes, batch = _axes(team, level), now.token.shape[0]
-    return fold(writing.finished(now), len(axes), _flat(team, level, batch))
+    return fold(decode.finished(now), len(axes), _flat(team, level, batch))
 
 
 def _axes(team: Team, level: int) -> tuple[int, ...]:
     """The tree axes of a level's messages."""
-    return (BATCH, *team.protocol.spans[level], level)
+    return (BATCH, *team.protocol.ancestors[level], level)
 
 
 def _flat(team: Team, level: int, batch: int) -> tuple[int, int, int]:
@@ -150,35 +144,36 @@ def replay(
     length: int,
     key: jax.Array,
     tokens: jax.Array,
-) -> tuple[sample.Draw, jax.Array]:
+) -> tuple[draws.Draw, jax.Array]:
     """Draws every token of one node again, alone, from its rebuilt context.
 
-    Each is drawn after the context and the tokens before it, all of them at once: what
-    comes out is the message if, and only if, sampling it again would write it.
+    All tokens are drawn in one pass, each after the context and the recorded tokens
+    before it: the draws are the message if, and only if, sampling would write it again.
 
     Args:
-        params: the policies the tree was grown with.
-        team: static description.
-        level: index of the role.
-        ids: [P] int32, the node's whole context without its opener, padded.
+        params: the policies that sampled the tree.
+        ids: [P] int32, the node's whole context without its last id, padded.
         length: valid ids.
         key: the node's key.
         tokens: [T] int32, its message, padded.
 
     Returns:
-        Draws with arrays [T], and the largest number that a token was drawn by at each
-        place, [T] float32 nats: a logit over the temperature, or a log-probability.
+        Draws with arrays [T], and the largest score in play at each place, [T] float32
+        nats: a logit over the temperature, or a log-probability.
     """
+    chex.assert_rank([ids, tokens, key], [1, 1, 0])
     policy, shape = team.policy(params, level)
     segment = decoder.forward(policy, shape, ids)[1].replace(length=length)
-    inputs = jnp.concatenate([jnp.array([team.scripts[level].opener]), tokens[:-1]])
+    inputs = jnp.concatenate(
+        [jnp.array([team.templates[level].first_token]), tokens[:-1]]
+    )
     hidden, _ = decoder.forward(policy, shape, inputs, (segment,))
 
     def draw(place):
         hidden, t = place
         logits = decoder.logits(policy, shape, hidden)[: team.sampling.vocab or None]
         largest = jnp.abs(logits).max() / (team.sampling.temperature or 1.0)
-        drawn = sample.draw(logits, key, t, team.sampling)
+        drawn = draws.draw(logits, key, t, team.sampling)
         return drawn._replace(support=None), jnp.maximum(largest, -drawn.logp)
 
     places = (hidden, jnp.arange(tokens.shape[0]))
@@ -199,7 +194,7 @@ def logp(
     """Log-probability of every token of one role's messages, differentiable.
 
     The contexts are computed here, once each, so the gradient reaches the policy
-    through them too and equals that of the repeated-prompt computation.
+    through them, too, and equals that of the repeated-prompt computation.
 
     Returns:
         [B, N, K, T] float32 nats under the sampled distribution, 0 beyond a message.
@@ -216,35 +211,39 @@ def logp_and_entropy(
     questions: Questions,
     turns: tuple[Turn, ...],
 ) -> tuple[jax.Array, jax.Array]:
-    """`logp`, and the entropy of the distribution each token was one draw from.
+    """`logp`, and the entropy of the distribution that each token was drawn from.
 
-    That is over the tokens which could be drawn: where top-k and top-p truncated, over
-    the support recorded while sampling, never the whole vocabulary; at the sampling
-    temperature.
+    The entropy is at the sampling temperature and over the tokens that could be drawn:
+    the support recorded while sampling, where top-k and top-p truncated.
 
     Returns:
         Both [B, N, K, T] float32 nats, 0 beyond a message.
     """
 
     def read(logp, place):
-        return logp[place], sample.entropy(logp)
+        return logp[place], draws.entropy(logp)
 
     return _scored(read, params, team, level, questions, turns)
 
 
 def _scored(read: Callable, params, team, level, questions, turns):
-    """`read` of (log-probabilities of what could be drawn, place of what was)."""
-    turn, opener = turns[level], team.scripts[level].opener
+    """`read` of every token's (log-probabilities of possible tokens, its place there).
+
+    The result of `read` has a number a token; it is 0 beyond a message.
+    """
+    turn, first_token = turns[level], team.templates[level].first_token
+    chex.assert_rank([turn.tokens, turn.length], [4, 3])
     policy, shape = team.policy(params, level)
-    axes = (BATCH, *team.protocol.spans[level], level)
+    axes = _axes(team, level)
     sizes = contexts.sizes(team, axes, turn.tokens.shape[0])
 
+    # One token, among the whole vocabulary or its recorded support.
     def score(token, support, hidden, t):
         if support is None:
             scores = decoder.logits(policy, shape, hidden)
             scores = scores[: team.sampling.vocab or None]
             ids = jnp.arange(scores.shape[0])
-            scores, place = sample.shape_logits(scores, ids, t, team.sampling), token
+            scores, place = draws.shape_logits(scores, ids, t, team.sampling), token
         else:
             ids = jnp.maximum(support, 0)
             scores = decoder.logits_at(policy, shape, hidden, ids)
@@ -261,13 +260,15 @@ def _scored(read: Callable, params, team, level, questions, turns):
             shape.logits_chunk,
         )
 
-    unfold = lambda x: x.reshape(*sizes, *x.shape[3:])  # noqa: E731
-    tokens = unfold(turn.tokens)
-    inputs = contexts.after(tokens[..., :-1], opener)
+    # All messages, along the axes of the tree and back to [B, N, K, T].
+    def unfold(x):
+        return x.reshape(*sizes, *x.shape[3:])
+
+    tokens, support = jax.tree.map(unfold, (turn.tokens, turn.support))
+    inputs = contexts.after(tokens[..., :-1], first_token)
     hidden = contexts.hidden(params, team, level, questions, turns, inputs, axes)
-    values = contexts.lift(one, axes, (Lane(axes),) * 3)(
-        tokens, None if turn.support is None else unfold(turn.support), hidden
-    )
+    in_axes = (vmaps.InAxes(axes),) * 3
+    values = vmaps.nested_vmap(one, axes, in_axes)(tokens, support, hidden)
     return jax.tree.map(
         lambda x: jnp.where(turn.mask, x.reshape(turn.tokens.shape), 0), values
     )
@@ -276,8 +277,8 @@ def _scored(read: Callable, params, team, level, questions, turns):
 def _in_chunks(fn: Callable, args: tuple, size: int):
     """`fn` over the first axis of its arguments, at most `size` at a time.
 
-    What a chunk computes on the way is not kept for the backward pass but computed
-    again: for a large vocabulary, its logits are most of a training step's memory.
+    A chunk's intermediate results are not kept for the backward pass but computed
+    again: for a large vocabulary, logits are most of a training step's memory.
     """
     if not size:
         return jax.vmap(fn)(*args)

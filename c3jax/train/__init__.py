@@ -1,1 +1,1 @@
-"""Training: setup, warm start, the loop, the update, evaluation, checkpoints."""
+"""A training run: the loop, its directory, its record, and what it needs and leaves."""

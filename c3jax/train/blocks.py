@@ -1,4 +1,4 @@
-"""What the messages of a role are computed from, block by block, and its bytes."""
+"""The blocks of tokens that a role's messages are computed from, and their bytes."""
 
 import math
 from typing import NamedTuple
@@ -7,16 +7,16 @@ import jax.numpy as jnp
 
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, sampler
-from c3jax.train.setup import Setup
+from c3jax.setup.experiment import Setup
 
 
 class Block(NamedTuple):
-    """Tokens that a policy reads in one go.
+    """Tokens that a policy reads in one forward pass.
 
     Attributes:
-        count: of such sequences, side by side.
-        tokens: of each.
-        slots: that each token looks at, in what precedes and in the block itself.
+        count: sequences, side by side.
+        tokens: per sequence.
+        slots: that each token attends to, before the block and in it.
     """
 
     count: int
@@ -25,21 +25,28 @@ class Block(NamedTuple):
 
 
 def blocks(setup: Setup, team: contexts.Team, level: int, questions: int):
-    """What is read for a role's messages, these last, each a `Block`."""
-    team = sampler.teeth(team)[level] if team.protocol.continuations else team
-    protocol, script = team.protocol, team.scripts[level]
-    past, told = setup.heads.sizes[-1], len(script.told)
-    found = [Block(1, told, told)] if told else []
-    found.append(Block(questions, past - told, past))
-    spans = contexts.spans(team, level)[len(found) :]
-    for index, glue, span in zip(script.reads, script.glue, spans, strict=True):
-        size = protocol.roles[index].max_tokens + len(glue)
+    """The blocks of a role's contexts, and last that of its messages."""
+    team = sampler.decisions(team)[level] if team.protocol.continuations else team
+    protocol, template = team.protocol, team.templates[level]
+
+    # The instruction, once for all questions, and the rest of the prompt.
+    past, shared = setup.prompt_lengths.sizes[-1], len(template.instruction)
+    parts = [Block(1, shared, shared)] if shared else []
+    parts.append(Block(questions, past - shared, past))
+
+    # Messages that the role reads, once per context of theirs.
+    axes = contexts.segment_axes(team, level)[len(parts) :]
+    read = zip(template.reads, template.separators, axes, strict=True)
+    for index, separator, above in read:
+        size = protocol.roles[index].max_tokens + len(separator)
         past += size
-        count = math.prod(contexts.sizes(team, span, questions))
-        found.append(Block(count, size, past))
+        count = math.prod(contexts.sizes(team, above, questions))
+        parts.append(Block(count, size, past))
+
+    # Its own messages.
     limit = protocol.roles[level].max_tokens
     count = questions * protocol.contexts(level) * protocol.branching[level]
-    return [*found, Block(count, limit, past + limit)]
+    return [*parts, Block(count, limit, past + limit)]
 
 
 def kv(s: decoder.Shape) -> int:
@@ -51,14 +58,14 @@ def cached(setup: Setup, team: contexts.Team, level: int, questions: int) -> int
     """Bytes of keys and values of a role's contexts and messages."""
     read = blocks(setup, team, level, questions)
     tokens = sum(block.count * block.tokens for block in read)
-    return tokens * kv(team.cast[level].shape)
+    return tokens * kv(team.policies[level].shape)
 
 
-def desk(setup: Setup, team: contexts.Team, level: int, rows: int) -> int:
-    """Bytes of keys and values at a desk: a context, and `rows` messages."""
+def slot(setup: Setup, team: contexts.Team, level: int, rows: int) -> int:
+    """Bytes of keys and values in a decode slot: a context, and `rows` messages."""
     read = blocks(setup, team, level, 1)
     tokens = read[-1].slots + (rows - 1) * read[-1].tokens
-    return tokens * kv(team.cast[level].shape)
+    return tokens * kv(team.policies[level].shape)
 
 
 def passing(s: decoder.Shape, read: list[Block]) -> int:
@@ -68,31 +75,31 @@ def passing(s: decoder.Shape, read: list[Block]) -> int:
     size = jnp.dtype(s.dtype).itemsize
     attention = 2 * (s.heads + s.kv_heads) * s.head_dim * rows * size
     attention += 2 * max(scores(s, block) for block in read)
-    # Its inputs stay for what is added to them, normed ones are computed with.
+    # Its inputs stay for the residual sum, beside the normed ones.
     inputs = (sum(tokens) + rows) * s.width * size
     return inputs + max(attention, 2 * s.hidden * rows * size)
 
 
 def scores(s: decoder.Shape, block: Block) -> int:
-    """Bytes of a layer's attention weights, where they are written down."""
+    """Bytes of a layer's attention weights, 0 where a kernel keeps none."""
     if s.attention != "plain":
         return 0
     return 4 * s.heads * block.count * block.tokens * block.slots
 
 
 def kept(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
-    """Bytes that the backward pass finds of a role's tokens, each context's once."""
-    s = team.cast[level].shape
+    """Bytes of saved activations for a role's tokens; each context counts once."""
+    s = team.policies[level].shape
     read = blocks(setup, team, level, questions)
     tokens = sum(block.count * block.tokens for block in read)
     weights = sum(scores(s, block) for block in read)
     inside = (2 * s.heads + 2 * s.kv_heads) * s.head_dim + 3 * s.hidden + 4 * s.width
     size = jnp.dtype(s.dtype).itemsize
     if s.remat == "none":
-        # Also what norms, rotations and the gate's curve are computed from.
+        # The inputs of norms, rotations and the gate are saved, too.
         steps = (s.heads + 2 * s.kv_heads) * s.head_dim + 2 * s.hidden + 4 * s.width
         numbers, weights = s.layers * (inside + steps), s.layers * weights
-    else:  # The inputs of all layers, and of one what is computed again.
+    else:  # The inputs of all layers, and one layer that is computed again.
         numbers = s.layers * s.width + inside
     return tokens * (numbers * size + kv(s)) + weights
 
@@ -100,13 +107,12 @@ def kept(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
 def logits(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
     """Bytes of the logits of a role's messages that exist at once.
 
-    Where top-k has cut, those are of the ids that were kept, with a row of the table
-    for each.
+    After top-k only the kept ids have logits, each with its row of the output table.
     """
-    s, block = team.cast[level].shape, blocks(setup, team, level, questions)[-1]
+    s, block = team.policies[level].shape, blocks(setup, team, level, questions)[-1]
     chunk = min(s.logits_chunk or block.tokens, block.tokens)
-    few = min(team.sampling.top_k, s.vocab)
-    each = 4 * s.vocab
-    if few:
-        each = few * (4 + s.width * jnp.dtype(s.dtype).itemsize)
-    return block.count * chunk * each
+    kept_ids = min(team.sampling.top_k, s.vocab)
+    per_token = 4 * s.vocab
+    if kept_ids:
+        per_token = kept_ids * (4 + s.width * jnp.dtype(s.dtype).itemsize)
+    return block.count * chunk * per_token

@@ -1,4 +1,4 @@
-"""What a config or a model is, in words: each field, and what is needed."""
+"""A config or a model in words: its fields, and the memory that it needs."""
 
 import math
 import pathlib
@@ -10,34 +10,35 @@ from c3jax.core import gguf
 from c3jax.data import tokenizer
 from c3jax.policy import decoder, families
 from c3jax.protocol import prompts
-from c3jax.train import admission, defaults, fields, memory, setup
+from c3jax.setup import defaults, experiment, fields
+from c3jax.train import admission, device_memory
 
 # Characters of a value that are shown.
 _SHOWN = 40
 
 
 def config(given) -> str:
-    """Every field of a config; `*` is before those that are not at their default.
+    """Every field of a config; a `*` marks those that are not at their default.
 
-    Of the teams it tells the one that plays. At the end is what a run needs of a
-    device with questions as long as they may be, or why it cannot begin; nothing is
-    downloaded to know it.
+    Among the teams, only the run's own is listed. The end is the memory that a run
+    needs with questions of the longest length, or why it cannot begin; nothing is
+    downloaded for it.
 
     Args:
-        given: of a run, a comparison or an audit.
+        given: the config of a run, a comparison or an audit.
     """
     section = defaults.declared(given)
     run = given.get("base", given)
-    told = [f"{given.name}: {section.doc}", ""]
+    page = [f"{given.name}: {section.doc}", ""]
     width = max(len(line.name) for line in _lines(given, run))
     for line in _lines(given, run):
         mark = "*" if differs(line) else " "
         domain = f"({line.field.domain})" if str(line.field.domain) else ""
         about = f"{line.field.doc} {domain}"
-        told.append(f"{mark} {line.name:{width}}  {_short(line.value):12}  {about}")
+        page.append(f"{mark} {line.name:{width}}  {_short(line.value):12}  {about}")
     if "protocol" in run:
-        told += ["", _needs(run)]
-    return "\n".join(line.rstrip() for line in told)
+        page += ["", _needs(run)]
+    return "\n".join(line.rstrip() for line in page)
 
 
 def differs(line: fields.Line) -> bool:
@@ -49,10 +50,11 @@ def differs(line: fields.Line) -> bool:
 
 
 def _lines(given, run) -> Iterator[fields.Line]:
+    """The lines of a config without those of other teams."""
     teams = "base.teams." if run is not given else "teams."
-    played = run["protocol"]["name"] if "protocol" in run else ""
+    team = run["protocol"]["name"] if "protocol" in run else ""
     for line in fields.lines(defaults.declared(given), given):
-        if not line.name.startswith(teams) or line.name.startswith(f"{teams}{played}."):
+        if not line.name.startswith(teams) or line.name.startswith(f"{teams}{team}."):
             yield line
 
 
@@ -62,70 +64,75 @@ def _short(value) -> str:
 
 
 def _needs(run) -> str:
-    critic = run.critic.policy
-    policies = [run.policy, *run.policies.values(), *([critic] if critic else [])]
+    """A sentence about the memory of a run, if its models are on this machine."""
+    policies = [run.policy, *run.policies.values()]
+    if run.critic.policy:
+        policies.append(run.critic.policy)
     away = [p.path for p in policies if "path" in p and not families.local(p.path)]
     if away:
         return f"{', '.join(away)} is not here, so what a run needs is not known."
     try:
-        resolved = setup.resolve(run, asks=False)
+        resolved = experiment.resolve(run, asks=False)
     except ValueError as error:
         return f"A run cannot begin: {error}"
-    return f"{admission.estimate(resolved, memory.training(resolved))}."
+    return f"{admission.estimate(resolved, device_memory.training(resolved))}."
 
 
 def model(name: str) -> str:
-    """What a published model is, and what it takes.
+    """The sizes, tokenizer and memory of a published model.
 
     Args:
         name: a directory, a GGUF, an installed package, or a name on the hub.
 
     Raises:
-        ValueError: there is none, or one that the decoder is not.
+        ValueError: there is none, or the decoder does not support it.
     """
+    # Files, parameters and tokenizer.
     place = families.find(name)
-    found = families.read_config(place)
-    shape, spoken = families.shape(found), tokenizer.load(str(place))
-    count = sum(
-        jax.tree.leaves(decoder.over_params(lambda p: math.prod(p.shape), shape))
-    )
+    published = families.read_config(place)
+    shape, loaded = families.shape(published), tokenizer.load(str(place))
+    sizes = decoder.over_params(lambda p: math.prod(p.shape), shape)
+    count = sum(jax.tree.leaves(sizes))
     cached = 2 * shape.layers * shape.kv_heads * shape.head_dim
-    ends = dict.fromkeys((spoken.eos_token_id, *families.ends(place)))
-    template = prompts.template(spoken)
+    ends = dict.fromkeys((loaded.eos_token_id, *families.ends(place)))
+    template = prompts.chat_template(loaded)
     rotary = f"base {shape.rope_theta:g}"
     rotary += ", stretched as in Llama 3.1" if shape.stretch else ""
-    told = {
+
+    # One line each.
+    lines = {
         "at": str(place),
-        "family": found.model_type,
+        "family": published.model_type,
         "parameters": f"{count:,}",
-        "stored as": _stored(place, found),
+        "stored as": _stored(place, published),
         "layers": f"{shape.layers} of width {shape.width}, {shape.hidden} in the MLP",
         "heads": f"{shape.heads} of {shape.head_dim} numbers, {shape.kv_heads} of keys "
         "and values",
         "vocabulary": f"{shape.vocab:,}{', tied' if shape.tied else ', not tied'}",
-        "positions": f"{found.max_position_embeddings:,}, rotary of {rotary}",
-        "tokenizer": f"{type(spoken).__name__}, {len(spoken):,} tokens",
-        "ends": ", ".join(f"{spoken.decode([i])!r} ({i})" for i in ends),
+        "positions": f"{published.max_position_embeddings:,}, rotary of {rotary}",
+        "tokenizer": f"{type(loaded).__name__}, {len(loaded):,} tokens",
+        "ends": ", ".join(f"{loaded.decode([i])!r} ({i})" for i in ends),
         "instruction": "the system message"
         if template.system
         else "at the beginning of the user's message",
         "thinking": "has a switch" if template.switch else "has no switch",
-        "answers after": repr(template.opener),
+        "answers after": repr(template.generation_prompt),
         "memory": f"{_gib(4 * count)} of float32 parameters, {_gib(16 * count)} with "
         f"gradient and Adam's moments; a token of context takes {4 * cached:,} bytes "
         f"in float32, {2 * cached:,} in bfloat16",
     }
-    width = max(map(len, told))
+    width = max(map(len, lines))
     return "\n".join(
-        [name, *(f"  {key:{width}}  {text}" for key, text in told.items())]
+        [name, *(f"  {key:{width}}  {text}" for key, text in lines.items())]
     )
 
 
-def _stored(place: pathlib.Path, found) -> str:
+def _stored(place: pathlib.Path, published) -> str:
+    """The types of a model's numbers on disk."""
     if place.suffix == gguf.SUFFIX:
         kinds = {tensor.kind for tensor in gguf.read(place).tensors.values()}
         return ", ".join(sorted(kinds))
-    return str(found.dtype or "float32").removeprefix("torch.")
+    return str(published.dtype or "float32").removeprefix("torch.")
 
 
 def _gib(count: int) -> str:
@@ -143,10 +150,9 @@ def tables() -> str:
 
 _HEAD = """# Fields of a config
 
-Made from `c3jax/train/defaults.py` by `python -m c3jax describe > docs/fields.md`. Each
-is a flag, such as `--config.train.lr=1e-4`. `c3jax describe math` tells those of a
-page, `c3jax describe runs/math` those of a run, and `c3jax describe DIR` what a model
-is.
+Made from `c3jax/setup/defaults.py` by `python -m c3jax describe > docs/fields.md`. Each
+is a flag, such as `--config.train.lr=1e-4`. `c3jax describe math` lists those of a
+page, `c3jax describe runs/math` those of a run; `c3jax describe DIR` describes a model.
 """
 _TITLES = {
     "A run": defaults.EXPERIMENT,
@@ -157,9 +163,10 @@ _TITLES = {
 
 def _tables(section: fields.Section, name: str, apart: set[str]) -> Iterator[str]:
     """A table of a section's fields, and then those of its sections."""
-    # One that is published has a path in place of sizes.
-    every = {**section.of({}), **(section.of({"path": ""}) if name == "policy" else {})}
-    own = {k: each for k, each in every.items() if not isinstance(each, fields.Section)}
+    every = section.of({})
+    if name == "policy":  # A published one has a path in place of sizes.
+        every = {**every, **section.of({"path": ""})}
+    own = {k: field for k, field in every.items() if isinstance(field, fields.Field)}
     if own:
         yield "| field | default | | may be |\n| --- | --- | --- | --- |"
         for key, field in own.items():

@@ -5,49 +5,48 @@ import shutil
 
 from c3jax.core import files, hosts
 from c3jax.policy import decoder, families, pretrained
-from c3jax.train.players import Player
-from c3jax.train.setup import Setup
+from c3jax.setup.experiment import Setup
+from c3jax.setup.policy_specs import PolicySpec
 
 
 def write(setup: Setup, params: dict, step: int, workdir: pathlib.Path) -> pathlib.Path:
-    """Writes config, tokenizer and safetensors to `export-<step>`; what was there goes.
+    """Writes config, tokenizer and safetensors to `export-<step>`, replacing it.
 
     Adapters are merged into their weights. A policy of our own is written as the small
-    Qwen3 it is. Where roles have a policy each, each has a directory of its name.
+    Qwen3 it is. If each agent has its own policy, each has a directory of its name.
 
     Args:
-        setup: of the run.
-        params: the policies.
-        step: they are of.
-        workdir: of the run.
+        setup: its policies, and the longest context.
+        step: part of the directory's name.
+        workdir: parent of that directory.
 
     Raises:
         OSError: it cannot be written.
     """
-    if hosts.many():  # One alone reads it tensor by tensor.
+    if hosts.many():  # A single process reads them tensor by tensor.
         params = hosts.fetch(params)
     return hosts.by_first(_write, setup, params, step, workdir)
 
 
 def _write(setup, params, step, workdir):
-    written = workdir / f"export-{step}"
-    unfinished = written.with_name(f"{written.name}.unfinished")
+    target = workdir / f"export-{step}"
+    unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for name, player in setup.players.items():
-        alone = len(setup.players) == 1
-        directory = unfinished if alone else unfinished / name
-        _write_one(player, setup.longest, params[name], directory)
-    files.remove(written)
-    unfinished.rename(written)
-    return written
+    for name, spec in setup.policies.items():
+        is_only = len(setup.policies) == 1
+        directory = unfinished if is_only else unfinished / name
+        _write_one(spec, setup.longest, params[name], directory)
+    files.remove(target)
+    unfinished.rename(target)
+    return target
 
 
 def _write_one(
-    player: Player, longest: int, params: dict, directory: pathlib.Path
+    spec: PolicySpec, longest: int, params: dict, directory: pathlib.Path
 ) -> None:
-    shape, model = player.shape, player.model
+    shape, model = spec.shape, spec.model
     if model is None:
-        config = families.config(shape, player.tokenizer, longest)
+        config = families.config(shape, spec.tokenizer, longest)
     else:
         config = families.read_config(model)
     merged = decoder.merged(params, shape)
@@ -55,4 +54,4 @@ def _write_one(
         directory
     )
     if model is None:
-        player.tokenizer.save_pretrained(directory)
+        spec.tokenizer.save_pretrained(directory)

@@ -8,30 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
-import optax
 
-from c3jax.core import environment, files, hosts, metrics, signals
-from c3jax.core import mesh as meshes
-from c3jax.data import buckets, pipeline
-from c3jax.protocol import prompts
-from c3jax.train import (
+from c3jax.collect import evaluate, rollouts, scorers
+from c3jax.core import (
     budgets,
     checkpoint,
-    critics,
-    evaluate,
-    growth,
+    environment,
+    files,
+    hosts,
+    metrics,
     parts,
-    pieces,
-    scoring,
-    summary,
-    trees,
-    update,
-    warm_start,
+    sharding,
+    signals,
 )
-from c3jax.train import workdir as workdirs
-from c3jax.train.ledger import Ledger, Spent
+from c3jax.core.ledger import Ledger, Spent
+from c3jax.data import pipeline
+from c3jax.learn import training, warm_start
+from c3jax.setup import train_state
+from c3jax.setup.experiment import Setup
+from c3jax.train import run_dir, saved_trees, summary
 from c3jax.train.record import Record
-from c3jax.train.setup import Setup
 
 
 def run(
@@ -44,11 +40,11 @@ def run(
     """Trains one experiment, from where its directory stands to `summary.json`.
 
     Args:
-        setup: of the run.
-        workdir: claimed by this experiment.
+        setup: the experiment, checked and resolved.
+        workdir: its directory, locked by this process.
         cache: where a warm start is kept for other runs; None for nowhere.
-        stop: asked every few tokens that are written, between pieces of an update and
-            between batches of an evaluation; if it says so, the run is saved and left.
+        stop: asked every few tokens of a rollout, between microbatches of an update and
+            between batches of an evaluation; if true, the run is saved and left.
 
     Raises:
         OSError: something could not be written.
@@ -57,138 +53,165 @@ def run(
     c = setup.config
     with (
         checkpoint.Store(workdir / "checkpoints", _keeps(workdir)) as store,
-        scoring.started(setup) as scorer,
+        scorers.started(setup) as scorer,
     ):
-        begun = _begin(setup, store, workdir, cache, stop)
+        # The newest checkpoint, or what a warm start makes of fresh parameters.
+        begun = begin(setup, store, workdir, cache, stop)
         if begun is None:
             return
         state, record, reference = begun
-        learn = functools.cache(lambda tree: compiled_step(setup.branched(tree)))
+
+        # The programs, one for each branching, and the questions in their order.
+        learn = functools.cache(
+            lambda tree: training.compiled_step(setup.branched(tree))
+        )
         source = pipeline.order(setup.task.split("train"), c.seed)
-        batches = pipeline.Batches(source, c.train.batch_size, growth.share(setup))
-        log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
-        print(setup.heads, flush=True)
-        progress = metrics.Progress("train", c.train.steps)
-        progress.open(record.step)
-        tools = Tools(setup, workdir, scorer, log, watch, progress, stop)
-        done = False
+        batches = pipeline.Batches(source, c.train.batch_size, rollouts.share(setup))
+        tools, done = _opened(setup, workdir, scorer, record, stop), False
+        log, watch = tools.log, tools.watch
         try:
             while True:
-                # The trees of a step, their answers handed over to be scored.
-                step, items = record.step, batches[record.next_index]
-                branching = setup.choice.at(record.seen, step)
-                here = setup.branched(branching)
-                rollout = growth.sample(here, state, step, items, scorer, watch, stop)
+                # Sample the trees of a step, and hand their answers over to be scored.
+                step = record.step
+                branching = setup.schedule.at(record.seen, step)
+                branched, items = setup.branched(branching), batches[record.next_index]
+                args = (state, step, items, scorer, watch, stop)
+                rollout = rollouts.sample(branched, *args)
 
-                # What is due before it is learned from them.
+                # Evaluate and save the policy that sampled them, where that is due.
                 if _is_due(setup, record) and record.evaluated < step:
-                    record = _evaluate(tools, here, state, record, rollout, source)
+                    record = _evaluate(tools, branched, state, record, rollout, source)
                 if _is_saved(setup, record):
                     with watch("checkpoint"):
-                        record = _saved(store, state, record, log)
+                        record = _save(store, state, record, log)
                 if done := _is_last(setup, record):
                     break
                 if stop():
                     raise signals.Stopped
 
-                # Rewards become credit, and credit an update.
+                # Rewards become advantages, and advantages an update.
                 with watch("score"):
-                    advantages, memory = growth.credit(here, rollout, state.memory)
-                with watch("update"):
-                    batch = growth.batches(
-                        here, rollout, advantages, state.params, reference, watch
+                    advantages, memory = rollouts.credit(
+                        branched, rollout, state.memory
                     )
+                with watch("update"):
+                    args = (rollout, advantages, state.params, reference, watch)
+                    batch = rollouts.batches(branched, *args)
                     args = (step, state, memory, rollout, batch, stop)
                     state, stats = learn(branching)(*args)
 
-                record = _told(tools, here, record, rollout, stats)
-                if setup.choice.at(record.seen, record.step) != branching:
-                    # What is known of the trees of one shape is wrong for another's.
+                record = _log_step(tools, branched, record, rollout, stats)
+                if setup.schedule.at(record.seen, record.step) != branching:
+                    # Statistics of trees of one shape are wrong for another's.
                     state = state.replace(memory=_memory(setup))
         except signals.Stopped:
-            # Else the first of several optimiser steps have changed it.
-            if update.is_whole(state):
-                record = _saved(store, state, record, log)
-        log.close()
-        store.wait()
-        at = store.steps()[-1]
-    if done:
-        hosts.by_first(_summarise, workdir, c, record)
-    else:
-        print(f"saved at step {at} of {c.train.steps}", flush=True)
+            # Otherwise the first of several optimiser steps have changed the state.
+            if train_state.is_whole(state):
+                record = _save(store, state, record, log)
+        _end(tools, store, record, done)
 
 
 class Tools(NamedTuple):
     """What a run works with, beside its arrays.
 
     Attributes:
-        setup: of the run.
+        setup: the experiment.
         workdir: its directory.
-        scorer: of answers.
-        log: of metrics.
-        watch: counts seconds.
-        progress: tells them.
-        stop: whether to.
+        scorer: scores answers in other processes.
+        log: a line of metrics a step.
+        watch: seconds by phase since the last line.
+        progress: a line for a person, now and then.
+        stop: whether a stop was asked for.
     """
 
     setup: Setup
     workdir: pathlib.Path
-    scorer: scoring.Scorer
+    scorer: scorers.Scorer
     log: object
     watch: metrics.Stopwatch
     progress: metrics.Progress
     stop: Callable[[], bool]
 
 
-def _evaluate(tools: Tools, here: Setup, state, record, rollout, source) -> Record:
+def _opened(setup, workdir, scorer, record, stop) -> Tools:
+    """The tools of a run that goes on from a record; shows the lengths of questions."""
+    print(setup.prompt_lengths, flush=True)
+    log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
+    progress = metrics.Progress("train", setup.config.train.steps)
+    progress.open(record.step)
+    return Tools(setup, workdir, scorer, log, watch, progress, stop)
+
+
+def _end(tools: Tools, store: checkpoint.Store, record: Record, done: bool) -> None:
+    """Closes the files of a run; its summary, or where it goes on from."""
+    tools.log.close()
+    store.wait()
+    if done:
+        hosts.by_first(_summarise, tools.workdir, tools.setup.config, record)
+    else:
+        steps = tools.setup.config.train.steps
+        print(f"saved at step {store.steps()[-1]} of {steps}", flush=True)
+
+
+def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> Record:
     """Saves trees of a step and measures its policy; the record afterwards.
 
     Raises:
-        signals.Stopped: it was stopped, and goes on from where it was.
+        signals.Stopped: a stop was asked for; the batches so far are kept.
     """
+    # The trees that are saved are those of the first questions.
     setup, workdir, step = tools.setup, tools.workdir, record.step
     c = setup.config
-    shown = min(c.evaluate.trees, c.train.batch_size)
-    first = [source[record.next_index + row] for row in range(shown)]
-    advantages, _ = growth.credit(here, rollout, state.memory)
-    trees.save(workdir, here, step, first, rollout, advantages)
+    count = min(c.evaluate.trees, c.train.batch_size)
+    items = [source[record.next_index + row] for row in range(count)]
+    advantages, _ = rollouts.credit(branched, rollout, state.memory)
+    saved_trees.save(workdir, branched, step, items, rollout, advantages)
+
+    # The test questions, of which a stopped evaluation keeps what is done.
     kept = _kept(setup, workdir, step)
     with tools.watch("evaluate"):
-        found = evaluate.measure(state.params, setup, tools.scorer, tools.stop, kept)
-    if found is None:
+        result = evaluate.measure(state.params, setup, tools.scorer, tools.stop, kept)
+    if result is None:
         raise signals.Stopped
     kept.remove()
-    spent = found.spent
-    if _is_last(setup, record):  # These trees were only looked at.
-        spent += growth.spent(growth.score(rollout))
+
+    # The cost, and the figures.
+    spent = result.spent
+    if _is_last(setup, record):  # Nothing is learned from these trees.
+        spent += rollouts.spent(rollouts.score(rollout))
     record = record.replace(evaluated=step)
     record = record.spend("evaluate", spent, tools.watch.take())
-    tools.log.write(step=step, **found.fields(), **record.ledger.figures())
-    print(f"step {step}  {found}", flush=True)
+    tools.log.write(step=step, **result.fields(), **record.ledger.figures())
+    print(f"step {step}  {result}", flush=True)
     return record
 
 
-def _told(tools: Tools, here: Setup, record, rollout, stats: dict) -> Record:
-    """Logs and shows what a training step did; the record after it."""
-    setup, choice, step = tools.setup, tools.setup.choice, record.step
-    graded, branching = growth.score(rollout), here.team.protocol.branching
-    tokens = growth.tokens(rollout, setup.team)
-    seen = choice.after(record.seen, step, graded[0].reward, tokens)
-    spent = growth.spent(graded) + _trained(here, step, rollout)
+def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Record:
+    """Logs and shows a training step; the record after it."""
+    # What its trees say of the next branching.
+    setup, schedule, step = tools.setup, tools.setup.schedule, record.step
+    scores, branching = rollouts.score(rollout), branched.team.protocol.branching
+    tokens = rollouts.tokens(rollout, setup.team)
+    seen = schedule.after(record.seen, step, scores[0].reward, tokens)
+    if change := schedule.told(record.seen, seen):
+        print(f"step {step + 1}  {change}", flush=True)
+
+    # What it cost, and which budgets that crosses.
+    spent = rollouts.spent(scores) + _trained(branched, step, rollout)
     size, seconds = setup.config.train.batch_size, tools.watch.take()
-    if told := choice.told(record.seen, seen):
-        print(f"step {step + 1}  {told}", flush=True)
     record = record.replace(step=step + 1, next_index=record.next_index + size)
     record = record.spend("train", spent, seconds)
     record = record.replace(seen=seen, crossed=_crossed(setup, record))
-    reward = growth.mean_reward(graded)
+
+    # The line of the log, and that for a person.
+    reward = rollouts.mean_reward(scores)
     tools.log.write(
         step=step + 1,
         reward=reward,
-        utilisation=growth.load(rollout).utilisation,
+        utilisation=rollouts.load(rollout).utilisation,
         **stats,
         **spent.figures(),
-        **choice.figures(seen, branching),
+        **schedule.figures(seen, branching),
         **{f"seconds/{phase}": s for phase, s in seconds.items()},
         **record.ledger.figures(),
     )
@@ -202,8 +225,8 @@ def _told(tools: Tools, here: Setup, record, rollout, stats: dict) -> Record:
     return record
 
 
-def _saved(store: checkpoint.Store, state, record: Record, log) -> Record:
-    """The record of a step as its checkpoint has it, which is there afterwards."""
+def _save(store: checkpoint.Store, state, record: Record, log) -> Record:
+    """Saves a step, unless it is saved; the record as its checkpoint has it."""
     record = record.replace(log=log.sizes())
     if record.step not in store.steps():
         store.save(record.step, state, dataclasses.asdict(record))
@@ -211,18 +234,18 @@ def _saved(store: checkpoint.Store, state, record: Record, log) -> Record:
 
 
 def _kept(setup: Setup, workdir: pathlib.Path, step: int) -> parts.Parts:
-    """What is there of the evaluation of a step that was stopped."""
+    """The finished batches of an evaluation that was stopped at a step."""
     described = environment.describe(setup.mesh)
     work = [step, setup.config.to_dict(), described]
     return parts.Parts(workdir / "evaluation", work)
 
 
-def _trained(setup: Setup, step: int, rollout: growth.Rollout) -> Spent:
-    """What a step's updates read, of policies and of the critic."""
-    each = growth.spent(growth.score(rollout)).critic_tokens
+def _trained(setup: Setup, step: int, rollout: rollouts.Rollout) -> Spent:
+    """The tokens that a step's updates read, by policies and by the critic."""
+    one_pass = rollouts.spent(rollouts.score(rollout)).critic_tokens
     return Spent(
-        trained_tokens=growth.trained(setup.objective_at(step), setup.team, rollout),
-        critic_tokens=setup.config.critic.epochs * each,
+        trained_tokens=rollouts.trained(setup.objective_at(step), setup.team, rollout),
+        critic_tokens=setup.config.critic.epochs * one_pass,
     )
 
 
@@ -236,7 +259,7 @@ def _crossed(setup: Setup, record: Record) -> Mapping[str, Mapping]:
 def _summarise(workdir: pathlib.Path, config, record: Record) -> None:
     lines = metrics.read(workdir)
     page = summary.summarise(config, lines, record.ledger, record.crossed)
-    files.write(workdir / workdirs.SUMMARY, json.dumps(page, indent=2) + "\n")
+    files.write(workdir / run_dir.SUMMARY, json.dumps(page, indent=2) + "\n")
 
 
 def _is_last(setup: Setup, record: Record) -> bool:
@@ -260,14 +283,18 @@ def _is_saved(setup: Setup, record: Record) -> bool:
 
 def _keeps(workdir: pathlib.Path) -> Callable[[int], bool]:
     """Which checkpoints stay: the reference policy, and those of saved trees."""
-    return lambda step: step == 0 or trees.path(workdir, step).exists()
+    return lambda step: step == 0 or saved_trees.path(workdir, step).exists()
 
 
-def _begin(setup, store, workdir, cache, stop):
-    """The newest checkpoint; the first one is what the warm start makes."""
-    abstract, seed = abstract_state(setup), setup.config.seed
+def begin(setup, store, workdir, cache, stop):
+    """(state, record, starting policy or None) of the newest checkpoint.
+
+    The first checkpoint is what the warm start makes; None if that was stopped.
+    """
+    abstract, seed = training.abstract_state(setup), setup.config.seed
     directory = workdir / "warm_start"
     if not store.steps():
+        # No step yet: the warm start, kept as step 0.
         warmed = warm_start.run(setup, directory, cache, stop)
         if warmed is None:
             return None
@@ -277,15 +304,17 @@ def _begin(setup, store, workdir, cache, stop):
         log.write(step=0, **dropped, **warmed.fields(), **ledger.figures())
         record = Record(seed=seed, ledger=ledger, log=log.sizes())
         log.close()
-        state = initial_state(setup, warmed.params)
+        state = training.initial_state(setup, warmed.params)
         store.save(0, state, dataclasses.asdict(record))
         store.wait()
         del state, warmed  # There is room for one.
     hosts.by_first(files.remove, directory)
+
+    # The KL is to the starting policy. It is read first, by way of a whole state.
     reference = None
-    if setup.objective.kl:  # First, as a whole state is read for it.
+    if setup.objective.kl:
         start = store.restore(abstract, 0)[0].params
-        reference = update.learned(start, setup.objective.learners)
+        reference = train_state.trainable(start, setup.objective.learners)
         del start
     state, fields = store.restore(abstract)
     record = Record.from_json(fields)
@@ -294,103 +323,7 @@ def _begin(setup, store, workdir, cache, stop):
     return state, record, reference
 
 
-def compiled_step(setup: Setup) -> Callable:
-    """(step, state, memory, rollout, batches, stop) -> (state, statistics).
-
-    All that learns: policies, by `compiled_update`, then the critic, if there is one;
-    and `memory`, what the estimator remembers from here on.
-    """
-    update_step, critic_step = compiled_update(setup), critics.compiled(setup)
-
-    def learn(step, state, memory, rollout, batches, stop=lambda: False):
-        objective = setup.objective_at(step)
-        state, stats = update_step(objective, state, rollout, batches, stop)
-        evidence = growth.seen(setup, growth.score(rollout)[0])
-        critic, learnt = critic_step(state.critic, rollout, evidence)
-        memory = jax.device_put(memory, meshes.whole(setup.mesh))
-        stats = {name: float(value) for name, value in (stats | learnt).items()}
-        return state.replace(memory=memory, critic=critic), stats
-
-    return learn
-
-
 def _memory(setup: Setup) -> object:
     """What the estimator remembers before the first step, on the mesh."""
-    fresh = setup.estimator.memory(setup.spans)
-    return jax.device_put(fresh, meshes.whole(setup.mesh))
-
-
-def compiled_update(setup: Setup) -> Callable:
-    """(objective, state, groups, batches, stop) -> (state, statistics).
-
-    One program an objective where everything is at hand at once, `update.update`;
-    otherwise `pieces`, which begins with groups that are scored while others are not,
-    and hears a stop between pieces.
-    """
-    state = abstract_state(setup)
-    c = setup.config.train
-    in_pieces = c.buckets or c.groups > 1 or c.accumulate > 1
-    sizes = piece_sizes(setup) if in_pieces else None
-
-    @functools.cache
-    def program(objective):
-        static = dict(objective=objective, optimise=optimiser(setup))
-        if in_pieces:
-            mesh = setup.team.mesh
-            return pieces.compiled(mesh, **static, sizes=sizes, state=state)
-        step = update.compiled(functools.partial(update.update, **static), state)
-        return lambda state, groups, batches, stop=None: step(state, *batches)
-
-    return lambda objective, *args: program(objective)(*args)
-
-
-def piece_sizes(setup: Setup) -> pieces.Sizes:
-    """Padded sizes by the lengths of the first questions and the limits of messages."""
-    count, known = setup.config.train.buckets, setup.heads.sizes
-    roles = setup.team.protocol.roles
-    if not count:
-        return pieces.Sizes(known, tuple((role.max_tokens,) for role in roles))
-    source = setup.task.split("train")
-    some = [source[i] for i in range(min(len(source), 2048))]
-    heads = prompts.longest(setup.prompts, [item.text for item in some])
-    return pieces.Sizes(
-        heads=buckets.choose([*heads, known[-1]], count),
-        messages=tuple(buckets.ladder(role.max_tokens, count) for role in roles),
-    )
-
-
-def initial_state(setup: Setup, params: dict) -> update.TrainState:
-    """The state before the first step, on the mesh."""
-    memory = setup.estimator.memory(setup.spans)
-    places, kl = abstract_state(setup).replace(critic=()), setup.objective.kl_state
-    state = update.placed_state(optimiser(setup), memory, params, places, kl)
-    return state.replace(critic=critics.initial_state(setup, params))
-
-
-def abstract_state(setup: Setup) -> update.TrainState:
-    """Shapes and shardings of a run's state, for a restore."""
-    state = update.abstract_state(
-        optimiser(setup),
-        setup.estimator.memory(setup.spans),
-        setup.abstract_params(),
-        meshes.whole(setup.mesh),
-        setup.objective.learners,
-        setup.objective.kl_state,
-    )
-    return state.replace(critic=critics.abstract_state(setup))
-
-
-def optimiser(setup: Setup) -> optax.GradientTransformation:
-    """AdamW over all of a policy's steps in the run; see `update.optimiser`."""
-    c = setup.config.train
-    turns = len(setup.objective.learners) if c.alternate else 1
-    return update.optimiser(
-        lr=c.lr,
-        steps=c.steps * c.epochs * c.minibatches // turns,
-        warmup=c.warmup,
-        b1=c.b1,
-        b2=c.b2,
-        weight_decay=c.weight_decay,
-        max_grad_norm=c.max_grad_norm,
-        final_lr=c.final_lr,
-    )
+    fresh = setup.estimator.memory(setup.ancestors)
+    return jax.device_put(fresh, sharding.replicated(setup.mesh))

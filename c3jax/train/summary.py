@@ -1,14 +1,13 @@
-"""What a finished run came to: `summary.json`, and the same for a person."""
+"""The results of a finished run: `summary.json`, and the same as text."""
 
 from collections.abc import Mapping
 
 import ml_collections
 
-from c3jax.core import metrics
-from c3jax.reward import math as maths
-from c3jax.train import budgets
-from c3jax.train.evaluate import shown
-from c3jax.train.ledger import Ledger
+from c3jax.collect.evaluate import shown
+from c3jax.core import budgets, metrics
+from c3jax.core.ledger import Ledger
+from c3jax.reward import math
 
 
 def evaluations(lines: list[dict]) -> list[dict]:
@@ -28,37 +27,41 @@ def summarise(
     `evaluate.samples` episodes, with 95% intervals over questions. Counts are of
     training; those of evaluation and of the warm start stand apart. `seconds` is the
     wall-clock of the work kept, the warm start's included even when it was cached.
-    `budgets` says of each one given at which step it was crossed, None for nowhere, and
+    `budgets` holds for each given budget the step at which it was crossed, or None, and
     what training had spent by then.
 
     Args:
-        config: of the run.
-        lines: its log.
+        config: its name, method, seed and budgets are copied.
+        lines: the log.
         ledger: at the end.
         crossed: from `budgets.crossed`, at the end.
     """
-    found = evaluations(lines)
+    # Accuracies, by the first and by the last evaluation.
+    evaluated = evaluations(lines)
+    first, last = evaluated[0], evaluated[-1]
     named = {
-        "accuracy_before": (found[0], "pass_at_1"),
-        "accuracy_after": (found[-1], "pass_at_1"),
-        "greedy_before": (found[0], "greedy"),
-        "greedy_after": (found[-1], "greedy"),
+        "accuracy_before": (first, "pass_at_1"),
+        "accuracy_after": (last, "pass_at_1"),
+        "greedy_before": (first, "greedy"),
+        "greedy_after": (last, "greedy"),
     }
-    for reading in readings(found[-1]):
-        named[f"{reading}_before"] = (found[0], reading)
-        named[f"{reading}_after"] = (found[-1], reading)
+    for reading in readings(last):
+        named[f"{reading}_before"] = (first, reading)
+        named[f"{reading}_after"] = (last, reading)
+
+    # With the costs of the run.
     return {
         "name": config.name,
         "method": config.credit.name,
         "seed": config.seed,
-        "steps": found[-1]["step"],
+        "steps": last["step"],
         "budgets": budgets.told(config.train.until, crossed),
         **{n: line[f"evaluate/{field}"] for n, (line, field) in named.items()},
         "intervals": {n: _interval(line, field) for n, (line, field) in named.items()},
-        "pass_at_k": _by_k(found[-1]),
-        "pass_at_k_before": _by_k(found[0]),
+        "pass_at_k": _by_k(last),
+        "pass_at_k_before": _by_k(first),
         "without_role": {
-            role: found[-1][f"evaluate/without {role}"] for role in emptied(found[-1])
+            role: last[f"evaluate/without {role}"] for role in emptied(last)
         },
         **ledger.train.figures(),
         "evaluation": ledger.evaluate.figures(),
@@ -69,15 +72,15 @@ def summarise(
 
 
 def emptied(line: Mapping) -> list[str]:
-    """Roles whose message an evaluation emptied."""
+    """Roles whose message was emptied in an evaluation."""
     start = "evaluate/without "
     names = [name for name in line if name.startswith(start) and f"{name}_low" in line]
     return [name.removeprefix(start) for name in names]
 
 
 def readings(line: Mapping) -> list[str]:
-    """Second readings of the same answers in an evaluation."""
-    return [name for name in maths.READINGS if f"evaluate/{name}" in line]
+    """Second readings of the same answers that an evaluation has figures for."""
+    return [name for name in math.READINGS if f"evaluate/{name}" in line]
 
 
 def _interval(line: Mapping, field: str) -> list[float]:
@@ -94,11 +97,10 @@ def _by_k(line: Mapping) -> dict[str, float]:
 
 
 def told(summary: Mapping) -> str:
-    """A summary for a person, in a few lines."""
+    """A summary as a few lines of text."""
+    # Accuracies, before and after.
     rows = [("greedy", "greedy"), ("accuracy", "sampled")]
-    rows += [
-        (n, n.replace("_", " ")) for n in maths.READINGS if f"{n}_after" in summary
-    ]
+    rows += [(n, n.replace("_", " ")) for n in math.READINGS if f"{n}_after" in summary]
     text = f"{summary['name']}: {summary['method']}, seed {summary['seed']}, "
     text += f"{summary['steps']} steps"
     for field, name in rows:
@@ -111,6 +113,8 @@ def told(summary: Mapping) -> str:
         if k != "1":
             before = summary["pass_at_k_before"][k]
             text += f"\n  {shown('pass_at_' + k):<11}{before:.1%} -> {value:.1%}"
+
+    # Ablations, budgets and costs.
     for role, value in summary["without_role"].items():
         text += f"\n  after, with the {role}'s message emptied: {value:.1%}"
     for name, budget in summary["budgets"].items():

@@ -11,17 +11,19 @@ import pytest
 
 from benchmarks import certificate as benchmark
 from c3jax.audit import certificate
+from c3jax.core import checkpoint
+from c3jax.learn import training, warm_start
 from c3jax.policy import families
-from c3jax.train import checkpoint, loop, trees, warm_start
+from c3jax.train import saved_trees
 from tests import support
-from tests.train.test_update import SMALL
+from tests.learn.test_update import SMALL
 
 
 @functools.cache
 def setup(at_once=0):
     return support.math_setup(
         **{**SMALL, "policy__dtype": "bfloat16", "evaluate__trees": 2},
-        sampling__at_once=at_once,
+        sampling__max_concurrent=at_once,
         warm_start__steps=0,
     )
 
@@ -29,7 +31,7 @@ def setup(at_once=0):
 def grown(at_once=0):
     """The trees of a step of eight questions."""
     made = setup(at_once)
-    state = loop.initial_state(made, warm_start.initial_params(made))
+    state = training.initial_state(made, warm_start.initial_params(made))
     items = [made.task.split("train")[i] for i in range(8)]
     return support.Step(made, state, 1, items)
 
@@ -43,7 +45,7 @@ def save(path, grown, at_once=0):
     """Writes the trees of two questions."""
     made = setup(at_once)
     items = [made.task.split("train")[i] for i in range(2)]
-    trees.save(path, made, 1, items, grown.rollout, grown.advantages)
+    saved_trees.save(path, made, 1, items, grown.rollout, grown.advantages)
 
 
 @pytest.fixture
@@ -56,14 +58,14 @@ def workdir(tmp_path):
 def keep(path, params):
     """Writes the policy of the step."""
     with checkpoint.Store(path / "checkpoints") as store:
-        store.save(1, loop.initial_state(setup(), params), {})
+        store.save(1, training.initial_state(setup(), params), {})
         store.wait()
 
 
 def certified(path, change=lambda line: None):
     """What comes of a file of trees in which something is changed."""
-    [file] = trees.saved(path)
-    lines = trees.load(file)
+    [file] = saved_trees.saved(path)
+    lines = saved_trees.load(file)
     for line in lines:
         change(line)
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -129,7 +131,7 @@ def failures(model, dtype, messages):
     """Of messages of each kind: unchanged, another token, another matrix."""
     args = argparse.Namespace(
         **dict(model=model, dtype=dtype, trials=messages, tokens=8),
-        **dict(factor=1.01, at_once=0, seed=0),
+        **dict(factor=1.01, max_concurrent=0, seed=0),
     )
     rows = benchmark.measured(args, "alone" if dtype == "float32" else "together")
     return [row["FAIL"] for row in rows]

@@ -28,7 +28,7 @@ def test_a_context_drawn_twice_counts_as_two():
     rng = np.random.default_rng(1)
     one, other = rng.integers(0, 5, (2, 40)).astype(float)
     weight = rng.integers(0, 4, 40)
-    ranks = diagnostics._Ranks(one, other)
+    ranks = diagnostics.Ranks(one, other)
     twice = [np.repeat(values, weight) for values in (one, other)]
     wanted = scipy_stats.spearmanr(*twice).statistic
     assert ranks.correlation(weight.astype(float)) == pytest.approx(wanted)

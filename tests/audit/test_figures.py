@@ -7,10 +7,11 @@ import re
 import pytest
 
 from c3jax import audit
-from c3jax.audit import buckets, drawings, figures, figures_page, pictures, words
+from c3jax.audit import buckets, figures
 from c3jax.core.stats import Interval
+from c3jax.report import audit_plots, audit_section, plots, words
 from tests.audit import logs
-from tests.audit.pages import Page
+from tests.report.pages import Page
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +138,8 @@ def test_a_reading_says_it_in_plain_words(found):
 
 def test_credit_that_says_nothing_is_told_apart_from_credit_that_is_upside_down():
     rank = Interval(0.05, -0.1, 0.2)
-    assert "no better than chance" in words._ranking(audit_of(rank))
-    assert "the wrong way round" in words._ranking(audit_of(Interval(-0.5, -0.6, -0.4)))
+    assert "no better than chance" in words.ranking(audit_of(rank))
+    assert "the wrong way round" in words.ranking(audit_of(Interval(-0.5, -0.6, -0.4)))
 
 
 def audit_of(rank):
@@ -160,7 +161,7 @@ def test_numbers_have_the_digits_that_their_interval_warrants(interval, wanted):
 
 
 def test_tables_number_the_reasons_why_a_figure_is_missing(found):
-    methods, levels = figures_page.tables(found)
+    methods, levels = audit_section.tables(found)
     assert methods["rows"][2][3] == "not measured [1]"
     assert methods["notes"] == [f"[1] not measured: {found[1].methods[0].fidelity}"]
     assert len(levels["notes"]) == 2 and len(levels["rows"]) == 4
@@ -171,11 +172,11 @@ def test_a_page_has_every_figure_and_trusts_no_name(tmp_path):
     some = logs.contexts(6, role=name, noise=((f"{name} method", 0.1),))
     roles = figures.of(some)
     place = tmp_path / "audit"
-    found = figures_page.section(roles, place)
+    found = audit_section.section(roles, place)
     assert {path.name for path in place.iterdir()} == {
-        f"{name}.{kind}" for name in drawings.PICTURES for kind in ("png", "svg")
+        f"{name}.{kind}" for name in audit_plots.PICTURES for kind in ("png", "svg")
     }
-    page = pictures.template("audit.html").render(
+    page = plots.template("audit.html").render(
         source="logs",
         contexts=6,
         messages=24,
@@ -193,6 +194,6 @@ def test_a_page_has_every_figure_and_trusts_no_name(tmp_path):
 
 def test_a_picture_with_nothing_in_it_is_left_out():
     some = logs.contexts(4, noise=(), returns=1)
-    found = figures_page.section(figures.of(some))
+    found = audit_section.section(figures.of(some))
     assert found["pictures"] == []
     assert found["readings"] == ["writer: nothing could be measured."]

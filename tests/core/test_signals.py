@@ -1,4 +1,4 @@
-"""Requests to stop: who hears them, and what is left as it was."""
+"""Requests to stop: their receivers, and the handlers that are put back."""
 
 import os
 import signal

@@ -3,24 +3,24 @@
 import numpy as np
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api, shapes
+from c3jax.credit import api, branchings
 
 DUO = ((), (0,))
 VOTE = ((), (), (), (0, 1, 2))
 
 
-def spans(name: str) -> tuple[tuple[int, ...], ...]:
+def ancestors(name: str) -> tuple[tuple[int, ...], ...]:
     return VOTE if api.ESTIMATORS[name].team == "vote" else DUO
 
 
 def evidence(name: str, questions: int = 5, seed: int = 0) -> Evidence:
     """Eight answers a question, from the branching that the estimator resolves to."""
-    rng, team = np.random.default_rng(seed), spans(name)
-    sizes = shapes.branching(name, len(team), 8, None)
+    rng, team = np.random.default_rng(seed), ancestors(name)
+    sizes = branchings.branching(name, len(team), 8, None)
     reward = (rng.random((questions, *sizes)) < 0.5).astype(float)
     messages = [
-        (questions, int(np.prod([sizes[a] for a in span])), sizes[level])
-        for level, span in enumerate(team)
+        (questions, int(np.prod([sizes[a] for a in above])), sizes[level])
+        for level, above in enumerate(team)
     ]
     known = Evidence(
         reward,
@@ -29,7 +29,7 @@ def evidence(name: str, questions: int = 5, seed: int = 0) -> Evidence:
         q=tuple(rng.random(shape) for shape in messages),
         without=tuple(rng.random(reward.shape) for _ in team),
     )
-    if api.ESTIMATORS[name].plan == "comb":
+    if api.ESTIMATORS[name].plan == "vine":
         return known
     if team == VOTE:
         ballots = tuple(rng.integers(-1, 3, (questions, k)) for k in sizes[:-1])

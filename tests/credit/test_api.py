@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api, shapes
+from c3jax.credit import api, branchings
 
 
 @pytest.mark.parametrize(
@@ -18,35 +18,35 @@ from c3jax.credit import api, shapes
         ("rloo", 3, (8, 1, 1)),
         ("c3_shrunk", 2, (4, 2)),
         ("ccpo_vote", 4, (2, 2, 2, 1)),
-        ("c3_comb", 1, (8,)),
-        ("c3_comb", 2, (4, 4)),
-        ("c3_comb", 3, (3, 3, 2)),
+        ("c3_vine", 1, (8,)),
+        ("c3_vine", 2, (4, 4)),
+        ("c3_vine", 3, (3, 3, 2)),
     ],
 )
 def test_branching_resolves_per_estimator(name, levels, expected):
-    assert shapes.branching(name, levels, 8, None) == expected
+    assert branchings.branching(name, levels, 8, None) == expected
 
 
 def test_a_given_branching_is_kept():
-    assert shapes.branching("c3", 2, 8, (2, 4)) == (2, 4)
+    assert branchings.branching("c3", 2, 8, (2, 4)) == (2, 4)
 
 
 def test_decisions_of_a_comb_share_the_budget_as_evenly_as_continuations_allow():
-    assert shapes.branching("c3_comb", 1, 8, None, continuations=2) == (8,)
-    assert shapes.branching("c3_comb", 2, 8, None, continuations=2) == (2, 4)
-    assert shapes.branching("c3_comb", 2, 17, None, continuations=2) == (4, 9)
-    assert shapes.branching("c3_comb", 3, 12, None, continuations=2) == (2, 2, 4)
-    assert shapes.branching("c3_comb", 2, 8, (3, 2), continuations=2) == (3, 2)
+    assert branchings.branching("c3_vine", 1, 8, None, continuations=2) == (8,)
+    assert branchings.branching("c3_vine", 2, 8, None, continuations=2) == (2, 4)
+    assert branchings.branching("c3_vine", 2, 17, None, continuations=2) == (4, 9)
+    assert branchings.branching("c3_vine", 3, 12, None, continuations=2) == (2, 2, 4)
+    assert branchings.branching("c3_vine", 2, 8, (3, 2), continuations=2) == (3, 2)
 
 
 def test_only_a_comb_continues_its_alternatives():
-    assert shapes.continuations("c3_comb", None) == 2
-    assert shapes.continuations("c3_comb", 1) == 1
-    assert shapes.continuations("c3", None) == 0
-    with pytest.raises(ValueError, match=r"continuations=2 is read by nobody.*c3_comb"):
-        shapes.continuations("c3", 2)
+    assert branchings.continuations("c3_vine", None) == 2
+    assert branchings.continuations("c3_vine", 1) == 1
+    assert branchings.continuations("c3", None) == 0
+    with pytest.raises(ValueError, match=r"continuations=2 is read by nobody.*c3_vine"):
+        branchings.continuations("c3", 2)
     with pytest.raises(ValueError, match="protocol.continuations=0: it must be 1 or"):
-        shapes.continuations("c3_comb", 0)
+        branchings.continuations("c3_vine", 0)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_only_a_comb_continues_its_alternatives():
 )
 def test_a_comb_that_does_not_fit_is_refused(levels, given, counts, message):
     with pytest.raises(ValueError, match=message):
-        shapes.branching("c3_comb", levels, 8, given, counts, continuations=2)
+        branchings.branching("c3_vine", levels, 8, given, counts, continuations=2)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_comb_that_does_not_fit_is_refused(levels, given, counts, message):
 )
 def test_a_branching_that_does_not_fit_is_refused(name, levels, budget, given, message):
     with pytest.raises(ValueError, match=message):
-        shapes.branching(name, levels, budget, given)
+        branchings.branching(name, levels, budget, given)
 
 
 def test_any_tree_with_two_first_messages_will_do_for_a_blend():
     for given in ((8, 1), (4, 2), (2, 4)):
-        assert shapes.branching("c3_shrunk", 2, 8, given) == given
+        assert branchings.branching("c3_shrunk", 2, 8, given) == given
 
 
 def test_the_options_of_an_estimator_are_those_of_its_function():
@@ -94,6 +94,34 @@ def test_the_options_of_an_estimator_are_those_of_its_function():
     for name, estimator in api.ESTIMATORS.items():
         for option in estimator.options.values():
             assert option.default is not inspect.Parameter.empty, (name, option)
+
+
+OWN = """
+from c3jax.credit import api
+
+def mine(evidence, memory, *, share: float = 0.5):
+    return share, memory
+
+MINE, OTHER = api.Estimator(mine, plan="siblings"), api.Estimator(mine, plan="own")
+"""
+
+
+def test_an_estimator_in_a_file_of_ones_own_is_found_by_its_name(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    estimator = api.configured(f"{file}:MINE", {"share": 0.7, "std": None})
+    assert estimator.fn(None, ()) == (0.7, ()) and estimator.plan == "siblings"
+    with pytest.raises(ValueError, match=r"options of credit.name=.* \['share'\]"):
+        api.configured(f"{file}:MINE", {"std": True})
+    for name, message in (
+        ("OTHER", "plan out of"),
+        ("mine", "mine is <function .* wanted is a c3jax.credit.api.Estimator"),
+        ("none", "none is None; wanted is"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            api.find(f"{file}:{name}")
+    with pytest.raises(ValueError, match="there is no such Python file; write FILE.py"):
+        api.find("nowhere.py:MINE")
 
 
 def test_options_are_bound_and_none_is_the_default():
@@ -131,7 +159,7 @@ GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings")
 
 
 @pytest.mark.parametrize(
-    ("name", "spans"),
+    ("name", "ancestors"),
     [
         *((name, DUO) for name in api.ESTIMATORS if name != "ccpo_vote"),
         ("c3", VOTE),
@@ -139,12 +167,12 @@ GATHERED = ("value", "q", "without", "solo", "ballots", "correct", "ratings")
         ("magrpo", ((), (0,), (0,), (0, 1, 2))),
     ],
 )
-def test_a_team_that_fits_is_taken(name, spans):
-    api.check(name, spans, GATHERED)
+def test_a_team_that_fits_is_taken(name, ancestors):
+    api.check(name, ancestors, GATHERED)
 
 
 @pytest.mark.parametrize(
-    ("name", "spans", "message"),
+    ("name", "ancestors", "message"),
     [
         ("ccpo", TRIO, "credit.name='ccpo' is defined for one role that reads nothing"),
         ("ccpo_v1", SOLO, "one role that reads nothing and one that reads it"),
@@ -154,9 +182,11 @@ def test_a_team_that_fits_is_taken(name, spans):
         ("rloo", VOTE, r"roles \[1, 2\] do not read it, .* share one message"),
     ],
 )
-def test_a_team_that_an_estimator_is_not_defined_on_is_refused(name, spans, message):
+def test_a_team_that_an_estimator_is_not_defined_on_is_refused(
+    name, ancestors, message
+):
     with pytest.raises(ValueError, match=message):
-        api.check(name, spans, GATHERED)
+        api.check(name, ancestors, GATHERED)
 
 
 def test_an_estimator_of_what_is_not_gathered_is_refused():

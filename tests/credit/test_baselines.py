@@ -89,8 +89,8 @@ def test_loo_advantage_works_under_jit_vmap_and_grad():
         jax.jit(baselines.loo_advantage)(value, weight),
     ):
         np.testing.assert_allclose(result, expected, atol=1e-6)
-    slope = jax.jacobian(baselines.loo_advantage)(value[0, 0])
-    np.testing.assert_allclose(slope, np.eye(5) * 1.25 - 0.25, atol=1e-6)
+    grads = jax.jacobian(baselines.loo_advantage)(value[0, 0])
+    np.testing.assert_allclose(grads, np.eye(5) * 1.25 - 0.25, atol=1e-6)
 
 
 def test_integers_and_booleans_are_rewards_too():
@@ -121,7 +121,7 @@ def test_a_role_that_another_does_not_read_is_averaged_out_of_its_value():
 
 
 def test_c3_equals_rloo_when_there_is_one_decision():
-    evidence = Evidence(rewards(3, 8), spans=((),))
+    evidence = Evidence(rewards(3, 8), ancestors=((),))
     np.testing.assert_allclose(baselines.c3(evidence), baselines.rloo(evidence))
 
 
@@ -205,7 +205,7 @@ def test_value_assisted_without_the_critic_is_c3():
 def test_a_tree_of_a_comb_compares_alternatives_by_their_mean_continuation():
     first = np.array([[[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])
     last = np.array([[[1.0, 0.0]]])
-    found = [called("c3_comb", Evidence(x, ((), (0,))))[0] for x in (first, last)]
+    found = [called("c3_vine", Evidence(x, ((), (0,))))[0] for x in (first, last)]
     np.testing.assert_allclose(found[0][0], [[[0.0, 0.75, -0.75]]])
     np.testing.assert_allclose(found[1][1], [[[1.0, -1.0]]])
 
@@ -219,7 +219,7 @@ def test_whitening_is_over_all_arrays_together():
 
 def called(name, evidence, **options):
     estimator = api.configured(name, options)
-    return estimator.fn(evidence, estimator.memory(evidence.spans))
+    return estimator.fn(evidence, estimator.memory(evidence.ancestors))
 
 
 @pytest.mark.parametrize("name", api.ESTIMATORS)
@@ -227,8 +227,10 @@ def test_every_estimator_gives_each_message_a_number(name):
     evidence = made_up.evidence(name)
     found, _ = called(name, evidence)
     sizes = evidence.reward.shape[1:]
-    for level, (span, each) in enumerate(zip(evidence.spans, found, strict=True)):
-        contexts = int(np.prod([sizes[axis] for axis in span]))
+    for level, (ancestors, each) in enumerate(
+        zip(evidence.ancestors, found, strict=True)
+    ):
+        contexts = int(np.prod([sizes[axis] for axis in ancestors]))
         assert each.shape == (5, contexts, sizes[level])
         assert np.isfinite(each).all()
     assert any(np.any(each) for each in found)
@@ -238,7 +240,7 @@ def test_every_estimator_gives_each_message_a_number(name):
 def test_every_estimator_is_the_same_under_jit(name):
     evidence = made_up.evidence(name)
     estimator = api.ESTIMATORS[name]
-    memory = estimator.memory(evidence.spans)
+    memory = estimator.memory(evidence.ancestors)
     _, memory = estimator.fn(made_up.evidence(name, seed=1), memory)
     plain = estimator.fn(evidence, memory)
     found = jax.jit(estimator.fn)(jax.tree.map(jnp.asarray, evidence), memory)
@@ -276,7 +278,7 @@ def test_every_estimator_is_permutation_equivariant_in_its_siblings(name):
     "name",
     [
         *("c3", "c3_full_mean", "c3_no_replay", "c3_value_only", "magrpo", "rloo"),
-        *("c3_comb", "ccpo", "ccpo_v1", "sepo"),
+        *("c3_vine", "ccpo", "ccpo_v1", "sepo"),
     ],
 )
 def test_what_compares_within_a_group_centres_the_first_role(name):
@@ -300,7 +302,7 @@ def test_what_is_said_to_be_per_question_is(name):
 def test_what_an_estimator_needs_is_what_it_reads(name):
     evidence = made_up.evidence(name)
     needs = api.ESTIMATORS[name].needs
-    kept = {"reward", "spans", *needs}
+    kept = {"reward", "ancestors", *needs}
     bare = evidence.replace(
         **{field: None for field in vars(evidence) if field not in kept}
     )
@@ -308,3 +310,9 @@ def test_what_an_estimator_needs_is_what_it_reads(name):
     for field in needs:
         with pytest.raises(ValueError, match=f"evidence lacks .*{field}"):
             called(name, bare.replace(**{field: None}))
+
+
+def test_a_role_without_an_axis_is_refused():
+    for ancestors, level in (((), 2), ((0, 1), 1), ((1, 0), 2)):
+        with pytest.raises(AssertionError):
+            baselines.tree_value(rewards(3, 4, 2), ancestors, level)

@@ -15,37 +15,41 @@ def test_spread_of_a_tree_worked_by_hand():
     # Plans are worth 1/2 and 1: variance 1/8. Answers under the first differ by 1, of
     # variance 1/2, under the second not at all: mean 1/4, half of it in a plan's value.
     evidence = Evidence(np.array([[[1.0, 0.0], [1.0, 1.0]]]), DUO)
-    np.testing.assert_allclose(plan.spread(evidence), [1 / 8 - 1 / 8, 1 / 4])
+    np.testing.assert_allclose(
+        plan.variance_components(evidence), [1 / 8 - 1 / 8, 1 / 4]
+    )
 
 
-def effects(spans, branching, spread, count, seed=0):
+def effects(ancestors, branching, spread, count, seed=0):
     """Rewards that are sums of normal effects, one a message."""
     rng = np.random.default_rng(seed)
     reward = np.zeros((count, *branching))
-    for level, span in enumerate(spans):
-        kept = (*span, level)
+    for level, above in enumerate(ancestors):
+        kept = (*above, level)
         sizes = [k if axis in kept else 1 for axis, k in enumerate(branching)]
         reward = reward + rng.normal(0, math.sqrt(spread[level]), (count, *sizes))
     return reward
 
 
 @pytest.mark.parametrize(
-    ("spans", "branching", "spread"),
+    ("ancestors", "branching", "spread"),
     [
         (DUO, (4, 2), (1.0, 0.5)),
         (TRIO, (2, 3, 2), (0.5, 1.0, 0.25)),
         (DIAMOND, (2, 3, 2, 2), (1.0, 0.5, 0.25, 0.5)),
     ],
 )
-def test_spread_finds_the_effects_that_rewards_were_made_from(spans, branching, spread):
-    reward = effects(spans, branching, spread, 20_000)
-    found = plan.spread(Evidence(reward, spans))
+def test_spread_finds_the_effects_that_rewards_were_made_from(
+    ancestors, branching, spread
+):
+    reward = effects(ancestors, branching, spread, 20_000)
+    found = plan.variance_components(Evidence(reward, ancestors))
     np.testing.assert_allclose(found, spread, atol=0.03)
 
 
 def test_a_role_without_siblings_has_no_spread_to_be_seen():
     with pytest.raises(ValueError, match=r"branching=\(8, 1\).* 2 or more"):
-        plan.spread(Evidence(np.ones((3, 8, 1)), DUO))
+        plan.variance_components(Evidence(np.ones((3, 8, 1)), DUO))
 
 
 def test_variance_of_two_roles_is_the_formula():
@@ -61,21 +65,21 @@ def test_variance_of_two_roles_is_the_formula():
 
 
 @pytest.mark.parametrize(
-    ("spans", "branching"),
+    ("ancestors", "branching"),
     [(DUO, (4, 2)), (TRIO, (2, 3, 2)), (DIAMOND, (2, 3, 2, 2))],
 )
-def test_variance_is_that_of_advantages_of_such_rewards(spans, branching):
+def test_variance_is_that_of_advantages_of_such_rewards(ancestors, branching):
     """With a score apart from the values, of mean square 1: E[A^2] / (N K)."""
-    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(spans)]
-    reward = effects(spans, branching, spread, 20_000)
-    expected = plan.variance(branching, spans, spread)
-    for level, each in enumerate(baselines.c3(Evidence(reward, spans))):
+    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(ancestors)]
+    reward = effects(ancestors, branching, spread, 20_000)
+    expected = plan.variance(branching, ancestors, spread)
+    for level, each in enumerate(baselines.c3(Evidence(reward, ancestors))):
         found = (each**2).mean() / each[0].size
         np.testing.assert_allclose(found, expected[level], rtol=0.04)
 
 
 @pytest.mark.parametrize(
-    ("spans", "branching"),
+    ("ancestors", "branching"),
     [
         (DUO, (8, 1)),
         (DUO, (4, 2)),
@@ -85,14 +89,14 @@ def test_variance_is_that_of_advantages_of_such_rewards(spans, branching):
         (DIAMOND, (2, 3, 2, 2)),
     ],
 )
-def test_variance_of_a_blend_is_that_of_its_advantages(spans, branching):
-    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(spans)]
-    reward = effects(spans, branching, spread, 20_000)
+def test_variance_of_a_blend_is_that_of_its_advantages(ancestors, branching):
+    spread = np.array([1.0, 0.5, 0.25, 0.5])[: len(ancestors)]
+    reward = effects(ancestors, branching, spread, 20_000)
     # Questions far apart: their mean is left out of the blend.
-    reward += np.random.default_rng(1).normal(0, 30, (20_000, *(1,) * len(spans)))
-    expected = plan.variance(branching, spans, spread, blend=True)
-    memory = shrunk.no_moments(spans)
-    found, _ = shrunk.c3_shrunk(Evidence(reward, spans), memory)
+    reward += np.random.default_rng(1).normal(0, 30, (20_000, *(1,) * len(ancestors)))
+    expected = plan.variance(branching, ancestors, spread, blend=True)
+    memory = shrunk.no_moments(ancestors)
+    found, _ = shrunk.c3_shrunk(Evidence(reward, ancestors), memory)
     for level, each in enumerate(found):
         square = (each**2).mean() / each[0].size
         np.testing.assert_allclose(square, expected[level], rtol=0.05)

@@ -71,7 +71,7 @@ def test_a_voter_is_credited_over_all_that_it_may_vote_with():
     np.testing.assert_array_equal(tally, np.zeros((1, 4, 1)))
     for k, alternatives in enumerate(voters):
         for j in range(alternatives.shape[-1]):
-            cast = [
+            policies = [
                 [
                     ballots[r][0, i] if r != k else ballots[k][0, j]
                     for r, i in enumerate(c)
@@ -82,6 +82,6 @@ def test_a_voter_is_credited_over_all_that_it_may_vote_with():
             worth = [0.0, 1.0, 0.0]
             delta = [
                 naive_majority(b, worth) - naive_majority(np.delete(b, k), worth)
-                for b in cast
+                for b in policies
             ]
             np.testing.assert_allclose(alternatives[0, 0, j], np.mean(delta))

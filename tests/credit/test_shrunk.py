@@ -9,9 +9,9 @@ from tests import tabular
 DUO, TRIO = ((), (0,)), ((), (0,), (0, 1))
 
 
-def credited(reward, spans=DUO, memory=None, **options):
-    memory = shrunk.no_moments(spans) if memory is None else memory
-    return shrunk.c3_shrunk(Evidence(reward, spans), memory, **options)
+def credited(reward, ancestors=DUO, memory=None, **options):
+    memory = shrunk.no_moments(ancestors) if memory is None else memory
+    return shrunk.c3_shrunk(Evidence(reward, ancestors), memory, **options)
 
 
 def test_relatives_are_the_messages_that_share_less_and_less():
@@ -92,17 +92,17 @@ def test_contexts_that_are_all_are_left_apart():
     np.testing.assert_allclose(found, 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spans", [DUO, TRIO])
-def test_the_weights_of_a_question_do_not_depend_on_its_own_rewards(spans):
+@pytest.mark.parametrize("ancestors", [DUO, TRIO])
+def test_the_weights_of_a_question_do_not_depend_on_its_own_rewards(ancestors):
     rng = np.random.default_rng(6)
-    reward = rng.random((5, *(2,) * len(spans)))
-    _, memory = credited(rng.random(reward.shape), spans)
-    value = baselines.tree_value(reward, spans[-1], len(spans) - 1)
+    reward = rng.random((5, *(2,) * len(ancestors)))
+    _, memory = credited(rng.random(reward.shape), ancestors)
+    value = baselines.tree_value(reward, ancestors[-1], len(ancestors) - 1)
     value = value.reshape(reward.shape)
 
     def weights(reward):
-        others = shrunk._others(reward, shrunk.relatives(reward))
-        return jax.tree.map(lambda x: x[2], shrunk._pooled(memory[-1], others))
+        others = shrunk.others_of(reward, shrunk.relatives(reward))
+        return jax.tree.map(lambda x: x[2], shrunk.pooled(memory[-1], others))
 
     other = reward.copy()
     other[2] = rng.random(reward.shape[1:])
@@ -115,7 +115,7 @@ def test_the_weights_of_a_question_do_not_depend_on_its_own_rewards(spans):
 
 def test_left_out_moments_are_those_of_the_other_questions():
     value = np.random.default_rng(7).random((6, 3, 2))
-    found = shrunk._others(value, shrunk.relatives(value))
+    found = shrunk.others_of(value, shrunk.relatives(value))
     rest = np.delete(value, 4, 0)
     _, contexts, siblings = (
         np.broadcast_to(x, rest.shape) for x in shrunk.relatives(rest)
@@ -156,11 +156,11 @@ def test_a_role_with_one_message_a_question_is_refused():
 def squared(name, branching, team):
     """Mean square of the advantages, over 400 batches of a run's memory."""
     estimator = api.ESTIMATORS[name]
-    memory = estimator.memory(team.spans)
-    _, reward = tabular.grow(team, branching, 400, np.random.default_rng(9))
+    memory = estimator.memory(team.ancestors)
+    _, reward = tabular.sample(team, branching, 400, np.random.default_rng(9))
     total = []
     for some in reward:
-        found, memory = estimator.fn(Evidence(some, team.spans), memory)
+        found, memory = estimator.fn(Evidence(some, team.ancestors), memory)
         total.append(np.mean([(each**2).mean() for each in found]))
     return np.mean(total)
 

@@ -30,7 +30,9 @@ def test_another_program_does_not():
     wrong = 0
     for index in range(200):
         question = source[index]
-        read = programs._read(question.recipe, rng, programs.Carelessness(misread=1))
+        read = programs.as_number(
+            question.recipe, rng, programs.Carelessness(misread=1)
+        )
         if read.plan() != question.recipe.plan():
             wrong += passes(read.program(), question.answer)
     assert wrong == 0

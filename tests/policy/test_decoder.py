@@ -106,10 +106,10 @@ def test_how_layers_are_run_does_not_change_what_they_compute(change):
 
     @functools.partial(jax.jit, static_argnums=1)
     @jax.grad
-    def slope(params, shape):
+    def grads(params, shape):
         return decoder.forward(params, shape, tokens)[0].std()
 
-    one, two = slope(params, SHAPE), slope(params, other)
+    one, two = grads(params, SHAPE), grads(params, other)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)
 
 

@@ -8,10 +8,9 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from c3jax.core import keys
-from c3jax.core import mesh as meshes
+from c3jax.core import keys, sharding
 from c3jax.policy import fused, kernels, segments, vendor
-from c3jax.rollout import contexts, tree
+from c3jax.rollout import contexts, tree, vmaps
 from tests import support
 
 # Axes of a tree, questions first; no two sizes are alike, S is 7.
@@ -36,18 +35,18 @@ def draw(seed, *shape, dtype="float32"):
 
 
 def example(spans, dtype="float32", slots=7, tokens=5, head_dim=8):
-    """Queries, segments that vary along `spans`, the lengths of those, own block."""
+    """Queries, segments that vary along axes `spans`, their lengths, own block."""
 
-    def at(seed, span, *shape):
-        return draw(seed, *(SIZES[a] for a in span), *shape, dtype=dtype)
+    def at(seed, above, *shape):
+        return draw(seed, *(SIZES[a] for a in above), *shape, dtype=dtype)
 
     q = at(0, AXES, 2, 2, tokens, head_dim)
     own = tuple(at(seed, AXES, 2, tokens, head_dim) for seed in (1, 2))
     kv = tuple(
-        tuple(at(10 * n + seed, span, 2, slots, head_dim) for seed in (3, 4))
-        for n, span in enumerate(spans)
+        tuple(at(10 * n + seed, above, 2, slots, head_dim) for seed in (3, 4))
+        for n, above in enumerate(spans)
     )
-    sizes = [[SIZES[a] for a in span] for span in spans]
+    sizes = [[SIZES[a] for a in above] for above in spans]
     lengths = tuple(
         jnp.array(np.resize(LENGTHS * slots // 7, size), jnp.int32) for size in sizes
     )
@@ -56,10 +55,10 @@ def example(spans, dtype="float32", slots=7, tokens=5, head_dim=8):
 
 def attend(fn, spans, q, kv, lengths, own):
     """`fn` lifted over the tree as the decoder's is."""
-    past = tuple((contexts.Lane(span),) * 3 for span in spans)
-    lanes = (contexts.Lane(AXES), past, (contexts.Lane(AXES),) * 2)
+    past = tuple((vmaps.InAxes(above),) * 3 for above in spans)
+    in_axes = (vmaps.InAxes(AXES), past, (vmaps.InAxes(AXES),) * 2)
     context = tuple((*pair, n) for pair, n in zip(kv, lengths, strict=True))
-    return contexts.lift(fn, AXES, lanes)(q, context, own)
+    return vmaps.nested_vmap(fn, AXES, in_axes)(q, context, own)
 
 
 def slopes(fn, spans, q, kv, lengths, own, weight):
@@ -135,8 +134,8 @@ def test_a_block_without_keys_has_no_part_in_anything(dtype):
     # Its own slots would weigh exp(300).
     merged = np.full(lse.shape, -300, np.float32)
     backward = compiled(kernels.backward, static_argnums=0)
-    for slope in backward(False, q, k, v, length, q, merged, q):
-        assert not slope[0].any()
+    for grads in backward(False, q, k, v, length, q, merged, q):
+        assert not grads[0].any()
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -146,9 +145,9 @@ def test_splash_attention_agrees_with_einsum(causal):
     q, do, other = (draw(i, 1, 1, 2, rows, 64) for i in range(3))
     k, v = (draw(i, 1, 1, slots, 64) for i in (3, 4))
     length = jnp.array([slots if causal else 70])
-    o, lse = kernels._EINSUM["forward"](causal, q, k, v, length)
+    o, lse = kernels.EINSUM["forward"](causal, q, k, v, length)
     args = q, k, v, length, o / 2 + other / 9, lse + 0.7, do
-    expected = o, lse, *kernels._EINSUM["backward"](causal, *args)
+    expected = o, lse, *kernels.EINSUM["backward"](causal, *args)
 
     @compiled
     def splash(*args):
@@ -161,7 +160,7 @@ def test_splash_attention_agrees_with_einsum(causal):
 
 
 def test_devices_attend_for_their_own_questions_and_heads():
-    mesh, spans = meshes.make(1, 2, 2, jax.devices()[:4]), SPANS["a prefix"]
+    mesh, spans = sharding.make(1, 2, 2, jax.devices()[:4]), SPANS["a prefix"]
     q, kv, lengths, own = example(spans, "bfloat16")
     weight = draw(5, *q.shape, dtype="bfloat16")
     run = compiled(functools.partial(slopes, fused.attend, spans))
@@ -187,9 +186,9 @@ def team(**changes):
 
 @functools.cache
 def grown(attention):
-    grow = compiled(tree.grow, static_argnums=1)
+    sample = compiled(tree.sample, static_argnums=1)
     key = keys.stream(0, "rollout")
-    return grow(support.params(), team(attention=attention), support.questions(), key)
+    return sample(support.params(), team(attention=attention), support.questions(), key)
 
 
 def test_what_attends_does_not_change_what_is_sampled():

@@ -14,7 +14,7 @@ import transformers
 from safetensors import numpy as safetensors
 
 from c3jax import policy
-from c3jax.core import mesh as meshes
+from c3jax.core import sharding
 from c3jax.policy import decoder, families, weights
 from tests import support
 
@@ -156,7 +156,7 @@ def test_shards_with_an_index_are_one_model(biased, tmp_path, monkeypatch):
 
 def test_no_more_than_a_block_is_read_at_a_time(biased, monkeypatch):
     _, directory = biased
-    read, opened = [], weights._opened
+    read, opened = [], weights.opened
 
     class Watched:
         """A file, or a tensor of it, that tells how much of it is read."""
@@ -182,7 +182,7 @@ def test_no_more_than_a_block_is_read_at_a_time(biased, monkeypatch):
             read.append(block.nbytes)
             return block
 
-    monkeypatch.setattr(weights, "_opened", lambda path: Watched(opened(path)))
+    monkeypatch.setattr(weights, "opened", lambda path: Watched(opened(path)))
     monkeypatch.setattr(weights, "BLOCK_BYTES", 4096)
     loaded = policy.load(directory).params
     assert max(read) <= 4096
@@ -204,12 +204,12 @@ def test_sixteen_bit_checkpoints_survive_the_round_trip(biased, tmp_path, dtype)
 
 def test_a_model_is_spread_over_a_mesh_as_it_is_read(biased):
     _, directory = biased
-    mesh = meshes.make(1, 4, 2, devices=jax.devices())
+    mesh = sharding.make(1, 4, 2, devices=jax.devices())
     tokens = np.arange(12)[None]
     with pytest.raises(ValueError, match="vocab"):  # It has 97 of them.
         policy.load(directory, mesh)
     whole = policy.load(directory)
-    spread = policy.load(directory, meshes.make(2, 4, 1, devices=jax.devices()))
+    spread = policy.load(directory, sharding.make(2, 4, 1, devices=jax.devices()))
     assert len(spread.params["layers"]["q"].sharding.device_set) == 8
     support.assert_rounded(spread.logits(tokens), whole.logits(tokens))
 

@@ -18,7 +18,7 @@ def test_roles_come_in_topological_order():
 def test_spans_are_all_ancestors_and_contexts_their_product():
     roles = graph.team(fields(actor=("b", "a"), a=("root",), b=("root",), root=()))
     protocol = graph.Protocol(roles, (2, 3, 4, 5))
-    assert protocol.spans == ((), (0,), (0,), (0, 1, 2))
+    assert protocol.ancestors == ((), (0,), (0,), (0, 1, 2))
     assert [protocol.contexts(level) for level in range(4)] == [1, 2, 2, 24]
     assert protocol.leaves == 120
     assert protocol.chain(7).branching == (7, 1, 1, 1)

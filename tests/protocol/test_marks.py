@@ -1,4 +1,4 @@
-"""Marks that end a talk, found in ids."""
+"""Marks that end a dialogue, detected in ids."""
 
 import numpy as np
 import pytest

@@ -55,7 +55,7 @@ def test_in_a_debate_a_round_reads_the_round_before():
         ({"counts": False}, "teams.mine.vote.max_tokens must be 1 or more"),
     ],
 )
-def test_who_counts_reads_others_and_writes_nothing(change, message):
+def test_a_counting_role_reads_others_and_writes_nothing(change, message):
     fields = topologies.vote(ROLE)
     fields["vote"].update(change)
     with pytest.raises(ValueError, match=message):
@@ -70,7 +70,12 @@ def test_embedded_teams_are_told_in_words_that_their_tokenizer_knows(page, name)
     setup = support.setup(page, **changes)
     assert setup.team.protocol.leaves == budget
     ids = [i for p in setup.prompts for i in (*p.before, *p.after)]
-    ids += [i for p in setup.prompts for glue in p.script.glue for i in glue]
+    ids += [
+        i
+        for p in setup.prompts
+        for separator in p.template.separators
+        for i in separator
+    ]
     assert setup.prompts[0].tokenizer.unk_token_id not in ids
 
 
@@ -83,9 +88,9 @@ def test_published_policies_are_told_what_to_do_in_every_team(page):
 
 
 def test_a_word_that_the_tokenizer_does_not_know_is_refused():
-    with pytest.raises(ValueError, match="what 'actor' is told: 'calculate it .'"):
+    with pytest.raises(ValueError, match="of 'actor': its .* 'calculate it .'"):
         support.math_setup(teams__duo__actor__instruction="calculate it .")
-    with pytest.raises(ValueError, match=r"'solver_a' is told: .*'planner'"):
+    with pytest.raises(ValueError, match=r"of 'solver_a': .* reads .'planner'"):
         support.math_setup(
             protocol__name="branch",
             protocol__budget=16,

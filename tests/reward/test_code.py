@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from c3jax.reward import code
-from c3jax.reward.sandbox import host, wire
+from c3jax.reward.sandbox import client, wire
 
 
 @pytest.fixture(scope="module")
 def scorer():
-    with code.Scorer(host.Settings(timeout_s=2.0), workers=1) as scorer:
+    with code.Scorer(client.Settings(timeout_s=2.0), workers=1) as scorer:
         yield scorer
 
 

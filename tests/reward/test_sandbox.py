@@ -10,10 +10,10 @@ import time
 import pytest
 
 from c3jax.reward import code
-from c3jax.reward.sandbox import confine, host
+from c3jax.reward.sandbox import client, confine
 from tests.reward import attacks
 
-SETTINGS = host.Settings(timeout_s=1.0, memory_mb=256)
+SETTINGS = client.Settings(timeout_s=1.0, memory_mb=256)
 HONEST = "def square(x):\n    return x * x"
 
 
@@ -119,16 +119,16 @@ def test_nothing_outlives_a_trainer_that_is_killed():
 
 
 _TRAINER = """
-from c3jax.reward.sandbox import host
-server = host.Server(host.Settings(timeout_s=60))
+from c3jax.reward.sandbox import client
+server = client.Server(client.Settings(timeout_s=60))
 print(server._process.pid, flush=True)
-server.ask(host.Item("while True: pass", "assert f()"), 90)
+server.ask(client.Item("while True: pass", "assert f()"), 90)
 """
 
 
 @pytest.mark.root
 def test_an_ordinary_user_is_confined_as_well():
-    settings = host.Settings(timeout_s=1.0, memory_mb=256, user=65534)
+    settings = client.Settings(timeout_s=1.0, memory_mb=256, user=65534)
     with code.Scorer(settings, workers=2) as scorer:
         assert scorer.layers == ("landlock", "seccomp")
         cheats = [*attacks.CHEATS.values()]
@@ -151,33 +151,33 @@ def test_root_without_its_rights_must_be_able_to_read_the_packages(
     package.chmod(0o700)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="cannot read all of .*theirs.* let others"):
-        code.Scorer(host.Settings(preload=("theirs",)), workers=1)
+        code.Scorer(client.Settings(preload=("theirs",)), workers=1)
 
 
 @pytest.mark.root
 def test_bubblewrap_goes_around_it_all():
-    with code.Scorer(host.Settings(bubblewrap=True), workers=1) as scorer:
+    with code.Scorer(client.Settings(bubblewrap=True), workers=1) as scorer:
         assert "seccomp" in scorer.layers
         assert scorer.submit(HONEST, attacks.SQUARES).result().passed_fraction == 1
 
 
 def test_both_machines_allow_the_same_calls():
-    tables = {name: {*m.calls} for name, m in confine._MACHINES.items()}
+    tables = {name: {*m.calls} for name, m in confine.MACHINES.items()}
     # Calls that the newer machine was given under their newer names only.
     old = {"stat", "lstat", "poll", "access", "select", "readlink", "time"}
     assert tables["x86_64"] - tables["aarch64"] == old
     assert not tables["aarch64"] - tables["x86_64"]
-    for machine in confine._MACHINES.values():
+    for machine in confine.MACHINES.values():
         assert len({*machine.calls.values()}) == len(machine.calls)
 
 
 def test_a_system_without_seccomp_is_refused_unless_accepted(monkeypatch):
-    class Bare(host.Server):
+    class Bare(client.Server):
         def __init__(self, settings):
             super().__init__(settings)
             self.layers = ("landlock",)
 
-    monkeypatch.setattr(host, "Server", Bare)
+    monkeypatch.setattr(client, "Server", Bare)
     with pytest.raises(ValueError, match="seccomp.*accept the risk"):
         code.Scorer(SETTINGS, workers=1)
     with code.Scorer(SETTINGS, workers=1, accept=code.UNCONFINED) as scorer:
@@ -185,14 +185,14 @@ def test_a_system_without_seccomp_is_refused_unless_accepted(monkeypatch):
 
 
 def test_bubblewrap_that_is_missing_is_an_error(monkeypatch):
-    monkeypatch.setattr(host.shutil, "which", lambda name: None)
+    monkeypatch.setattr(client.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="bwrap"):
-        host.Server(host.Settings(bubblewrap=True))
+        client.Server(client.Settings(bubblewrap=True))
 
 
 def test_a_package_that_is_not_installed_cannot_be_preloaded():
     with pytest.raises(ValueError, match="no package 'nonesuch'"):
-        host.Server(host.Settings(preload=("nonesuch",)))
+        client.Server(client.Settings(preload=("nonesuch",)))
 
 
 def _children(pid: int) -> list[int]:

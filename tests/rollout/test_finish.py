@@ -8,7 +8,7 @@ import numpy as np
 
 from c3jax.core import keys
 from c3jax.core.types import Turn
-from c3jax.rollout import desks, finish, prefill, tree
+from c3jax.rollout import continuous, finish, prefill, tree
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -21,16 +21,16 @@ SCRIPTS = (
 )
 
 
-def teams(roles=(ENDING, support.DUO[1]), scripts=SCRIPTS):
-    return support.team(roles, scripts)
+def teams(roles=(ENDING, support.DUO[1]), templates=SCRIPTS):
+    return support.team(roles, templates)
 
 
 @functools.cache
 def grown():
-    """A talk that may finish, and the same where the mark means nothing."""
+    """A dialogue that may finish, and the same where the mark means nothing."""
     params, questions = support.params(), support.questions(4)
     both = teams(), teams(support.DUO, support.DUO_SCRIPTS)
-    found = [tree.grow(params, team, questions, KEY) for team in both]
+    found = [tree.sample(params, team, questions, KEY) for team in both]
     return jax.device_get(found)
 
 
@@ -65,7 +65,7 @@ def test_a_mark_is_found_within_a_message_and_not_behind_it():
     assert found.tolist() == [True, True, True, False, False, True, False]
 
 
-def test_a_talk_is_cut_where_it_ends_and_else_as_if_nobody_could_end_it():
+def test_a_dialogue_is_cut_where_it_ends_and_else_as_if_no_role_could_end_it():
     (first, last), (other, rest) = grown()
     jax.tree.map(np.testing.assert_array_equal, first, other)
     over = ends().reshape(4, 4)
@@ -77,9 +77,9 @@ def test_a_talk_is_cut_where_it_ends_and_else_as_if_nobody_could_end_it():
     assert last.length[~over].min() > 0
 
 
-def test_desks_write_the_same_and_leave_out_who_is_silent():
-    team = teams().replace(at_once=8)
-    found, load = desks.grow(support.params(), team, support.questions(4), KEY)
+def test_slots_write_the_same_and_leave_out_roles_that_are_silent():
+    team = teams().replace(max_concurrent=8)
+    found, load = continuous.sample(support.params(), team, support.questions(4), KEY)
     for turn, other in zip(found, grown()[0], strict=True):
         np.testing.assert_array_equal(turn.tokens, other.tokens)
         np.testing.assert_array_equal(turn.ended, other.ended)

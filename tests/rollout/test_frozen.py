@@ -1,4 +1,4 @@
-"""Frozen contexts: who reads what, how often the team goes on, where messages stand."""
+"""Frozen contexts: their readers, the continuations, the places of given messages."""
 
 import functools
 
@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from c3jax.core import keys
-from c3jax.core.types import Role, Script
+from c3jax.core.types import ContextTemplate, Role
 from c3jax.protocol import graph
 from c3jax.protocol.graph import Protocol
-from c3jax.rollout import desks, frozen, tree
+from c3jax.rollout import continuous, frozen, tree
 from tests import support
 
 BATCH = 2
-# Two who do not hear each other, and one who hears both.
+# Two roles that do not read each other, and one that reads both.
 ROLES = (
     Role("solver_a", "", (), False, 3),
     Role("solver_b", "", (), False, 3),
     Role("integrator", "", ("solver_a", "solver_b"), True, 3),
 )
 SCRIPTS = (
-    Script((), (), 3),
-    Script((), (), 3),
-    Script((0, 1), ((5,), (6, 7)), 2),
+    ContextTemplate((), (), 3),
+    ContextTemplate((), (), 3),
+    ContextTemplate((0, 1), ((5,), (6, 7)), 2),
 )
 KEY = keys.stream(0, "audit")
 LOGP = jax.jit(tree.logp, static_argnums=(1, 2))
@@ -46,14 +46,14 @@ def written_as_read(team, questions, turns):
 
 @functools.cache
 def said(team):
-    """An episode of a team, and what else one of its roles might have said."""
+    """An episode of a team, and other messages that one of its roles might write."""
     questions = support.questions(BATCH, roles=len(team.protocol.roles))
     return questions, frozen.chain(support.params(), team, questions, KEY)[1]
 
 
 def sampled(team, level, count):
     questions, base = said(team)
-    given = {n: base[n] for n in team.protocol.spans[level]}
+    given = {n: base[n] for n in team.protocol.ancestors[level]}
     key = jax.random.fold_in(KEY, level)
     args = (level, questions, given, count, key)
     return given, frozen.sampled(support.params(), team, *args)[1][level]
@@ -84,7 +84,7 @@ def test_a_tree_around_a_context_holds_it_first_and_goes_on_from_it(make, level)
 
 def test_a_tree_around_nothing_new_is_the_tree():
     team, (questions, _) = duo(), said(duo())
-    grown, _ = desks.grow(support.params(), team, questions, KEY)
+    grown, _ = continuous.sample(support.params(), team, questions, KEY)
     given = {0: jax.tree.map(lambda x: x[:, :, :2], grown[0])}
     again = frozen.around(support.params(), team, questions, given, KEY)
     for one, other in zip(grown, again, strict=True):
@@ -126,7 +126,7 @@ def test_rows_of_a_question_have_addresses_of_their_own():
     questions = support.questions(BATCH)
     rows = frozen.repeated(questions, 3, 100)
     assert rows.uid.tolist() == [100, 101, 102, 103, 104, 105]
-    np.testing.assert_array_equal(rows.heads[0][2:4], questions.heads[0])
+    np.testing.assert_array_equal(rows.prompts[0][2:4], questions.prompts[0])
 
 
 def test_groups_keep_the_order_of_messages():

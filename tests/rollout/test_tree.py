@@ -8,7 +8,7 @@ import pytest
 
 from c3jax.core import keys
 from c3jax.policy import decoder
-from c3jax.rollout import replay, sample, tree
+from c3jax.rollout import draws, replay, tree
 from tests import support
 
 KEY = keys.stream(0, "rollout")
@@ -22,8 +22,8 @@ TEAMS = {
 @functools.cache
 def grown(team, batch=3):
     params = support.params()
-    questions = support.questions(batch, roles=len(team.scripts))
-    return params, questions, tree.grow(params, team, questions, KEY)
+    questions = support.questions(batch, roles=len(team.templates))
+    return params, questions, tree.sample(params, team, questions, KEY)
 
 
 def nodes(turns):
@@ -34,13 +34,13 @@ def nodes(turns):
 
 def flat_context(team, questions, turns, level, b, n):
     """A node's context spelled out from NumPy arrays, independently of `splice`."""
-    protocol, script = team.protocol, team.scripts[level]
-    ids = questions.heads[level][b][: questions.lengths[level][b]].tolist()
-    axes = protocol.spans[level]
+    protocol, template = team.protocol, team.templates[level]
+    ids = questions.prompts[level][b][: questions.lengths[level][b]].tolist()
+    axes = protocol.ancestors[level]
     sizes = [protocol.branching[a] for a in axes]
     place = dict(zip(axes, np.unravel_index(n, sizes), strict=True))
-    for index, glue in zip(script.reads, script.glue, strict=True):
-        own = (*protocol.spans[index], index)
+    for index, separator in zip(template.reads, template.separators, strict=True):
+        own = (*protocol.ancestors[index], index)
         shape = [protocol.branching[a] for a in own]
         at = np.ravel_multi_index([place[a] for a in own], shape)
         length = turns[index].length[b].reshape(-1)[at]
@@ -48,7 +48,7 @@ def flat_context(team, questions, turns, level, b, n):
         message = turns[index].tokens[b].reshape(-1, limit)[at][:length].tolist()
         if message and message[-1] == support.END:
             message.pop()
-        ids += [*message, *glue]
+        ids += [*message, *separator]
     return ids
 
 
@@ -65,7 +65,7 @@ def repeated(team, questions, turns):
     for level, at in nodes(turns):
         turn, length = turns[level], int(turns[level].length[at])
         prompt = flat_context(team, questions, turns, level, *at[:2])
-        prompt.append(team.scripts[level].opener)
+        prompt.append(team.templates[level].first_token)
         tokens = np.zeros(size, np.int32)
         tokens[:length] = turn.tokens[at][:length]
         rows.append([*prompt, *tokens.tolist()])
@@ -88,7 +88,7 @@ def repeated(team, questions, turns):
         )
         scores = decoder.logits(*team.policy(params, 0), hidden)
         ids = jnp.arange(scores.shape[-1])
-        shape = lambda row, t: sample.shape_logits(row, ids, t, team.sampling)  # noqa: E731
+        shape = lambda row, t: draws.shape_logits(row, ids, t, team.sampling)  # noqa: E731
         scores = jax.vmap(shape)(scores, jnp.arange(size))
         logp = jax.nn.log_softmax(jnp.where(allowed, scores, -jnp.inf))
         return jnp.take_along_axis(logp, tokens[:, None], 1)[:, 0]
@@ -211,18 +211,18 @@ def test_a_question_draws_the_same_whatever_else_is_in_the_batch():
     team = TEAMS["duo"]
     params, questions, turns = grown(team)
     alone = jax.tree.map(lambda x: x[1:2], questions)
-    for all_, one in zip(turns, tree.grow(params, team, alone, KEY), strict=True):
+    for all_, one in zip(turns, tree.sample(params, team, alone, KEY), strict=True):
         np.testing.assert_array_equal(all_.tokens[1:2], one.tokens)
         support.assert_rounded(all_.logp[1:2], one.logp)
 
 
 def test_fewer_siblings_draw_a_prefix_of_what_more_siblings_draw():
     params, questions, turns = grown(TEAMS["duo"])
-    fewer = tree.grow(params, support.team(branching=(2, 1)), questions, KEY)
+    fewer = tree.sample(params, support.team(branching=(2, 1)), questions, KEY)
     np.testing.assert_array_equal(turns[0].tokens[:, :, :2], fewer[0].tokens)
 
 
-def test_a_silenced_role_says_nothing_and_the_others_read_nothing():
+def test_a_silenced_role_writes_nothing_and_the_others_read_nothing():
     team = support.team().replace(silenced=(0,))
     params, questions, turns = grown(team)
     assert not turns[0].length.any()
@@ -232,14 +232,14 @@ def test_a_silenced_role_says_nothing_and_the_others_read_nothing():
 
 
 def test_no_key_or_value_has_both_a_sibling_and_a_prefix_axis():
-    # Sizes that nothing else has: 5 and 3 siblings, heads of 23 ids, and what the actor
-    # reads of the reasoner, 7 tokens and 2 of glue, which is 9 like the actor's limit:
+    # Sizes that nothing else has: 5 and 3 siblings, prompts of 23 ids, and a message of
+    # the reasoner with its separator, 7 tokens and 2, which is 9 like the usual limit:
     # so that limit is 11 here.
     roles = (support.DUO[0], dataclasses.replace(support.DUO[1], max_tokens=11))
     team = support.team(roles, branching=(5, 3))
     params, questions = support.params(), support.questions(2, 23)
     turns = jax.eval_shape(
-        lambda *args: tree.grow(args[0], team, args[1], KEY), params, questions
+        lambda *args: tree.sample(args[0], team, args[1], KEY), params, questions
     )
 
     def value(params, questions, turns):
@@ -275,8 +275,8 @@ def _jaxprs(jaxpr):
 
 def test_an_instruction_that_is_computed_once_changes_nothing():
     team = TEAMS["diamond"]
-    scripts = tuple(dataclasses.replace(s, told=()) for s in team.scripts)
-    apart, turns = team.replace(scripts=scripts), grown(team)[2]
+    templates = tuple(dataclasses.replace(s, instruction=()) for s in team.templates)
+    apart, turns = team.replace(templates=templates), grown(team)[2]
     for turn, other in zip(turns, grown(apart)[2], strict=True):
         np.testing.assert_array_equal(turn.tokens, other.tokens)
         np.testing.assert_allclose(turn.logp, other.logp, atol=1e-5)

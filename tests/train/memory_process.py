@@ -1,8 +1,10 @@
 """A process that says what it will need, then trains a step; bytes said and had."""
 
 from benchmarks import loading
+from c3jax.collect import rollouts
 from c3jax.core import metrics
-from c3jax.train import admission, growth, loop, memory, warm_start
+from c3jax.learn import training, warm_start
+from c3jax.train import admission, device_memory
 from tests import support
 
 # Arrays are most of it.
@@ -24,14 +26,14 @@ WIDE = dict(
 
 def main() -> None:
     setup, watch = support.math_setup(**WIDE), metrics.Stopwatch()
-    said = admission.estimate(setup, memory.training(setup)).total
+    said = admission.estimate(setup, device_memory.training(setup)).total
     items = [setup.task.split("train")[n] for n in range(2)]
-    state = loop.initial_state(setup, warm_start.initial_params(setup))
-    rollout = growth.sample(setup, state, 0, items, support.MadeUp(), watch)
-    advantages, memories = growth.credit(setup, rollout, state.memory)
+    state = training.initial_state(setup, warm_start.initial_params(setup))
+    rollout = rollouts.sample(setup, state, 0, items, support.MadeUp(), watch)
+    advantages, memories = rollouts.credit(setup, rollout, state.memory)
     args = setup, rollout, advantages, state.params, None, watch
-    batches = growth.batches(*args)
-    loop.compiled_step(setup)(0, state, memories, rollout, batches)
+    batches = rollouts.batches(*args)
+    training.compiled_step(setup)(0, state, memories, rollout, batches)
     print(said, loading.resident("VmHWM"))
 
 

@@ -2,7 +2,8 @@
 
 from benchmarks import memory
 from c3jax.configs import audit, compare
-from c3jax.train import defaults, describe, fields
+from c3jax.setup import defaults, fields
+from c3jax.train import describe
 from tests import support
 
 QWEN3 = dict(

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 
 from c3jax.audit import certificate
+from c3jax.collect import answers, batching
+from c3jax.core import checkpoint
 from c3jax.data import problems
-from c3jax.train import (
-    answers,
-    checkpoint,
-    loop,
-    scored,
-    trees,
-    warm_start,
-)
+from c3jax.learn import training, warm_start
+from c3jax.train import saved_trees
 from tests import support
 
 # Many words of a random policy hold the digit that ends a talk here.
@@ -54,8 +50,8 @@ def two_steps(name):
         credit__name=name, protocol__budget=BUDGET[name], **SMALL
     )
     params = warm_start.initial_params(setup)
-    state = loop.initial_state(setup, params)
-    update, found = loop.compiled_update(setup), []
+    state = training.initial_state(setup, params)
+    update, found = training.compiled_update(setup), []
     source = setup.task.split("train")
     for step in range(2):
         items, scorer = [source[4 * step + i] for i in range(4)], Counted()
@@ -99,8 +95,8 @@ def answer(setup, line):
 @pytest.mark.parametrize("name", BUDGET)
 def test_a_finished_talk_is_scored_once_at_its_last_answer(name, tmp_path):
     setup, ((_, items, grown, scorer, _), _) = two_steps(name)
-    trees.save(tmp_path, setup, 0, items, grown.rollout, grown.advantages)
-    lines, asked = trees.load(trees.saved(tmp_path)[0]), scorer.texts
+    saved_trees.save(tmp_path, setup, 0, items, grown.rollout, grown.advantages)
+    lines, asked = saved_trees.load(saved_trees.saved(tmp_path)[0]), scorer.texts
     for line in lines:
         where = answer(setup, line)
         reward = np.ravel(line["reward"])
@@ -116,9 +112,9 @@ def test_a_finished_talk_is_scored_once_at_its_last_answer(name, tmp_path):
         distinct = {place for place in where if place is not None}
         mine = [each for each in asked if each[0] == line["uid"]]
         assert len(mine) == len(distinct) and {*mine} == {*wanted}
-    assert grown.graded.spent.evaluator_calls == len(asked)
+    assert grown.scores.spent.evaluator_calls == len(asked)
     lengths = [turn.length for turn in jax.device_get(grown.turns)]
-    assert grown.graded.spent.messages == sum(int((n > 0).sum()) for n in lengths)
+    assert grown.scores.spent.messages == sum(int((n > 0).sum()) for n in lengths)
     assert 0 < (lengths[3] == 0).sum() < lengths[3].size
 
 
@@ -151,9 +147,9 @@ def test_a_dialogue_is_replayed_from_disk(tmp_path):
     with checkpoint.Store(tmp_path / "checkpoints") as store:
         store.save(1, state, {})
         store.wait()
-    trees.save(tmp_path, setup, 1, items, grown.rollout, grown.advantages)
-    path = trees.saved(tmp_path)[0]
-    lines = trees.load(path)
+    saved_trees.save(tmp_path, setup, 1, items, grown.rollout, grown.advantages)
+    path = saved_trees.saved(tmp_path)[0]
+    lines = saved_trees.load(path)
     messages = [
         message
         for line in lines
@@ -168,15 +164,15 @@ def test_a_dialogue_is_replayed_from_disk(tmp_path):
     silent = next(message for message in messages if not message["tokens"])
     silent["tokens"] = [7]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "the talk was over" in str(certificate.certify(setup, tmp_path))
+    assert "the dialogue was over" in str(certificate.certify(setup, tmp_path))
 
 
 def test_whitening_is_over_what_was_written():
     credit = [((np.array([[[1.0, 3.0, 9.0]]], np.float32),),)]
     written = [[[np.array([[[True, True, False]]])]]]
     objective = support.math_setup(train__whiten=True).objective
-    learned = [scored.Learning(0, 0, 0)]
-    (((found,),),), _ = scored.shaped(objective, credit, learned, written)
+    learned = [batching.CreditedRole(0, 0, 0)]
+    (((found,),),), _ = batching.shaped(objective, credit, learned, written)
     np.testing.assert_allclose(found, [[[-1, 1, 0]]], rtol=1e-6)
 
 
@@ -188,9 +184,9 @@ def test_answers_are_those_that_were_given_last():
 
 def test_an_agent_of_several_roles_has_one_policy():
     setup = support.math_setup(protocol__policies="own", protocol__budget=16, **SMALL)
-    names = [part.name for part in setup.team.cast]
+    names = [part.name for part in setup.team.policies]
     assert names == ["thinker", "reasoner"] * 2
-    assert [*setup.players] == ["thinker", "reasoner"]
+    assert [*setup.policies] == ["thinker", "reasoner"]
 
 
 def test_demonstrations_go_on_or_end_with_the_mark():

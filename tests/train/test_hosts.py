@@ -12,7 +12,7 @@ import pytest
 
 from c3jax.core import metrics
 from c3jax.rollout import replay
-from c3jax.train import trees
+from c3jax.train import saved_trees
 from tests import support
 from tests.conftest import QUICK
 from tests.program import MATH, c3jax
@@ -94,10 +94,10 @@ def test_two_processes_log_what_one_logs(alone, together):
 
 
 def test_two_processes_grow_the_trees_that_one_grows(alone, together):
-    expected, found = trees.saved(alone), trees.saved(together / "run")
+    expected, found = saved_trees.saved(alone), saved_trees.saved(together / "run")
     assert [path.name for path in found] == [path.name for path in expected]
     for one, two in zip(expected, found, strict=True):
-        lines = [*zip(trees.load(one), trees.load(two), strict=True)]
+        lines = [*zip(saved_trees.load(one), saved_trees.load(two), strict=True)]
         assert len(lines) == 5
         for a, b in lines:
             assert a["reward"] == b["reward"]

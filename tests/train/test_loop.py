@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from c3jax.train import checkpoint, critics, loop, update
+from c3jax.core import checkpoint
+from c3jax.learn import critic_update, training
+from c3jax.setup import train_state
+from c3jax.train import loop
 from c3jax.train.record import Record
 from tests import support
-from tests.train import test_choice
-from tests.train.test_choice import cheap  # noqa: F401
+from tests.setup import test_branching_schedule
+from tests.setup.test_branching_schedule import cheap  # noqa: F401
 
 SMALL = dict(policy__width=32, policy__hidden=48, policy__layers=1, train__batch_size=4)
 
@@ -22,7 +25,7 @@ def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
     def state(value):
         return jax.tree.map(
             lambda x: jax.device_put(np.full(x.shape, value, x.dtype), x.sharding),
-            loop.abstract_state(setup),
+            training.abstract_state(setup),
         )
 
     with checkpoint.Store(tmp_path / "checkpoints") as store:
@@ -30,12 +33,12 @@ def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
             record = Record(seed=0, step=step)
             store.save(step, state(step), dataclasses.asdict(record))
         store.wait()
-        found, record, reference = loop._begin(
+        found, record, reference = loop.begin(
             setup, store, tmp_path, None, lambda: False
         )
     assert record.step == 3 and int(found.step) == 3
     jax.tree.map(np.testing.assert_array_equal, found, state(3))
-    began = update.learned(state(0).params, setup.objective.learners)
+    began = train_state.trainable(state(0).params, setup.objective.learners)
     jax.tree.map(np.testing.assert_array_equal, reference, began)
 
 
@@ -44,11 +47,15 @@ def test_a_stop_within_an_update_leaves_what_it_began_with(
     tmp_path,
 ):
     one = dict(protocol__name="solo", warm_start__steps=0, train__checkpoint_every=9)
-    setup = support.math_setup(train__accumulate=2, protocol__budget=2, **one, **SMALL)
+    setup = support.math_setup(
+        train__grad_accumulation=2, protocol__budget=2, **one, **SMALL
+    )
     # Asked before and after messages are written, and before each of two pieces.
-    state, _, log = test_choice.run(setup, tmp_path / "whole", 2 * 4)
+    state, _, log = test_branching_schedule.run(setup, tmp_path / "whole", 2 * 4)
     assert [line["step"] for line in log] == [1, 2]
-    other, record, found = test_choice.run(setup, tmp_path / "parts", 7, 3, 4)
+    other, record, found = test_branching_schedule.run(
+        setup, tmp_path / "parts", 7, 3, 4
+    )
     assert (record["step"], found) == (2, log)
     jax.tree.map(np.testing.assert_array_equal, *jax.device_get((state, other)))
 
@@ -56,13 +63,13 @@ def test_a_stop_within_an_update_leaves_what_it_began_with(
 @pytest.mark.parametrize(
     ("made", "changes", "steps"),
     [
-        (loop.optimiser, dict(train__epochs=3), 4 * 3 * 2),
+        (training.optimiser, dict(train__epochs=3), 4 * 3 * 2),
         (
-            loop.optimiser,
+            training.optimiser,
             dict(protocol__policies="own", train__alternate=True),
             4 * 2 // 2,
         ),
-        (critics._optimiser, dict(credit__name="mappo"), 4 * 5 * 2),
+        (critic_update.optimiser, dict(credit__name="mappo"), 4 * 5 * 2),
     ],
     ids=["policy", "taking turns", "critic"],
 )

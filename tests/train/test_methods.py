@@ -1,6 +1,6 @@
 """Every estimator on every team that it is defined on credits two steps' messages.
 
-But for combs, whose trees are of another kind (`test_comb`). An update reads advantages
+But for vines, whose trees are of another kind (`test_comb`). An update reads advantages
 and nothing else of an estimator, so that each team learns from one kind of tree, and of
 the other kind it is enough that the advantages are those of its messages.
 """
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from c3jax.credit import api
+from c3jax.learn import training, warm_start
 from c3jax.protocol import graph
-from c3jax.train import loop, warm_start
 from tests import support
 
 # Answers a question: two alternatives for each role that writes.
@@ -38,12 +38,12 @@ def defined():
     """(team, estimator), for those that the table does not refuse."""
     teams = support.page_config("math").teams
     for team in BUDGETS:
-        spans = graph.ancestors(graph.team(teams[team]))
+        ancestors = graph.ancestors(graph.team(teams[team]))
         for name, estimator in api.ESTIMATORS.items():
-            if estimator.plan == "comb":
+            if estimator.plan == "vine":
                 continue
             try:
-                api.check(name, spans, estimator.needs)
+                api.check(name, ancestors, estimator.needs)
             except ValueError:
                 continue
             yield team, name
@@ -58,12 +58,12 @@ def first_params(team):
 @functools.cache
 def update_step(team):
     """One program for all estimators of nested trees."""
-    return loop.compiled_update(setup(team, "c3"))
+    return training.compiled_update(setup(team, "c3"))
 
 
 def test_the_table_is_defined_on_what_its_methods_say():
     found = {team: {n for t, n in defined() if t == team} for team in BUDGETS}
-    assert found["duo"] == {*api.ESTIMATORS} - {"ccpo_vote", "c3_comb"}
+    assert found["duo"] == {*api.ESTIMATORS} - {"ccpo_vote", "c3_vine"}
     assert (
         found["trio"]
         == found["branch"]
@@ -76,7 +76,7 @@ def test_the_table_is_defined_on_what_its_methods_say():
 @pytest.mark.parametrize(("team", "name"), [*defined()])
 def test_two_steps(team, name):
     its = setup(team, name)
-    state = loop.initial_state(its, jax.tree.map(jnp.copy, first_params(team)))
+    state = training.initial_state(its, jax.tree.map(jnp.copy, first_params(team)))
     is_nested = its.team.protocol.branching == setup(team, "c3").team.protocol.branching
     source = its.task.split("train")
     for step in range(2):

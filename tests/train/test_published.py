@@ -12,9 +12,10 @@ import transformers
 
 from c3jax import policy
 from c3jax.core.types import Role
-from c3jax.data import tokenizer as tokenizers_of_ours
+from c3jax.data import tokenizer
+from c3jax.learn import warm_start
 from c3jax.protocol import prompts
-from c3jax.train import export, loop, warm_start
+from c3jax.train import export, loop
 from tests import ggufs, support
 from tests.program import c3jax
 
@@ -112,10 +113,10 @@ def test_a_context_in_pieces_is_the_template_as_a_whole(template):
     question, plan = "how many\nnow ?", "work it out"
     compiled = [prompts.prompt(words, role, roles) for role in roles]
     heads = prompts.encode(tuple(compiled), [0], [question], 64)
-    head = heads.heads[1][0, : heads.lengths[1][0]]
+    head = heads.prompts[1][0, : heads.lengths[1][0]]
     said = words.encode(plan, add_special_tokens=False)
-    script = compiled[1].script
-    ids = [*head, *said, *script.glue[0], script.opener]
+    context_template = compiled[1].template
+    ids = [*head, *said, *context_template.separators[0], context_template.first_token]
     user = f"{question}\n\nplanner :\n{plan}"
     system = [{"role": "system", "content": "Solve ."}]
     if template == NO_SYSTEM:
@@ -154,9 +155,9 @@ def test_a_run_trains_a_published_model_and_gives_it_back(tmp_path):
         "--config.teams.duo.reasoner.instruction=Plan .",
         "--config.teams.duo.actor.max_tokens=8",
         "--config.teams.duo.actor.instruction=Solve .",
-        *("--config.sampling.at_once=0", "--config.train.steps=2"),
+        *("--config.sampling.max_concurrent=0", "--config.train.steps=2"),
         *("--config.train.batch_size=4", "--config.train.epochs=1"),
-        *("--config.train.minibatches=1", "--config.train.accumulate=1"),
+        *("--config.train.minibatches=1", "--config.train.grad_accumulation=1"),
         *("--config.train.buckets=0", "--config.evaluate.every=2"),
         *("--config.evaluate.questions=4", "--config.evaluate.samples=2"),
         *("--config.evaluate.k=(1,)", "--config.evaluate.batch_size=4"),
@@ -198,7 +199,7 @@ def test_the_embedded_policy_is_exported_as_the_qwen3_it_is(tmp_path):
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
     words = transformers.PreTrainedTokenizerFast.from_pretrained(written)
     assert loaded.generation_config.eos_token_id == words.eos_token_id
-    assert words.get_vocab() == tokenizers_of_ours.load("words").get_vocab()
+    assert words.get_vocab() == tokenizer.load("words").get_vocab()
     again = policy.load(written).params
     jax.tree.map(np.testing.assert_array_equal, again, params["shared"])
 
@@ -221,7 +222,7 @@ def coder(tmp_path: pathlib.Path, positions: int, model: pathlib.Path | None = N
         data__overlap__action="keep",
         evaluate__questions=8,
     )
-    return support.setups.resolve(config, jax.devices()[:1])
+    return support.experiment.resolve(config, jax.devices()[:1])
 
 
 @pytest.mark.parametrize("words", [12, 600])
@@ -242,8 +243,12 @@ def test_the_page_of_a_small_model_takes_questions_of_others_as_they_are(
         evaluate__questions=2,
     )
     config.policy.adapters.rank = 2
-    setup = support.setups.resolve(config, jax.devices()[:1])
-    assert setup.heads.longest <= setup.heads.limit < setup.heads.longest + 8
+    setup = support.experiment.resolve(config, jax.devices()[:1])
+    assert (
+        setup.prompt_lengths.longest
+        <= setup.prompt_lengths.limit
+        < setup.prompt_lengths.longest + 8
+    )
     assert setup.task.dropped == dict.fromkeys(("test", "train"), 2 * (words > 512))
     assert warm_start.run(setup, tmp_path / "warm").nll is None
     assert "no warm start: the task has no demonstrations" in capsys.readouterr().out
@@ -253,7 +258,7 @@ def test_the_page_of_the_coder_names_a_run_on_programs(tmp_path):
     setup = coder(tmp_path, positions=4096)
     assert setup.task.reward == "code"
     assert setup.team.protocol.branching == (4, 2)
-    shape = setup.team.cast[0].shape
+    shape = setup.team.policies[0].shape
     assert shape.qkv_bias and shape.dtype == "bfloat16"
     assert "```python" in setup.team.protocol.roles[1].instruction
 
@@ -281,12 +286,12 @@ def test_a_run_that_began_with_a_gguf_is_exported_for_transformers(tmp_path):
     again = transformers.AutoModelForCausalLM.from_pretrained(written)
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
-    player = setup.players["shared"]
-    assert tuple(again.generation_config.eos_token_id) == player.ends
-    words = tokenizers_of_ours.load(str(written))
+    spec = setup.policies["shared"]
+    assert tuple(again.generation_config.eos_token_id) == spec.ends
+    words = tokenizer.load(str(written))
     text = "def add(x):\n    return x +  12\n"
-    assert words.encode(text) == player.tokenizer.encode(text)
-    assert words.chat_template == player.tokenizer.chat_template
+    assert words.encode(text) == spec.tokenizer.encode(text)
+    assert words.chat_template == spec.tokenizer.chat_template
     assert policy.load(written).shape == policy.load(path).shape
 
 
@@ -302,7 +307,7 @@ def test_a_model_that_is_nowhere_is_asked_for_in_seconds(page, name):
     with setup.unlocked():
         setup.policy = dict(path="nobody/nothing")
     with pytest.raises(ValueError, match="policy lacks"):
-        loop and support.setups.resolve(setup, jax.devices()[:1])
+        loop and support.experiment.resolve(setup, jax.devices()[:1])
     begin = time.monotonic()
     output = c3jax(f"--config=configs/{page}", "--workdir=/nowhere/c3jax", code=1)
     assert f"policy.path='{name}' is no directory" in output

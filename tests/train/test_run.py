@@ -132,7 +132,7 @@ def test_another_config_is_refused_with_what_differs(workdir):
     output = small(workdir, *flags, code=1)
     assert "credit.name is 'c3' there and 'magrpo' here" in output
     assert "protocol.branching is None there and [8, 1] here" in output
-    assert "Give --workdir=DIR for a new run, or go on with" in output
+    assert "Give --workdir=DIR for a new run, or resume the one that is there" in output
     assert output.endswith(
         "--config.credit.name=c3 without --config.protocol.branching\n"
     )

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import resume
 from c3jax.audit import certificate
+from c3jax.learn import training
 from c3jax.train import loop
 from tests import support
 
@@ -15,10 +16,10 @@ SMALL = {
     "teams__duo__actor__max_tokens": 4,
     "warm_start__steps": 1,
     "warm_start__batch_size": 1,
-    "warm_start__accumulate": 1,
+    "warm_start__grad_accumulation": 1,
     "train__steps": 2,
     "train__batch_size": 1,
-    "train__accumulate": 1,
+    "train__grad_accumulation": 1,
     "train__checkpoint_every": 1,
     "evaluate__trees": 1,
     "evaluate__questions": 2,
@@ -33,8 +34,8 @@ def test_a_real_model_is_trained_replayed_and_goes_on_bit_equal_after_a_kill(
     tmp_path, monkeypatch, capsys
 ):
     setup = support.setup("math:smollm2", **SMALL)
-    update = loop.compiled_update(setup)
-    monkeypatch.setattr(loop, "compiled_update", lambda _: update)
+    update = training.compiled_update(setup)
+    monkeypatch.setattr(training, "compiled_update", lambda _: update)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
 

@@ -29,13 +29,13 @@ def download(dataset: origins.Dataset, home: pathlib.Path) -> list[pathlib.Path]
     """
     directory = home / "downloads"
     directory.mkdir(parents=True, exist_ok=True)
-    found = []
+    paths = []
     for file in dataset.files:
         path = directory / file.name
         if not path.exists():
             _fetch(dataset, file, path)
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths
 
 
 def check(
@@ -57,31 +57,34 @@ def check(
     pinned = {file.name: file.sha256 for file in dataset.files}
     locked, sums = recorded(home), {}
     for path in paths:
-        found = sums[path.name] = files.sha256(path)
+        digest = sums[path.name] = files.sha256(path)
+        # A published checksum is known; another is trusted once it is recorded.
         published = pinned.get(path.name)
         known = published or locked.get(path.name)
-        if known and found != known:
-            who = "its origin has" if published else f"{home / LOCK} recorded"
-            way = "" if published else f"; if the change is meant, delete {home}"
+        if known and digest != known:
+            source = "its origin has" if published else f"{home / LOCK} recorded"
+            advice = "" if published else f"; if the change is meant, delete {home}"
             raise ValueError(
-                f"{path} has the SHA-256 {found}, but {who} {known}. It was changed, "
-                f"or not downloaded to its end: delete it and get it again{way}."
+                f"{path} has the SHA-256 {digest}, but {source} {known}. It was "
+                "changed, or not downloaded to its end: delete it and get it again"
+                f"{advice}."
             )
     return sums
 
 
 def record(home: pathlib.Path, sums: Mapping[str, str]) -> None:
-    """Writes down what a dataset was made of."""
+    """Writes the checksums of the files that a dataset was made of."""
     files.write(home / LOCK, json.dumps(sums, indent=2, sort_keys=True) + "\n")
 
 
 def recorded(home: pathlib.Path) -> dict[str, str]:
-    """Name -> SHA-256 of what a dataset was made of; {} if it never was."""
+    """Name -> SHA-256 of the files that a dataset was made of; {} if it never was."""
     lock = home / LOCK
     return json.loads(lock.read_text()) if lock.exists() else {}
 
 
 def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> None:
+    # Under another name until all bytes are there.
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         with (
@@ -107,10 +110,10 @@ def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> 
 
 def by_hand(dataset, file, directory, error) -> str:
     """Instructions for a machine without a network."""
-    wanted = "".join(f"\n    {f.url}\n        as {f.name}" for f in dataset.files)
+    downloads = "".join(f"\n    {f.url}\n        as {f.name}" for f in dataset.files)
     return (
         f"{dataset.name} is not prepared yet, and {file.url} cannot be fetched: "
-        f"{error}. On a machine with a network fetch{wanted}\n  and put it into "
+        f"{error}. On a machine with a network fetch{downloads}\n  and put it into "
         f"{directory}, or into any directory DIR and say data.source=DIR "
         "(--source=DIR for c3jax.data.prepare)."
     )

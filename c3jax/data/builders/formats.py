@@ -31,20 +31,20 @@ def each(parser: Callable) -> Callable:
     """
 
     def parse(stream: Iterable[rows.Row], split: str) -> Iterator[dict]:
-        found = (parser(row, split) for row in stream)
-        return (fields for fields in found if fields is not None)
+        questions = (parser(row, split) for row in stream)
+        return (fields for fields in questions if fields is not None)
 
     return parse
 
 
 def math(stream: Iterable[rows.Row], split: str) -> Iterator[dict]:
     """MATH in the files of PRM800K, whose ids are the paths of the original."""
-    seen = set()
+    names = set()
     for row in stream:
         name = row.text("unique_id")
-        if name in seen and name in _TWICE:
+        if name in names and name in _TWICE:
             name = _TWICE[name]
-        seen.add(name)
+        names.add(name)
         if name.split("/")[0] == split:
             yield {**_math(row), "id": f"math/{name}"}
 
@@ -146,6 +146,7 @@ def competition(question: str, row: rows.Row, split: str) -> dict:
 
 def minerva(row: rows.Row, split: str) -> dict:
     """Minerva's questions: the answer is the last box of the solution."""
+    # The box ends where its opening brace is closed.
     _, boxed, rest = row.text("solution").rpartition(r"\boxed{")
     depths = itertools.accumulate(
         ({"{": 1, "}": -1}.get(letter, 0) for letter in rest), initial=1
@@ -207,22 +208,22 @@ def logiqa(row: rows.Row, split: str) -> dict:
 
 def plain(row: rows.Row, split: str) -> dict:
     """A row that somebody prepared before: a question with its answer or its tests."""
-    found = {"id": row.text("id")}
+    name = row.text("id")
     if "tests" in row.fields:
         entry = row.text("entry_point")
-        shown = [] if _is_program(row.text("prompt")) else _shown(row)
+        tests = [] if _is_program(row.text("prompt")) else _shown(row)
         return {
-            **found,
-            "question": asked(row.text("prompt"), shown),
+            "id": name,
+            "question": asked(row.text("prompt"), tests),
             "answer": row.text("tests"),
             "entry_point": entry,
         }
-    kept = {name: row.fields[name] for name in ("subject", "level") if row.fields[name]}
+    optional = [field for field in ("subject", "level") if row.fields[field]]
     return {
-        **found,
+        "id": name,
         "question": row.text("question"),
         "answer": row.optional_text("answer"),
-        **{name: row.text(name) for name in kept},
+        **{field: row.text(field) for field in optional},
     }
 
 
@@ -253,13 +254,14 @@ def tested(row: rows.Row, code: str, tests: list[str]) -> str:
         ]
     except SyntaxError as error:
         raise row.wrong("code", f"or its tests are no Python ({error})") from None
-    found = [name for name in called if name in defined]
-    if not found:
+    names = [name for name in called if name in defined]
+    if not names:
         raise row.wrong("test_list", f"calls none of {sorted(defined)} of the program")
-    return found[0]
+    return names[0]
 
 
 def _shown(row: rows.Row) -> list[str]:
+    """The tests of which a question shows the first."""
     if "test_list" in row.fields:
         return _texts(row, "test_list")
     base = row.text("base_tests")
@@ -272,10 +274,11 @@ def _is_program(prompt: str) -> bool:
 
 
 def _texts(row: rows.Row, name: str) -> list[str]:
-    found = row.value(name, list)
-    if not all(isinstance(text, str) for text in found):
-        raise row.wrong(name, f"is {found!r:.60}; it must be a list of texts")
-    return [text.replace("\r\n", "\n") for text in found]
+    """A field that is a list of texts, with the line ends of Unix."""
+    texts = row.value(name, list)
+    if not all(isinstance(text, str) for text in texts):
+        raise row.wrong(name, f"is {texts!r:.60}; it must be a list of texts")
+    return [text.replace("\r\n", "\n") for text in texts]
 
 
 def _option(text: str) -> str:

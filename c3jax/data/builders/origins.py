@@ -14,7 +14,7 @@ from c3jax.core.types import EXACT, Rules
 from c3jax.data import rows
 from c3jax.data.builders import formats
 
-# Of the records that are made of the files; another one is prepared anew.
+# The version of the prepared records; with another one, they are prepared anew.
 VERSION = "1.0.0"
 _GITHUB = "https://raw.githubusercontent.com"
 _LFS = "https://media.githubusercontent.com/media"
@@ -62,7 +62,7 @@ class Dataset:
         rules: what is allowed in an answer.
         family: the dataset whose questions these are, by their ids; "" for its own.
         licence: the data's licence, in words.
-        homepage: where to read about it.
+        homepage: the address of a page about it.
         citation: authors, title and year, in words.
     """
 

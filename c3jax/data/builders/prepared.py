@@ -1,8 +1,8 @@
 """Prepared datasets: array records on disk, read at random, sealed by checksums.
 
-`split` is all that others need: it prepares what is not there yet. A dataset lives in
-`directory/<name>/`: `downloads/`, the lock file of what it was made of, and `1.0.0/`,
-which TFDS wrote.
+`split` is all that others need: it prepares a dataset that is not there yet. A dataset
+lives in `directory/<name>/`: `downloads/`, the lock file with their checksums, and
+`1.0.0/`, which TFDS wrote.
 """
 
 import json
@@ -11,8 +11,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 
-from c3jax.core import config as checks
-from c3jax.core import files
+from c3jax.core import checks, files
 from c3jax.data import rows
 from c3jax.data.builders import fetch, formats, origins
 
@@ -116,24 +115,29 @@ def prepare(
 def _write(dataset, home, source) -> None:
     from c3jax.data.builders import tfds
 
+    # The origin's files, unchanged.
     paths = _given(dataset, source) if source else fetch.download(dataset, home)
     sums = fetch.check(dataset, home, paths)
+
+    # Questions with a gold answer, counted.
     kept, counts = {}, {}
     for name in dataset.splits:
-        found = list(_questions(dataset, name, paths))
-        kept[name] = [fields for fields in found if fields["answer"]]
-        counts[name] = {"rows": len(found), "dropped": len(found) - len(kept[name])}
-        _count(dataset, name, len(found), strict=source is None)
-        dropped = counts[name]["dropped"]
+        questions = list(_questions(dataset, name, paths))
+        kept[name] = [fields for fields in questions if fields["answer"]]
+        dropped = len(questions) - len(kept[name])
+        counts[name] = {"rows": len(questions), "dropped": dropped}
+        _count(dataset, name, len(questions), strict=source is None)
         empty = f", {dropped} without a gold answer left out" if dropped else ""
-        print(f"{dataset.name}/{name}: {len(found):,} rows{empty}", flush=True)
+        print(f"{dataset.name}/{name}: {len(questions):,} rows{empty}", flush=True)
+
+    # Records on disk, sealed.
     unfinished = home / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     place = tfds.write(dataset, kept, unfinished, FIELDS)
     files.write(place / _COUNTS, json.dumps(counts, indent=2) + "\n")
     files.seal(place)
     fetch.record(home, sums)
-    # Its name comes last: what was killed on the way is prepared again.
+    # Its name comes last: a dataset that was killed on the way is prepared again.
     place.rename(home / origins.VERSION)
     shutil.rmtree(unfinished)
 
@@ -160,32 +164,32 @@ def _questions(dataset, split, paths) -> Iterator[dict]:
     names = {path.name: path for path in paths}
     own = f"{dataset.name}_{split}.jsonl.gz"
     if own in names:
-        found = formats.each(formats.plain)(rows.read(names[own]), split)
+        questions = formats.each(formats.plain)(rows.read(names[own]), split)
     else:
         reads = {file.name: file.read for file in dataset.files}
         stream = (
             row for name in dataset.splits[split] for row in reads[name](names[name])
         )
-        found = dataset.parse(stream, split)
-    for number, fields in enumerate(found):
+        questions = dataset.parse(stream, split)
+    for number, fields in enumerate(questions):
         given = {"id": f"{dataset.name}/{split}/{number}", **fields}
         yield {name: given.get(name, "").strip() for name in FIELDS}
 
 
-def _count(dataset, name: str, found: int, strict: bool) -> None:
+def _count(dataset, name: str, count: int, strict: bool) -> None:
     """Compares the number of rows with the published one."""
     published = dataset.counts[name]
-    if found == published:
+    if count == published:
         return
-    if not found:
+    if not count:
         raise ValueError(f"{dataset.name}/{name} has no rows in the files given.")
-    told = f"{dataset.name}/{name} has {found} rows, where {published} are published"
+    text = f"{dataset.name}/{name} has {count} rows, where {published} are published"
     if strict:
         raise ValueError(
-            f"{told}; its files are not what they should be. Prepare it from a "
+            f"{text}; its files are not what they should be. Prepare it from a "
             "directory (data.source) if that is what you want."
         )
-    print(f"note: {told}", flush=True)
+    print(f"note: {text}", flush=True)
 
 
 def _check(dataset, home, source) -> None:
@@ -212,12 +216,12 @@ def _open(dataset: origins.Dataset, home: pathlib.Path) -> dict[str, Sequence]:
 
     place = home / origins.VERSION
     counts = json.loads((place / _COUNTS).read_text())
-    found = tfds.read(place)
+    splits = tfds.read(place)
     for name, count in counts.items():
-        wanted = count["rows"] - count["dropped"]
-        if len(found[name]) != wanted:
+        records = count["rows"] - count["dropped"]
+        if len(splits[name]) != records:
             raise ValueError(
-                f"{place} has {len(found[name])} records in {name}, not {wanted}; "
+                f"{place} has {len(splits[name])} records in {name}, not {records}; "
                 "delete it, and it is prepared again."
             )
-    return found
+    return splits

@@ -11,10 +11,10 @@ from c3jax.data.builders import origins
 
 
 class _Info(tfds.core.DatasetInfo):
-    """What is told of a dataset of our own, of which TFDS has no statistics."""
+    """The description of a dataset of our own, for which TFDS has no statistics."""
 
     def initialize_from_bucket(self) -> None:
-        """Nothing: to look for them leaves an empty directory at every call."""
+        """Does nothing: a search for them leaves an empty directory at every call."""
 
 
 class Questions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -48,12 +48,11 @@ class Questions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        return {
-            name: self._generate_examples(found) for name, found in self._splits.items()
-        }
+        splits = self._splits.items()
+        return {name: self._generate_examples(questions) for name, questions in splits}
 
-    def _generate_examples(self, found) -> Iterator[tuple[int, Mapping[str, str]]]:
-        yield from enumerate(found)
+    def _generate_examples(self, questions) -> Iterator[tuple[int, Mapping[str, str]]]:
+        yield from enumerate(questions)
 
 
 def write(
@@ -71,11 +70,11 @@ def write(
         fields: names of the texts.
 
     Returns:
-        Where they are.
+        The directory that holds them.
     """
     tfds.disable_progress_bar()
     builder = Questions(dataset, splits, fields, data_dir=directory)
-    # It prints of downloads, which are none of its business here.
+    # It prints messages about downloads, and there are none here.
     with contextlib.redirect_stdout(io.StringIO()):
         # Another format loses rows, or can only be read with TensorFlow.
         builder.download_and_prepare(file_format="array_record")

@@ -6,8 +6,9 @@ The *host* sends a program and its tests as descriptors of memory files. The *se
 a clean Python of its own, forks two confined processes without reading either: the
 *candidate* loads the program and answers calls, the *grader* runs the tests, calls the
 candidate through a socket, and reports to the host by a pipe that the candidate never
-had. What a program can do to its own process changes its answers, nothing else.
+had. A program can only harm its own process, and so change its answers, nothing else.
 
-Everything here but `host` runs inside the server, which knows the standard library only
+Everything here but `client` runs inside the server, which knows the standard library
+only
 and loads this package by itself, hence the relative imports.
 """

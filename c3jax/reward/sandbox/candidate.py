@@ -1,4 +1,4 @@
-"""The process that a program runs in. Nothing it says is trusted."""
+"""The process that a program runs in; none of its replies is trusted."""
 
 import contextlib
 import os
@@ -18,6 +18,7 @@ def main(program: int, channel, confined) -> None:
         channel: socket to the grader.
         confined: shuts this process in.
     """
+    # The program runs as a module, once, already confined.
     confined()
     with open(program, "rb") as file:
         source = file.read()
@@ -29,6 +30,8 @@ def main(program: int, channel, confined) -> None:
         exec(compile(source, "<program>", "exec"), module.__dict__)
     except BaseException as error:
         failure = error
+
+    # Objects that stay here are named by their place in a table.
     table = []
 
     def refer(value):

@@ -24,10 +24,10 @@ def _call(number: int, *args) -> int:
         OSError: it failed.
     """
     converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
-    found = _LIBC.syscall(ctypes.c_long(number), *converted)
-    if found < 0:
+    result = _LIBC.syscall(ctypes.c_long(number), *converted)
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return found
+    return result
 
 
 def _prctl(*args: int) -> None:
@@ -65,7 +65,7 @@ def become(number: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Gives up what makes root more than a user, and every way to get it back.
+    """Gives up the capabilities of root, and every way to get them back.
 
     Raises:
         OSError: the kernel refuses.
@@ -132,7 +132,7 @@ class _Machine:
     """Numbers of one machine.
 
     Attributes:
-        audit: what seccomp calls it.
+        audit: its number in seccomp.
         capset, seccomp: numbers of two calls made here.
         calls: name to number of every call that is allowed, some with conditions.
     """
@@ -151,7 +151,7 @@ def _table(text: str) -> dict[str, int]:
     return {name: int(number) for name, number in zip(words[::2], words[1::2])}  # noqa: B905
 
 
-_MACHINES = {
+MACHINES = {
     "x86_64": _Machine(
         audit=0xC000003E,
         capset=126,
@@ -202,16 +202,16 @@ _FCNTL = (0, 1, 2, 3, 1030)
 
 
 def _machine() -> _Machine:
-    return _MACHINES[platform.machine()]
+    return MACHINES[platform.machine()]
 
 
 def _argument(index: int) -> int:
-    """Where the low half of an argument lies in what the filter is shown."""
+    """The offset of the low half of an argument in the filter's input."""
     return 16 + 8 * index
 
 
 def _program(machine: _Machine) -> bytes:
-    """The filter: a list of allowed calls, three of them with conditions.
+    """The filter: a list of allowed calls, four of them with conditions.
 
     Any other call fails with EPERM, which a Python program sees as PermissionError.
     """
@@ -226,6 +226,7 @@ def _program(machine: _Machine) -> bytes:
         for instruction in body:
             add(*instruction)
 
+    # Calls of another machine end the process.
     denied, allowed = (_RETURN, _ERRNO | _EPERM), (_RETURN, _ALLOW)
     add(_LOAD, _ARCH)
     add(_EQUAL, machine.audit, 1, 0)
@@ -233,6 +234,8 @@ def _program(machine: _Machine) -> bytes:
     add(_LOAD, _NR)
     add(_AT_LEAST, 0x40000000, 0, 1)  # the x32 numbers of the same calls
     add(_RETURN, _KILL)
+
+    # Calls that are allowed with some arguments.
     condition(
         "openat",
         [(_LOAD, _argument(2)), (_ANY_BIT, _WRITING, 0, 1), denied, allowed],
@@ -268,6 +271,8 @@ def _program(machine: _Machine) -> bytes:
             denied,
         ],
     )
+
+    # Calls that are always allowed, and nothing else.
     for call, number in machine.calls.items():
         if call not in ("openat", "prlimit64", "fcntl", "sendto"):
             add(_EQUAL, number, 0, 1)
@@ -278,7 +283,7 @@ def _program(machine: _Machine) -> bytes:
 
 def has_seccomp() -> bool:
     """Whether this machine and kernel can filter calls."""
-    if platform.machine() not in _MACHINES:
+    if platform.machine() not in MACHINES:
         return False
     try:
         _call(_machine().seccomp, 2, 0, struct.pack("=I", _KILL))
@@ -310,7 +315,7 @@ def shut_in(
     Args:
         layers: names of `server.Offer.layers` to apply.
         readable: directories that may be read.
-        memory: bytes of address space, all in all.
+        memory: limit of the address space in bytes.
         seconds: limit of processor time.
 
     Raises:
@@ -328,6 +333,7 @@ def shut_in(
     }
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
+    # A change of user undoes the next line, and the filter forbids all of these.
     if "user" in layers:
         drop_user()
     if "capabilities" in layers:

@@ -8,7 +8,7 @@ import select
 import sys
 import time
 
-from . import checks, wire
+from . import assertions, wire
 
 PASS, FAIL, ERROR, TIMEOUT, LOST = "pass", "fail", "error", "timeout", "lost"
 # More checks than this are not told apart.
@@ -30,7 +30,7 @@ class Gone(BaseException):
 def main(
     tests: int, verdicts: int, channel, end: float, confined, entry_point: str
 ) -> None:
-    """Runs the tests and writes what they found, as JSON.
+    """Runs the tests and writes their verdicts, as JSON.
 
     Args:
         tests: descriptor of their source.
@@ -40,27 +40,32 @@ def main(
         confined: shuts this process in.
         entry_point: a name of the program beside those that tests leave open; or "".
     """
+    # Confined before a test is read.
     channel.settimeout(max(0.1, end - time.monotonic()))
     confined()
     with open(tests, encoding="utf-8") as file:
         source = file.read()
     recorder = Recorder()
     try:
-        names = checks.free_names(source, entry_point)
-        code = compile(checks.instrumented(ast.parse(source)), "<tests>", "exec")
+        names = assertions.free_names(source, entry_point)
+        code = compile(assertions.instrumented(ast.parse(source)), "<tests>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         recorder.problem = f"the tests cannot be run: {error}"[:200]
     else:
         program = Program(channel, end)
-        space = {"__name__": "tests", "__builtins__": builtins, checks.HOOK: recorder}
+        space = {
+            "__name__": "tests",
+            "__builtins__": builtins,
+            assertions.HOOK: recorder,
+        }
         try:
             _bind(space, names, program)
             exec(code, space)
         except BaseException as error:
             recorder.failed(error)
-    found = {"verdicts": recorder.verdicts, "problem": recorder.problem}
+    report = {"verdicts": recorder.verdicts, "problem": recorder.problem}
     with open(verdicts, "w") as file:
-        json.dump(found, file)
+        json.dump(report, file)
     os._exit(0)
 
 
@@ -118,11 +123,11 @@ class Program:
         """The result of a request, in exact builtin types or `Remote`.
 
         Returns:
-            The value, and which mutable arguments became what.
+            The value, and the mutable arguments that it changed.
 
         Raises:
             Gone: the program is, or its time is over.
-            Exception: what the program raised, as the builtin class it derives from.
+            Exception: the program's own, as the builtin class it derives from.
             Malformed: an argument that cannot be handed over.
         """
         if self._gone:
@@ -132,18 +137,18 @@ class Program:
         try:
             wire.send(self.channel, data)
             reply = self._reply()
-            number, kind, *found = reply
+            number, kind, *parts = reply
             if number != self._asked:
                 raise wire.Malformed("an answer to another question")
             if kind == "value":
-                value, changed = found
+                value, changed = parts
                 return value, changed
-            name, said = found
+            name, message = parts
         except TimeoutError:
             self._lose(TIMEOUT)
         except (OSError, wire.Malformed, TypeError, ValueError):
             self._lose(LOST)
-        raise _error(name, said)
+        raise _error(name, message)
 
     def _reply(self):
         left = self.end - time.monotonic()
@@ -157,21 +162,21 @@ class Program:
         return wire.decode(frame, lambda number: Remote(self, number))
 
     def _lose(self, verdict):
-        """From here on every call fails at once, so that every check is recorded."""
+        """Lets every later call fail at once, so that every check is recorded."""
         self._gone = Gone(verdict)
         raise self._gone
 
 
-def _error(name, said) -> Exception:
+def _error(name, message) -> Exception:
     """An exception of the program; none that would end the tests, or a loop in them."""
     kind = getattr(builtins, name, Exception) if isinstance(name, str) else Exception
     is_error = isinstance(kind, type) and issubclass(kind, Exception)
     if not is_error or issubclass(kind, (StopIteration, StopAsyncIteration)):
         kind = Exception
     try:
-        error = kind(said)
+        error = kind(message)
     except TypeError:  # UnicodeDecodeError and its like want more.
-        error = Exception(said)
+        error = Exception(message)
     error.program = True
     return error
 
@@ -179,7 +184,7 @@ def _error(name, said) -> Exception:
 class Remote:
     """A function or an object of the program, used by name and never by value.
 
-    It is equal to itself alone: what the program calls equal does not count.
+    It is equal to itself alone: the program's own `__eq__` does not count.
     """
 
     def __init__(self, program: Program, number: int):
@@ -226,7 +231,7 @@ def _plain(value):
 
 
 def _apply(changed, args, kwargs) -> None:
-    """Changes arguments in place, as the program says it did."""
+    """Changes arguments in place, as the program reports it."""
     places = {**dict(enumerate(args)), **kwargs}
     for place, value in changed:
         target = places.get(place)
@@ -252,7 +257,7 @@ def _bind(space, names, program) -> None:
 
 
 def _absent(error):
-    """Stands for a name the program does not define: a use is an error of one check."""
+    """A stand-in for a name the program does not define; a use is a check's error."""
 
     def absent(*args, **kwargs):
         raise error

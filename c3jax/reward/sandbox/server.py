@@ -1,7 +1,7 @@
 """The warm server: forks a confined candidate and grader an item, and ends them.
 
-It is started by `host` in a Python of its own with an empty environment. It never reads
-a program or a test, so nothing of one item is in the memory of the next.
+It is started by `client` in a Python of its own with an empty environment. It never
+reads a program or a test, so nothing of one item is in the memory of the next.
 """
 
 import contextlib
@@ -21,14 +21,13 @@ from . import candidate, confine, grader
 
 # Modules that programs commonly use: a fork has them at no cost.
 _COMMON = (
-    *("abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections"),
-    *("copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions"),
-    *("functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numbers"),
-    *("operator", "queue", "random", "re", "statistics", "string", "struct"),
-    *("textwrap", "time", "types", "typing", "unicodedata", "uuid"),
+    "abc array ast base64 bisect calendar cmath collections copy dataclasses datetime "
+    "decimal difflib enum fractions functools hashlib heapq io itertools json math "
+    "numbers operator queue random re statistics string struct textwrap time types "
+    "typing unicodedata uuid"
 )
 _PR_SET_CHILD_SUBREAPER = 36
-# How much longer than its limit an item may take until everything of it is killed.
+# Seconds after its limit until everything of an item is killed.
 GRACE_S = 1.0
 
 
@@ -48,12 +47,14 @@ class Offer:
 
 def main(control: int = 0) -> None:
     """Serves the host at the other end of a socket until it is gone."""
-    # As in `reward.host`: a run that is told to stop still has its answers scored.
+    # As in `reward.worker`: a run that is asked to stop still has its answers scored.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+    # Packages are imported once, before any right is given up.
     options = json.loads(os.environ["OPTIONS"])
     sys.path += {os.path.dirname(path) for path in options["paths"]}  # noqa: PTH120
-    for name in [*_COMMON, *options["preload"]]:
+    for name in [*_COMMON.split(), *options["preload"]]:
         importlib.import_module(name)
     os.environ.clear()
     if options["user"] is not None:
@@ -61,12 +62,15 @@ def main(control: int = 0) -> None:
     channel = socket.socket(fileno=os.dup(control))
     _silence()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    # The layers that this system has.
     try:
-        found = offer(options["paths"])
+        offered = offer(options["paths"])
     except OSError as error:
         channel.send(json.dumps({"problem": str(error)}).encode())
         return
-    channel.send(json.dumps({"layers": found.layers}).encode())
+    channel.send(json.dumps({"layers": offered.layers}).encode())
+
     # Objects alive now stay: the collector need not touch them in every child.
     gc.collect()
     gc.freeze()
@@ -74,10 +78,10 @@ def main(control: int = 0) -> None:
         head, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
         if not head:
             return
-        ended = _serve(json.loads(head), descriptors, channel, found)
-        if ended is None:
+        statuses = _serve(json.loads(head), descriptors, channel, offered)
+        if statuses is None:
             return
-        channel.send(json.dumps(ended).encode())
+        channel.send(json.dumps(statuses).encode())
 
 
 def offer(packages: list[str]) -> Offer:
@@ -89,8 +93,10 @@ def offer(packages: list[str]) -> Offer:
     Raises:
         PermissionError: a confined process cannot read them, or not be confined.
     """
-    there = [*_standard_library(), *packages]
-    readable = [path for path in there if os.path.isdir(path)]  # noqa: PTH112
+    paths = [*_standard_library(), *packages]
+    readable = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
+
+    # Each layer alone, as far as the kernel has it.
     layers = []
     if os.geteuid() == 0:
         # A user of its own is of use only if it can still read the standard library.
@@ -105,6 +111,7 @@ def offer(packages: list[str]) -> Offer:
         for layer in layers
         if _works(lambda: confine.shut_in((layer,), readable, 1 << 40, 60))  # noqa: B023
     ]
+
     # One layer can take from root what another needs: the right to others' directories.
     if not _works(
         lambda: confine.shut_in(tuple(works), readable, 1 << 40, 60),
@@ -143,44 +150,45 @@ def _silence() -> None:
     os.close(nowhere)
 
 
-def _serve(head: dict, descriptors: list[int], control, found: Offer) -> dict | None:
+def _serve(head: dict, descriptors: list[int], control, offered: Offer) -> dict | None:
     """Runs one item to its end; None if the host is gone."""
     program, tests, verdicts = descriptors
     end = time.monotonic() + head["timeout_s"]
     theirs, ours = socket.socketpair()
-    confined = _confinement(head, found)
+    confined = _confinement(head, offered)
 
+    # Neither child keeps what is the other's.
     def grade():
-        for each in (program, theirs.fileno()):
-            os.close(each)
+        for descriptor in (program, theirs.fileno()):
+            os.close(descriptor)
         grader.main(tests, verdicts, ours, end, confined, head["entry_point"])
 
     def answer():
-        for each in (tests, verdicts, ours.fileno()):
-            os.close(each)
+        for descriptor in (tests, verdicts, ours.fileno()):
+            os.close(descriptor)
         candidate.main(program, theirs, confined)
 
-    # The grader first: what it reads of the tests is in no other process.
+    # The grader first: the text of the tests is in no other process.
     pids = {"grader": _forked(grade, control), "candidate": _forked(answer, control)}
-    for each in descriptors:
-        os.close(each)
+    for descriptor in descriptors:
+        os.close(descriptor)
     theirs.close()
     ours.close()
     try:
-        here = _until_ended(pids["grader"], control, end + GRACE_S)
+        is_wanted = _until_ended(pids["grader"], control, end + GRACE_S)
     finally:
         statuses = {name: _killed(pid) for name, pid in pids.items()}
         _kill_strays()
-    return statuses if here else None
+    return statuses if is_wanted else None
 
 
-def _confinement(head, found):
+def _confinement(head, offered):
     """The function that confines a child; its memory is besides what it has now."""
     with open("/proc/self/statm") as file:  # noqa: PTH123
         present = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
     memory = present + head["memory_mb"] * 2**20
     return lambda: confine.shut_in(
-        found.layers, list(found.readable), memory, head["timeout_s"]
+        offered.layers, list(offered.readable), memory, head["timeout_s"]
     )
 
 
@@ -212,7 +220,7 @@ def _until_ended(pid: int, control, end: float) -> bool:
         ready = watched.poll(max(0.0, end - time.monotonic()) * 1000)
     finally:
         os.close(handle)
-    # The host sends nothing while an item runs: what is readable is its end.
+    # The host sends nothing while an item runs: a readable socket is at its end.
     return control.fileno() not in [descriptor for descriptor, _ in ready]
 
 
@@ -230,7 +238,7 @@ def _killed(pid: int) -> int:
 
 
 def _kill_strays() -> None:
-    """Ends what a candidate left behind, where no filter kept it from forking.
+    """Ends processes that a candidate left behind, where no filter forbids forks.
 
     This process is the reaper of orphans, so they are its children now.
     """

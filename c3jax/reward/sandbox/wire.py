@@ -1,7 +1,7 @@
 """Values between candidate and grader: exact builtin types, tagged, in framed bytes.
 
-Neither side trusts the other's bytes. What arrives is rebuilt as fresh objects of the
-exact builtin type its tag names, so a forged `__eq__` or a subclass stays at home.
+Neither side trusts the other's bytes. Values are rebuilt as fresh objects of the exact
+builtin type that their tag names, so a forged `__eq__` or a subclass stays at home.
 """
 
 import builtins
@@ -19,13 +19,9 @@ _SIZE = struct.Struct("!I")
 _FLOAT = struct.Struct("!d")
 
 # Classes that tests and programs hand to each other by name.
-TYPES = {
-    each.__name__: each
-    for each in (
-        *(bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set),
-        *(frozenset, range, object, type(None)),
-    )
-}
+_SINGLE = (bool, int, float, complex, str, bytes, object, type(None))
+_CONTAINERS = (bytearray, list, tuple, dict, set, frozenset, range)
+TYPES = {kind.__name__: kind for kind in _SINGLE + _CONTAINERS}
 _SEQUENCES = {"l": list, "t": tuple, "s": set, "f": frozenset, "i": iter}
 _TAGS = {list: "l", tuple: "t", set: "s", frozenset: "f"}
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
@@ -169,7 +165,7 @@ def decode(data: bytes, resolve):
 
     Args:
         data: bytes of `encode`, or of an attacker.
-        resolve: number -> what a reference becomes.
+        resolve: number -> the object that a reference becomes.
 
     Raises:
         Malformed: anything but one well-formed value.
@@ -177,14 +173,15 @@ def decode(data: bytes, resolve):
     reader = _Reader(data, resolve)
     try:
         value = reader.value(0)
-    except (
-        *(IndexError, KeyError, OverflowError, TypeError),
-        *(ArithmeticError, ValueError, struct.error),
-    ) as error:
+    except _ERRORS as error:
         raise Malformed("bytes that are no value") from error
     if reader.at != len(data):
         raise Malformed("bytes after the value")
     return value
+
+
+# The errors that reading damaged bytes may raise.
+_ERRORS = (IndexError, KeyError, TypeError, ArithmeticError, ValueError, struct.error)
 
 
 class _Reader:
@@ -288,10 +285,10 @@ def _exactly(channel, size):
 
 
 def raised(error: BaseException) -> tuple[str, str]:
-    """The name of the builtin class an exception belongs to, and what it says."""
-    names = (each.__name__ for each in type(error).__mro__)
+    """The name of the builtin class an exception belongs to, and its message."""
+    names = (kind.__name__ for kind in type(error).__mro__)
     name = next(name for name in names if hasattr(builtins, name))
-    said = ""
+    message = ""
     with contextlib.suppress(Exception):
-        said = str(error)[:200]
-    return name, said
+        message = str(error)[:200]
+    return name, message

@@ -1,0 +1,1 @@
+"""Policy and questions to a scored, credited batch."""

@@ -1,0 +1,1 @@
+"""A credited batch to new parameters."""

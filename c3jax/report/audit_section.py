@@ -1,0 +1,126 @@
+"""The figures of an audit for a reader: tables, files of pictures, part of a page."""
+
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import rich.box
+import rich.table
+
+from c3jax.audit.figures import RoleFigures
+from c3jax.report import audit_plots, plots, words
+from c3jax.report.words import told
+
+_METHODS = ("role", "method", "contexts", "rank correlation", "ceiling", "of it")
+_METHODS += ("linear correlation", "square error", "variance")
+_LEVELS = ("role", "seen in", "contexts", "influence, nats", "by chance")
+_LEVELS += ("bias taken off", "by chance")
+
+
+def section(
+    roles: Sequence[RoleFigures], place: pathlib.Path | None = None
+) -> dict[str, object]:
+    """The arguments of the macro `section` of figures.html.
+
+    Args:
+        roles: one or more.
+        place: a directory for the pictures as PNG and SVG; None saves none.
+    """
+    return {
+        "readings": [words.reading(role) for role in roles],
+        "tables": tables(roles),
+        "pictures": [
+            (title, caption, plots.saved(draw(roles), title, name, place))
+            for name, (title, caption, pick, draw) in audit_plots.PICTURES.items()
+            if any(audit_plots.measured(part) for role in roles for part in pick(role))
+        ],
+    }
+
+
+def tables(roles: Sequence[RoleFigures]) -> list[dict]:
+    """Two tables, of methods and of influence: headings, rows of cells and notes.
+
+    A note says why a figure is not measured; cells have its number.
+    """
+    return [_methods(roles), _influence(roles)]
+
+
+def shown(table: dict) -> Iterable:
+    """A table and its notes for a `rich` console."""
+    page = rich.table.Table(
+        title=table["title"], title_justify="left", box=rich.box.SIMPLE_HEAD
+    )
+    for number, heading in enumerate(table["headings"]):
+        page.add_column(heading, justify="right" if number > 1 else "left")
+    for row in table["rows"]:
+        page.add_row(*map(rich.markup.escape, row))
+    yield page
+    for note in table["notes"]:
+        yield rich.markup.escape(note)
+
+
+def _methods(roles: Sequence[RoleFigures]) -> dict:
+    notes, rows = _Notes(), []
+    for role in roles:
+        for method in role.methods:
+            contexts = f"{method.contexts:,}"
+            if method.valued != method.contexts:
+                contexts += f" ({method.valued:,} with extra)"
+
+            # Five cells of fidelity, or a note.
+            if isinstance(method.fidelity, str):
+                cells = [notes.cell(method.fidelity), *("–",) * 4]
+            else:
+                rank, linear, error, ceiling = method.fidelity
+                highest = "–" if ceiling is None else told(ceiling)
+                share = "–"
+                if words.bounds(ceiling):
+                    share = words.minus(f"{rank.mean / ceiling.mean:.0%}")
+                cells = [told(rank), highest, share, told(linear), told(error)]
+
+            variance = notes.cell(method.variance) or told(method.variance)
+            name = words.printable(method.method)
+            rows.append([_name(role), name, contexts, *cells, variance])
+    return _table("Credit, method by method", _METHODS, rows, notes)
+
+
+def _influence(roles: Sequence[RoleFigures]) -> dict:
+    notes, rows = _Notes(), []
+    for role in roles:
+        for level in role.influence:
+            cells = []
+            for figure in (level.plain, level.corrected):
+                reason = notes.cell(figure)
+                cells += [reason, "–"] if reason else [*map(told, figure)]
+            rows.append([_name(role), level.symbols, f"{level.contexts:,}", *cells])
+    return _table("Whether messages show in what follows", _LEVELS, rows, notes)
+
+
+def _table(title: str, headings: Sequence[str], rows: list, notes: "_Notes") -> dict:
+    return {"title": title, "headings": headings, "rows": rows, "notes": notes.lines}
+
+
+class _Notes:
+    """Reasons under a table, each once, by number."""
+
+    def __init__(self):
+        self._reasons: list[str] = []
+
+    def cell(self, found) -> str:
+        """The number of the note on a refused figure; "" for a measured one."""
+        if not isinstance(found, str):
+            return ""
+        reason = words.printable(found)
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return f"{words.NOT_MEASURED} [{self._reasons.index(reason) + 1}]"
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            f"[{n}] {words.NOT_MEASURED}: {text}"
+            for n, text in enumerate(self._reasons, 1)
+        ]
+
+
+def _name(role: RoleFigures) -> str:
+    return words.printable(role.role) or "–"

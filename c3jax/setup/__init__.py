@@ -1,0 +1,1 @@
+"""A config page becomes records: experiment, policies, objective, state."""
