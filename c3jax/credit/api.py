@@ -14,7 +14,9 @@ import pathlib
 import typing
 from collections.abc import Callable, Collection, Mapping
 
-from c3jax.core import checks
+import numpy as np
+
+from c3jax.core import checks, types
 from c3jax.credit import actor_critic, baselines, dyad, removal, shrunk
 
 Ancestors = tuple[tuple[int, ...], ...]
@@ -157,13 +159,53 @@ def _own(file: str, name: str, field: str) -> Estimator:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    estimator = getattr(module, name, None)
-    if not isinstance(estimator, Estimator) or estimator.plan not in PLANS:
+    there = {k: v for k, v in vars(module).items() if isinstance(v, Estimator)}
+    if name not in vars(module):
+        raise ValueError(f"{field}: there is no such name; {file} has {sorted(there)}.")
+    if name not in there:
         raise ValueError(
-            f"{field}: {name} is {estimator!r:.60}; wanted is a c3jax.credit.api."
-            f"Estimator with a plan out of {sorted(PLANS)}."
+            f"{field} is {vars(module)[name]!r:.60}; wanted is a c3jax.credit.api."
+            "Estimator."
         )
+    estimator = there[name]
+    checks.pick(PLANS, estimator.plan, f"{field}: plan")
     return estimator
+
+
+def try_out(
+    name: str, estimator: Estimator, ancestors: Ancestors, branching: tuple[int, ...]
+) -> None:
+    """Calls an estimator on made-up rewards, before a run depends on it.
+
+    Args:
+        name: see `find`.
+        estimator: its options bound. One that needs more than the rewards of a whole
+            tree is not called.
+        ancestors: per role, the indices of its ancestors.
+        branching: alternatives per role.
+
+    Raises:
+        ValueError: it does not return (advantages, memory), an array [B, N, K] a role.
+    """
+    if estimator.needs or estimator.plan in ("vine", "votes"):
+        return
+    reward = np.random.default_rng(0).random((2, *branching), np.float32)
+    evidence = types.Evidence(reward, ancestors)
+    result = estimator.fn(evidence, estimator.memory(ancestors))
+    shapes = [
+        (2, math.prod(branching[axis] for axis in above), branching[level])
+        for level, above in enumerate(ancestors)
+    ]
+    try:
+        advantages, _ = result
+        returned = [np.shape(advantage) for advantage in advantages]
+    except (TypeError, ValueError):
+        returned = f"{result!r:.60}"
+    if returned != shapes:
+        raise ValueError(
+            f"credit.name={name!r}: wanted are (advantages, memory) with arrays of "
+            f"shapes {shapes} for these roles, but it returned {returned}."
+        )
 
 
 def options() -> dict[str, type]:

@@ -100,6 +100,11 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
                 f"the fields are {sorted(known)}."
             )
         _check_limit(declared, f"{where}.{name}")
+        if isinstance(declared.get("depends_on", ()), str):
+            raise ValueError(
+                f"{where}.{name}.depends_on={declared['depends_on']!r} is a text; it "
+                f"must be a tuple, ({declared['depends_on']!r},)."
+            )
         for other in declared.get("depends_on", ()):
             if other not in fields:
                 raise ValueError(
@@ -122,7 +127,7 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
     roles = tuple(
         Role(
             name=name,
-            **{**fields[name], "depends_on": tuple(fields[name]["depends_on"])},
+            **{**fields[name], "depends_on": tuple(fields[name].get("depends_on", ()))},
         )
         for name in order
     )

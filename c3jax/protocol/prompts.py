@@ -100,7 +100,7 @@ def _between(
     tokenizer, role: Role, places: list[str], text: str
 ) -> tuple[list[tuple[int, ...]], int]:
     """The ids before, between and after the sentinels; the very last id apart."""
-    pieces = []
+    pieces, context = [], text
     for place in places:
         if text.count(place) != 1:
             raise ValueError(
@@ -116,12 +116,13 @@ def _between(
             "generation prompt after the last message."
         )
     pieces.append(tuple(last[:-1]))
-    unknown = tokenizer.unk_token_id
-    if unknown is not None and any(unknown in piece for piece in pieces):
+    if any(tokenizer.unk_token_id in piece for piece in pieces):
+        for sign in (_CUT, *places, *tokenizer.get_added_vocab()):
+            context = context.replace(sign, " ")
         raise ValueError(
-            f"the tokenizer does not know a word in the context of {role.name!r}: its "
-            f"instruction is {role.instruction!r}, and it reads {role.depends_on}; "
-            "change the instruction, or their titles."
+            f"the tokenizer does not know {unknown(tokenizer, context)} in the context "
+            f"of {role.name!r}: change its instruction, {role.instruction!r}, or the "
+            f"title of a role that it reads, {role.depends_on}."
         )
     return pieces, last[-1]
 
@@ -182,6 +183,17 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
 
 # The length of a question with an unknown word; it is longer than any limit.
 UNREADABLE = 1 << 30
+
+
+def unknown(tokenizer, text: str) -> list[str]:
+    """The words of a text that a tokenizer does not know, each once."""
+    words = [*dict.fromkeys(text.split())]
+    ids = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+    return [
+        word
+        for word, own in zip(words, ids, strict=True)
+        if tokenizer.unk_token_id in own
+    ]
 
 
 def longest(prompts: tuple[Prompt, ...], text: list[str]) -> list[int]:
@@ -259,13 +271,13 @@ def encode(
     """
     padded, lengths = [], []
     for p, bodies in zip(prompts, _spelled(prompts, text), strict=True):
-        unknown = p.tokenizer.unk_token_id
         rows = np.zeros((len(text), size), np.int32)
         length = np.zeros(len(text), np.int32)
         for row, body in enumerate(bodies):
-            if unknown is not None and unknown in body:
+            if p.tokenizer.unk_token_id in body:
+                words = unknown(p.tokenizer, text[row])
                 raise ValueError(
-                    f"the tokenizer does not know a word of {text[row]!r}."
+                    f"the tokenizer does not know {words} of {text[row]!r}."
                 )
             ids = [*p.before, *body, *p.after]
             if len(ids) > size:

@@ -214,7 +214,7 @@ def resolve(
     # Who plays, how their credit is assigned, and what an update minimises.
     options = config.credit.to_dict()
     estimator = api.configured(options.pop("name", None), options)
-    protocol = _protocol(config)
+    protocol = _protocol(config, estimator)
     roles, counts = protocol.roles, protocol.roles[-1].counts
     validate.together(config)
     objective = objectives.configured(config, estimator)
@@ -276,7 +276,7 @@ def resolve(
     return setup
 
 
-def _protocol(config) -> graph.Protocol:
+def _protocol(config, estimator: api.Estimator) -> graph.Protocol:
     """The team with its branching, which its estimator can credit."""
     name = config.credit.name
     fields_of = checks.pick(config.teams, config.protocol.name, "protocol.name")
@@ -291,7 +291,10 @@ def _protocol(config) -> graph.Protocol:
     branching = branchings.branching(
         name, len(roles), budget, given, counts, continuations
     )
-    return graph.Protocol(roles, branching, continuations)
+    protocol = graph.Protocol(roles, branching, continuations)
+    if ":" in name:  # One of the user's own.
+        api.try_out(name, estimator, protocol.ancestors, branching)
+    return protocol
 
 
 def _policy_names(roles: tuple[Role, ...], policies: dict) -> list[str]:

@@ -90,14 +90,18 @@ def demonstrations(
     """
     if not task.demonstrations:
         return
-    items, size = (
-        [*task.demonstrations],
-        prompt_lengths.limit(config.data.prompt_tokens),
-    )
+    items = [*task.demonstrations]
+    size = prompt_lengths.limit(config.data.prompt_tokens)
 
     # Questions.
     longest = prompts.longest(compiled, [item.text for item in items])
     for item, length in zip(items, longest, strict=True):
+        if length == prompts.UNREADABLE:
+            words = [prompts.unknown(p.tokenizer, item.text) for p in compiled]
+            raise ValueError(
+                f"{item.id}: the tokenizer does not know {max(words, key=len)} of the "
+                "question; take other words, or leave the question out."
+            )
         if length > size:
             raise ValueError(
                 f"{item.id}: with its instruction the question takes more than "
@@ -113,8 +117,9 @@ def demonstrations(
         for item, ids in zip(items, encoded, strict=True):
             which = f"{item.id}: the message of {role.name!r}"
             if prompt.tokenizer.unk_token_id in ids:
+                words = prompts.unknown(prompt.tokenizer, item.messages[role.name])
                 raise ValueError(
-                    f"{which} has a word that the tokenizer does not know."
+                    f"{which} has words that the tokenizer does not know: {words}."
                 )
             if len(ids) >= role.max_tokens:
                 raise ValueError(

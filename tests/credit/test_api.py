@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c3jax.core.types import Evidence
-from c3jax.credit import api, branchings
+from c3jax.credit import api, baselines, branchings
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,32 @@ def test_an_estimator_in_a_file_of_ones_own_is_found_by_its_name(tmp_path):
     with pytest.raises(ValueError, match=r"options of credit.name=.* \['share'\]"):
         api.configured(f"{file}:MINE", {"std": True})
     for name, message in (
-        ("OTHER", "plan out of"),
-        ("mine", "mine is <function .* wanted is a c3jax.credit.api.Estimator"),
-        ("none", "none is None; wanted is"),
+        ("OTHER", r"plan='own' is not known; .*pick one of \['episodes'"),
+        (
+            "mine",
+            r"own.py:mine' is <function .* wanted is a c3jax.credit.api.Estimator",
+        ),
+        ("MIEN", r"there is no such name; .*own.py has \['MINE', 'OTHER'\]"),
     ):
         with pytest.raises(ValueError, match=message):
             api.find(f"{file}:{name}")
     with pytest.raises(ValueError, match="there is no such Python file; write FILE.py"):
         api.find("nowhere.py:MINE")
+
+
+@pytest.mark.parametrize(
+    ("fn", "returned"),
+    [
+        (lambda evidence, memory: (evidence.reward, memory), r"\[\(4, 2\), \(4, 2\)\]"),
+        (lambda evidence, memory: evidence.reward.mean(), "np.float32"),
+        (lambda evidence, memory: baselines.c3(evidence), r"\[\(1, 4\), \(1, 4\)\]"),
+    ],
+)
+def test_an_estimator_of_ones_own_is_tried_before_a_run_depends_on_it(fn, returned):
+    good = api.ESTIMATORS["c3"]
+    api.try_out("own.py:MINE", good, ((), (0,)), (4, 2))
+    with pytest.raises(ValueError, match=f"wanted are .* it returned {returned}"):
+        api.try_out("own.py:MINE", api.Estimator(fn, "siblings"), ((), (0,)), (4, 2))
 
 
 def test_options_are_bound_and_none_is_the_default():

@@ -24,6 +24,15 @@ def test_spans_are_all_ancestors_and_contexts_their_product():
     assert protocol.chain(7).branching == (7, 1, 1, 1)
 
 
+def test_a_role_that_reads_nothing_need_not_say_so_and_a_name_is_no_tuple():
+    given = {"a": {"instruction": ""}, "b": {"depends_on": ("a",), "answers": True}}
+    given["b"]["instruction"] = ""
+    assert [role.depends_on for role in graph.team(given)] == [(), ("a",)]
+    given["b"]["depends_on"] = "a"
+    with pytest.raises(ValueError, match=r"='a' is a text; it must be .* \('a',\)"):
+        graph.team(given)
+
+
 def test_the_named_topologies_are_teams():
     assert len(graph.team(topologies.solo({"instruction": "x"}))) == 1
     duo = graph.team(topologies.duo({"instruction": "x"}, {"instruction": "y"}))

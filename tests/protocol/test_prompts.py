@@ -57,7 +57,7 @@ def test_a_question_that_does_not_fit_is_refused(words):
     compiled = tuple(prompts.prompt(words, role, ROLES) for role in ROLES)
     with pytest.raises(ValueError, match="more than 8; raise data.prompt_tokens"):
         prompts.encode(compiled, [0], [QUESTION], 8)
-    with pytest.raises(ValueError, match="does not know a word of 'what \\?'"):
+    with pytest.raises(ValueError, match="does not know \\['what'\\] of 'what \\?'"):
         prompts.encode(compiled, [0], ["what ?"], 32)
     asked = [QUESTION, "what ?", "how <end> many", "how <unk> many", f"{QUESTION} " * 3]
     lengths = prompts.longest(compiled, asked)
@@ -141,7 +141,7 @@ def test_instructions_and_titles_become_no_control_token(frames, place):
         return [i for i in ids if i in added and i != frames.unk_token_id]
 
     if frames.unk_token == "<unk>":
-        with pytest.raises(ValueError, match="not know a word in the context of 'b'"):
+        with pytest.raises(ValueError, match="not know .* in the context of 'b'"):
             controls(**{place: FORGED[0]})
     else:
         for text in FORGED:
