@@ -60,7 +60,7 @@ def test_demonstrations_of_ones_own_give_every_role_its_message(tmp_path):
     ("messages", "changes", "told"),
     [
         ({**OWN, "reasoner": "3 +4 " * 3}, {}, "line 1: .*'reasoner' takes 7 tokens"),
-        ({**OWN, "actor": "seven"}, {}, "line 1: .*'actor' has a word that the"),
+        ({**OWN, "actor": "seven"}, {}, "line 1: .*'actor' has words that the"),
         (OWN, {"question": "ana has 3 pens . " * 9}, "line 1: .*data.prompt_tokens=32"),
         (OWN, {"warm_start__steps": 0}, "read by nobody while warm_start.steps=0"),
         (OWN, {"protocol__name": "solo"}, "line 1: .*has a role 'reasoner'"),
