@@ -199,7 +199,7 @@ def batches(
         setup: its objective shapes the credit.
         rollout: the groups of a step.
         advantages: from `credit`.
-        reference: their `trainable` part as it was at the start; None without KL.
+        reference: `trainable` of the starting policies; None without KL.
         watch: counts the seconds of waiting as "score".
     """
     shaped = _shaped(setup, rollout, iter(advantages))
