@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100, help="messages of each kind")
     parser.add_argument("--tokens", type=int, default=32, help="most in a message")
     parser.add_argument("--factor", type=float, default=1.01, help="of one matrix")
-    parser.add_argument("--at-once", type=int, default=0, help="see rollout.desks")
+    parser.add_argument("--max-concurrent", type=int, default=0, help="see Team")
     parser.add_argument("--ways", default="together,alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")

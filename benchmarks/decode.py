@@ -105,7 +105,7 @@ def main() -> None:
     ours = team(args, args.siblings, **sampling(args))
     alone = team(args, 1, **sampling(args))
     asked = questions(args)
-    params = init(ours.shape, args.dtype)
+    params = init(ours, args.dtype)
     case = peers.case(args, ours, params, prompts(asked, args.siblings))
     others, facts = peers.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)

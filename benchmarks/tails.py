@@ -3,7 +3,7 @@
     python -m benchmarks.tails --model=tiny -G 64 -K 8 -P 512 --mean 64
 
 Lengths are lognormal (sigma 1, cut at 8 times the mean), drawn from each node's key, so
-that both sides write the same messages. "batches" grows `--at-once` messages at a time
+that both sides write the same messages. "batches" grows `--max-concurrent` messages at a time
 and waits for the longest of them, as a batched sampler does; "desks" is
 `c3jax.rollout.continuous`. Both compute a prompt once for its siblings. Utilisation is
 tokens written per row computed, sharing is tokens written per context read.
@@ -49,7 +49,7 @@ def batches(params, team, questions, key, size):
 def main() -> None:
     parser = bench.parser(__doc__)
     parser.add_argument("--mean", type=int, default=64, help="tokens of a message")
-    parser.add_argument("--at-once", type=int, default=64, help="messages")
+    parser.add_argument("--max-concurrent", type=int, default=64, help="messages")
     parser.set_defaults(groups=64, repeats=3)
     args = parser.parse_args()
     args.completion = 8 * args.mean

@@ -185,15 +185,15 @@ def main() -> None:
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
         holder = bench.Holder(train_state.initial_state(optimise, (), params))
-    candidates = {}
+    ways = {}
     for name, batch in sides(args, team, turn, advantage).items():
         wanted = candidates(args.pieces, batch.questions.uid.shape[0])
         if args.step:
             step = functools.partial(update.update, optimise=optimise)
-            candidates[name] = steps(holder, step, batch, wanted)
+            ways[name] = steps(holder, step, batch, wanted)
         else:
-            candidates[name] = gradients(params, batch, wanted)
-    chosen, tried = choose(candidates)
+            ways[name] = gradients(params, batch, wanted)
+    chosen, tried = choose(ways)
     tried |= peers.tune(others, tokens, advantage)
     exact = {}
     if not args.step and len(chosen) == 2:

@@ -27,12 +27,13 @@ os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {PATIENT} {
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 # Programs that several tests or their subprocesses compile are compiled once, by
-# whichever of pytest's workers comes first.
+# whichever of pytest's workers comes first. The gate gives its runs one place for them.
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    _CACHE = tempfile.TemporaryDirectory(prefix="c3jax-tests-")
-    os.environ["XDG_CACHE_HOME"] = _CACHE.name
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    if not (_place := os.environ.get("C3JAX_TESTS_CACHE")):
+        _temporary = tempfile.TemporaryDirectory(prefix="c3jax-tests-")
+        _place = _temporary.name
+    os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = _place
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # A process may map memory this often, by default 65,530 times on Linux, and compiled
 # programs take their share of it.
 MAPPINGS = 30_000
