@@ -3,7 +3,7 @@
     python -m benchmarks.tails --model=tiny -G 64 -K 8 -P 512 --mean 64
 
 Lengths are lognormal (sigma 1, cut at 8 times the mean), drawn from each node's key, so
-that both sides write the same messages. "batches" grows `--max-concurrent` messages at a time
+that both sides write the same messages. "batches" grows `--max-concurrent` at a time
 and waits for the longest of them, as a batched sampler does; "desks" is
 `c3jax.rollout.continuous`. Both compute a prompt once for its siblings. Utilisation is
 tokens written per row computed, sharing is tokens written per context read.
