@@ -27,7 +27,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from benchmarks import bench, decode, peers, update
 from c3jax.core import keys, metrics
@@ -118,9 +117,8 @@ def update_repeated(state, batches: tuple, *, objective, optimise):
         lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)),
         *slopes,
     )
-    stats = {"grad_norm": optax.tree.norm(grads)}
-    params, opt_state = updates.apply_gradients(
-        optimise, grads, state.params, state.opt_state
+    (params, opt_state), stats = updates.apply_gradients(
+        optimise, grads, state.params, state.opt_state, jnp.float32(0)
     )
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     return state, stats

@@ -126,7 +126,7 @@ def main(argv: list[str]) -> None:
             host_memory.disable_malloc_trim()
         hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         sys.exit(_act(config, directory))
-    except ValueError as error:
+    except (ArithmeticError, ValueError) as error:
         sys.exit(f"c3jax: {error}")
     except OSError as error:
         sys.exit(

@@ -115,6 +115,7 @@ def train(
     """
     from c3jax.core import environment
     from c3jax.report import run_page
+    from c3jax.setup import identity
     from c3jax.train import device_memory, loop, run_dir, summary
 
     cache = cached(cache_dir)
@@ -122,15 +123,17 @@ def train(
     page = directory / run_page.PAGE
     with run_dir.lock(directory), signals.Stop(hosts.largest) as stop:
         described = environment.describe(resolved.mesh)
-        changes = hosts.by_first(run_dir.check_or_create, directory, config, described)
-        if hosts.by_first(run_dir.summary, directory) is None:
+        contents = hosts.by_first(identity.contents, resolved)
+        args = (directory, config, described, contents)
+        changes = hosts.by_first(run_dir.check_or_create, *args)
+        if is_open := hosts.by_first(run_dir.summary, directory) is None:
             for change in changes:
-                print(f"{change}: not bit-equal to an unbroken run", flush=True)
+                print(change, flush=True)
             loop.run(resolved, directory, cache=cache, stop=stop)
         outcome = hosts.by_first(run_dir.summary, directory)
 
         # A finished run is replayed for its page, which is made once.
-        if outcome is not None and not hosts.by_first(page.exists):
+        if outcome is not None and (is_open or not hosts.by_first(page.exists)):
             if certify and config.evaluate.trees:
                 certify_run(directory, cache_dir, release, stop)
             hosts.by_first(run_page.write, directory)

@@ -45,7 +45,7 @@ SUMMARY = {
 def test_a_finished_run_is_a_record_of_its_summary_and_paths(tmp_path, capsys):
     config = support.page_config()
     described = environment.describe(sharding.make(**config.mesh))
-    run_dir.check_or_create(tmp_path, config, described)
+    run_dir.check_or_create(tmp_path, config, described, {})
     (tmp_path / run_dir.SUMMARY).write_text(json.dumps(SUMMARY))
     (tmp_path / "report.html").touch()
     before = config.to_json_best_effort()

@@ -16,7 +16,7 @@ import numpy as np
 
 from c3jax.collect import batching, evidence, scorers, scoring
 from c3jax.collect.scoring import ScoredAnswers
-from c3jax.core import hosts, metrics
+from c3jax.core import finite, hosts, metrics
 from c3jax.core.types import Evidence, Questions
 from c3jax.rollout import contexts, loads, sampler, tree
 from c3jax.rollout.tree import Tree
@@ -152,6 +152,9 @@ def credit(
     Returns:
         Per group, the advantages of its messages; and the estimator's memory after
         this step.
+
+    Raises:
+        NonFiniteError: of an advantage, when its group is asked for.
     """
     fn = setup.estimator.fn
 
@@ -182,6 +185,14 @@ def seen(setup: Setup, scores: ScoredAnswers) -> Evidence:
 
 
 def _credited(advantage: tuple, one: Tree) -> tuple:
+    """The advantages of the roles that a tree compares.
+
+    Raises:
+        NonFiniteError: of one of them; names the role.
+    """
+    for level in one.credited:
+        role = one.team.protocol.roles[level].name
+        finite.check(advantage[level], f"the advantage of {role}")
     return tuple(advantage[level] for level in one.credited)
 
 

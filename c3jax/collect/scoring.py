@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from c3jax.collect import answers, scorers, votes
-from c3jax.core import hosts
+from c3jax.core import finite, hosts
 from c3jax.core.ledger import Spent
 from c3jax.rollout import contexts, prefill
 from c3jax.setup.experiment import Setup
@@ -85,10 +86,20 @@ def submit(
 
     Returns:
         A function that waits for the rewards and returns them.
+
+    Raises:
+        NonFiniteError: of a log-probability; names the role. A reward raises it when
+            it is waited for.
     """
     size, reads = questions.uid.shape[0], says is not None
     # What is scored or counted; the rest stays on the devices.
-    turns = hosts.fetch([turn.bare() for turn in turns])
+    bare = [turn.bare() for turn in turns]
+    turns, sound = hosts.fetch((bare, _sound([turn.logp for turn in turns])))
+    for role, is_sound in zip(team.protocol.roles, sound, strict=True):
+        if not is_sound:
+            raise finite.NonFiniteError(
+                f"the log-probability of a token that {role.name} sampled is not finite"
+            )
     asked = _asked(setup, team, turns, items, size, count)
     spent = written(team, questions, turns, given, count)
     spent = dataclasses.replace(spent, evaluator_calls=asked.calls)
@@ -107,6 +118,12 @@ def submit(
         return _rewarded(setup, team, turns, asked, verdicts, spent, reads)
 
     return scores
+
+
+@jax.jit
+def _sound(logp: list) -> list[jax.Array]:
+    """Per role, whether the log-probabilities are finite; None where it has none."""
+    return [part is None or jnp.isfinite(part).all() for part in logp]
 
 
 class _Asked(NamedTuple):
@@ -190,6 +207,7 @@ def _rewarded(
         reads = False
     if asked.answer is not None:
         reward, said = _at(reward, asked.answer), _at(said, asked.answer)
+    finite.check(reward, "a reward")
     reward = reward.reshape(-1, *team.protocol.branching)
     kept = setup.config.reward.cut ** answers.cut(team, turns)
     return ScoredAnswers(

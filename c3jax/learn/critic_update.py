@@ -186,18 +186,21 @@ def learn(
             zeros,
             train_state.split(minibatch, critic.grad_accumulation),
         )
-        return update.apply_gradients(optimise, grads, params, opt_state), value
+        carry, norms = update.apply_gradients(optimise, grads, params, opt_state, value)
+        return carry, (value, norms["nonfinite"])
 
     def epoch(carry, _):
         return jax.lax.scan(step, carry, train_state.split(batch, critic.minibatches))
 
     # Every pass takes the same minibatches.
-    carry, values = jax.lax.scan(
+    carry, (values, nonfinite) = jax.lax.scan(
         epoch, (state.params, state.opt_state), None, length=critic.epochs
     )
     params, opt_state = carry
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-    return state, {"critic_loss": values[0].mean()}
+    # NaN if an optimiser step was left out.
+    value = jnp.where(nonfinite.any(), jnp.nan, values[0].mean())
+    return state, {"critic_loss": value}
 
 
 def loss(params: dict, critic: critics.CriticConfig, batch: CriticBatch) -> jax.Array:

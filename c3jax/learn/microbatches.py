@@ -79,8 +79,8 @@ class Programs(NamedTuple):
         nothing: (params) -> a gradient of zeros, by the trainable parameters.
         add: (total, params, batch, chosen, whole, size) -> (total, statistics), with
             the gradient of the chosen questions; the total is donated.
-        apply: (trainable parameters, their optimiser state, total) -> (both of them,
-            norm of the total); both are donated.
+        apply: (trainable parameters, their optimiser state, total, loss) -> (both of
+            them, statistics of the total); both are donated.
     """
 
     nothing: Callable
@@ -123,9 +123,10 @@ def programs(
     @functools.partial(
         jax.jit, donate_argnums=(0, 1), out_shardings=(gradients, states, None)
     )
-    def apply(part, opt_state, total):
-        part, opt_state = update.apply_gradients(optimise, total, part, opt_state)
-        return part, opt_state, optax.tree.norm(total)
+    def apply(part, opt_state, total, loss):
+        given = (optimise, total, part, opt_state, loss)
+        (part, opt_state), stats = update.apply_gradients(*given)
+        return part, opt_state, stats
 
     return Programs(nothing, add, apply)
 
@@ -178,22 +179,23 @@ def compiled(
                 stats.append(fresh)
 
             # The optimiser step.
-            part, changed, norm = apply(
+            stats = update.combined(_stacked(stats))
+            part, changed, norms = apply(
                 train_state.trainable(state.params, objective.learners),
                 {name: state.opt_state[name] for name in objective.learners},
                 total,
+                stats["loss"],
             )
             state = state.replace(
                 params=train_state.with_trainable(state.params, part),
                 opt_state={**state.opt_state, **changed},
             )
-            per_step.append({**update.combined(_stacked(stats)), "grad_norm": norm})
-        stats = _stacked(per_step)
-        means = {name: value.mean() for name, value in stats.items()}
-        means["logp_gap"] = stats["logp_gap"][0]
-        return update.update_kl_weight(
-            state.replace(step=state.step + 1), means, objective
+            per_step.append(stats | norms)
+        means, state = (
+            update.averaged(_stacked(per_step)),
+            state.replace(step=state.step + 1),
         )
+        return update.update_kl_weight(state, means, objective)
 
     return step
 

@@ -8,6 +8,7 @@ import optax
 
 from c3jax.collect import batching
 from c3jax.collect.batching import Batch
+from c3jax.core import finite
 from c3jax.core.types import Questions, Turn
 from c3jax.credit import losses
 from c3jax.learn import policy_loss
@@ -99,20 +100,51 @@ def grad(
 
 
 def apply_gradients(
-    optimise: optax.GradientTransformation, grads: dict, params: dict, opt_state: dict
-) -> tuple[dict, dict]:
-    """Parameters and optimiser state after a step of each learner, by its own norm."""
-    part, states = {}, dict(opt_state)
-    for name, old in train_state.trainable(params, tuple(grads)).items():
-        change, states[name] = optimise.update(grads[name], opt_state[name], old)
-        part[name] = optax.apply_updates(old, change)
-    return train_state.with_trainable(params, part), states
+    optimise: optax.GradientTransformation,
+    grads: dict,
+    params: dict,
+    opt_state: dict,
+    loss: jax.Array,
+) -> tuple[tuple[dict, dict], dict]:
+    """A step of each learner, by its own norm; none where a number is not finite.
+
+    Args:
+        loss: scalar, whose gradient it is.
+
+    Returns:
+        Parameters and optimiser state, as they were if the loss is not finite, or a
+        gradient or parameter has no finite norm; and statistics.
+    """
+    old, part, states = train_state.trainable(params, tuple(grads)), {}, {}
+    for name, before in old.items():
+        change, states[name] = optimise.update(grads[name], opt_state[name], before)
+        part[name] = optax.apply_updates(before, change)
+    place = finite.first(finite.learned(grads, part))
+    sound = (place == 0) & jnp.isfinite(loss)
+    part, states = jax.tree.map(
+        lambda new, old: jnp.where(sound, new, old),
+        (part, states),
+        (old, {name: opt_state[name] for name in states}),
+    )
+    stats = {"grad_norm": optax.tree.norm(grads), "nonfinite": place}
+    return (train_state.with_trainable(params, part), {**opt_state, **states}), stats
 
 
 def combined(stats: dict) -> dict:
     """Statistics of a batch from those of its microbatches, stacked."""
     gap = stats["logp_gap"].max()
     return {**{name: value.sum() for name, value in stats.items()}, "logp_gap": gap}
+
+
+def averaged(stats: dict) -> dict:
+    """Statistics of a training step from those of its optimiser steps.
+
+    `logp_gap` is that of the first: later ones also hold what the step itself has
+    changed. `nonfinite` is the largest.
+    """
+    means = {name: value.mean() for name, value in stats.items()}
+    means["logp_gap"] = stats["logp_gap"].reshape(-1)[0]
+    return {**means, "nonfinite": stats["nonfinite"].max()}
 
 
 def compiled(step: Callable, state: train_state.TrainState) -> Callable:
@@ -139,8 +171,8 @@ def update(
     """All epochs and minibatches of one training step; see `compiled`.
 
     Returns:
-        The new state, and statistics: `logp_gap` from the first optimiser step (how far
-        training is from sampling), the others averaged.
+        The new state, and statistics, `averaged`; `logp_gap` is how far training is
+        from sampling.
     """
     minibatches = train_state.split(batch, objective.minibatches)
     kl = weight(state, objective)
@@ -148,8 +180,10 @@ def update(
     def step(carry, minibatch):
         params, opt_state = carry
         grads, stats = gradient(params, objective, minibatch, kl)
-        stats["grad_norm"] = optax.tree.norm(grads)
-        return apply_gradients(optimise, grads, params, opt_state), stats
+        carry, norms = apply_gradients(
+            optimise, grads, params, opt_state, stats["loss"]
+        )
+        return carry, stats | norms
 
     def epoch(carry, _):
         return jax.lax.scan(step, carry, minibatches)
@@ -157,13 +191,9 @@ def update(
     carry, stats = jax.lax.scan(
         epoch, (state.params, state.opt_state), None, length=objective.epochs
     )
-
-    # Later gaps also hold what the step itself has changed.
-    means = {name: value.mean() for name, value in stats.items()}
-    means["logp_gap"] = stats["logp_gap"][0, 0]
     params, opt_state = carry
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-    return update_kl_weight(state, means, objective)
+    return update_kl_weight(state, averaged(stats), objective)
 
 
 def weight(state: train_state.TrainState, objective: Objective) -> jax.Array | None:
@@ -184,6 +214,7 @@ def update_kl_weight(
     if objective.kl_target is None:
         return state, stats
     after = losses.adapted(state.kl, stats["kl"], objective.kl_target)
+    after = jnp.where(jnp.isfinite(after), after, state.kl)
     return state.replace(kl=after), {**stats, "kl_weight": state.kl}
 
 
@@ -200,7 +231,8 @@ def imitate(
 
     Returns:
         The new state and the mean negative log-likelihood in nats a token; both, and
-        the gradient, are summed over `grad_accumulation` microbatches.
+        the gradient, are summed over `grad_accumulation` microbatches. It is NaN if the
+        gradient has no finite norm, and the state as it was.
     """
     writers = [n for n in range(len(turns)) if n not in team.silenced]
     counts = losses.units(tuple(turns[n].mask for n in writers))
@@ -225,5 +257,8 @@ def imitate(
         (value, grads), _ = jax.lax.scan(add, zeros, microbatches)
 
     # Policies share no parameters: each takes its own step.
-    params, opt_state = apply_gradients(optimise, grads, state.params, state.opt_state)
+    (params, opt_state), stats = apply_gradients(
+        optimise, grads, state.params, state.opt_state, value
+    )
+    value = jnp.where(stats["nonfinite"], jnp.nan, value)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value

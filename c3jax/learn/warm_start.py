@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from c3jax.core import checkpoint, files, hosts, keys, metrics, sharding
+from c3jax.core import checkpoint, files, finite, hosts, keys, metrics, sharding
 from c3jax.core.ledger import Spent
 from c3jax.core.types import Role, Turn
 from c3jax.data import pipeline, problems
@@ -232,7 +233,7 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
     batches = pipeline.Batches(ordered, c.batch_size)
     share = setup.share(c.batch_size)
     progress = metrics.Progress("warm start", c.steps)
-    since = time.monotonic()
+    since, worst = time.monotonic(), jnp.float32(0)
     for step in range(begin, c.steps):
         items = batches[step * c.batch_size]
         turns = _turns(setup, items, step)
@@ -244,9 +245,14 @@ def _imitate(setup, store, optimise, abstract, stop) -> Warmed | None:
 
         # The log and the checkpoint.
         done, stopping = step + 1, stop()
-        if done % 10 == 0 or done == c.steps:
+        worst = jnp.maximum(worst, nll)  # Of a NaN and a number, the NaN.
+        is_saved = done % c.checkpoint_every == 0 or done == c.steps or stopping
+        if is_saved or done % 10 == 0:
+            finite.check(
+                worst, f"warm start, up to step {done}: with lr={c.lr} the loss"
+            )
             progress.show(done, nll=f"{float(nll):.3f}")
-        if done % c.checkpoint_every == 0 or done == c.steps or stopping:
+        if is_saved:
             record["nll"] = float(nll)
             record["seconds"] += time.monotonic() - since
             since = time.monotonic()

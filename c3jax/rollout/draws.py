@@ -67,7 +67,7 @@ def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
     if s.temperature == 0:
         token, margin = _best(shape_logits(logits, jnp.arange(logits.shape[0]), t, s))
         # A point mass: the token had probability one.
-        return Draw(token, jnp.float32(0), margin, None)
+        return Draw(token, _or_nan(jnp.float32(0), logits), margin, None)
     key = jax.random.fold_in(key, t)
     if s.top_k == 0:
         scores = shape_logits(logits, jnp.arange(logits.shape[0]), t, s)
@@ -82,7 +82,14 @@ def draw(logits: jax.Array, key: jax.Array, t: jax.Array, s: Sampling) -> Draw:
     noise = jax.vmap(jax.random.gumbel)(keys)
     place, margin = _best(logp + noise)
     kept = jnp.where(jnp.isfinite(scores), support, -1)
-    return Draw(support[place], logp[place], jnp.minimum(margin, edge), kept)
+    # `top_k` puts a NaN last, where it would not be seen.
+    found = _or_nan(logp[place], logits)
+    return Draw(support[place], found, jnp.minimum(margin, edge), kept)
+
+
+def _or_nan(logp: jax.Array, logits: jax.Array) -> jax.Array:
+    """The log-probability, or NaN where a logit is NaN."""
+    return jnp.where(jnp.isnan(logits).any(), jnp.nan, logp)
 
 
 def shape_logits(

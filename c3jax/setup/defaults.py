@@ -46,6 +46,7 @@ OVERLONG, MISSING = fields.one_of(("drop", "refuse")), fields.one_of(("refuse", 
 RATIO = fields.one_of((*losses.RATIOS, objectives.PLAIN))
 MEAN, KL = fields.one_of(losses.MEANS), fields.one_of(losses.KL)
 KL_IN, TRUNCATED = fields.one_of(objectives.PLACES), fields.one_of(objectives.TRUNCATED)
+NONFINITE = fields.one_of(("stop", "skip"))
 ZERO_ADVANTAGE = fields.one_of(objectives.ZERO_ADVANTAGE)
 
 # A policy: how it is computed, and its sizes or its place.
@@ -249,6 +250,12 @@ TRAIN = section(
     weight_decay=Field(0.0, WEIGHT, "of AdamW"),
     max_grad_norm=Field(0.3, NORM, "larger gradients are scaled down to it"),
     final_lr=Field(0.1, SHARE, "of lr, at the end of its cosine; 1.0: constant"),
+    nonfinite=Field(
+        "stop",
+        NONFINITE,
+        "what ends a run at once; skip: its step is left out, up to max_skipped",
+    ),
+    max_skipped=Field(3, COUNT, "steps in a row that may be left out"),
     checkpoint_every=Field(20, COUNT, "steps"),
     until=UNTIL,
 )

@@ -1,4 +1,4 @@
-"""A name for a starting policy, so that runs that start alike can share it."""
+"""What a run starts from, by content: its files, and a name for its warm start."""
 
 import dataclasses
 import hashlib
@@ -33,8 +33,13 @@ def warm_start(setup: Setup) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def contents(setup: Setup) -> dict[str, str]:
+    """Digests by name of the data, models and tokenizer that a run reads from files."""
+    return {path.name: files.sampled_sha256(path) for path in _read_files(setup)}
+
+
 def _read_files(setup: Setup) -> list[pathlib.Path]:
-    """Files that a warm start reads; their contents may change at the same path."""
+    """Files that a run reads; their contents may change at the same path."""
     c = setup.config
     named = [*c.data.train, c.data.test, c.warm_start.demonstrations]
     tables = [pathlib.Path(n) for n in named if n.endswith(rows.ENDINGS)]

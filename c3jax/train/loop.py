@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from c3jax.collect import evaluate, rollouts, scorers
 from c3jax.core import (
@@ -15,6 +16,7 @@ from c3jax.core import (
     checkpoint,
     environment,
     files,
+    finite,
     hosts,
     metrics,
     parts,
@@ -47,6 +49,8 @@ def run(
             between batches of an evaluation; if true, the run is saved and left.
 
     Raises:
+        FloatingPointError: a number is infinite or NaN, and `train.nonfinite` does not
+            leave its step out; the checkpoints are of the steps before.
         OSError: something could not be written.
         ValueError: a checkpoint is damaged.
     """
@@ -70,40 +74,49 @@ def run(
         tools, done = _opened(setup, workdir, scorer, record, stop), False
         log, watch = tools.log, tools.watch
         try:
-            while True:
-                # Sample the trees of a step, and hand their answers over to be scored.
-                step = record.step
-                branching = setup.schedule.at(record.seen, step)
-                branched, items = setup.branched(branching), batches[record.next_index]
-                args = (state, step, items, scorer, watch, stop)
-                rollout = rollouts.sample(branched, *args)
-
-                # Evaluate and save the policy that sampled them, where that is due.
-                if _is_due(setup, record) and record.evaluated < step:
-                    record = _evaluate(tools, branched, state, record, rollout, source)
-                if _is_saved(setup, record):
-                    with watch("checkpoint"):
-                        record = _save(store, state, record, log)
-                if done := _is_last(setup, record):
-                    break
-                if stop():
-                    raise signals.Stopped
-
-                # Rewards become advantages, and advantages an update.
-                with watch("score"):
-                    advantages, memory = rollouts.credit(
-                        branched, rollout, state.memory
+            while not done:
+                try:
+                    # Sample trees, and hand their answers over to be scored.
+                    step = record.step
+                    branching = setup.schedule.at(record.seen, step)
+                    branched = setup.branched(branching)
+                    args = (
+                        state,
+                        step,
+                        batches[record.next_index],
+                        scorer,
+                        watch,
+                        stop,
                     )
-                with watch("update"):
-                    args = (rollout, advantages, state.params, reference, watch)
-                    batch = rollouts.batches(branched, *args)
-                    args = (step, state, memory, rollout, batch, stop)
-                    state, stats = learn(branching)(*args)
+                    rollout = rollouts.sample(branched, *args)
 
-                record = _log_step(tools, branched, record, rollout, stats)
-                if setup.schedule.at(record.seen, record.step) != branching:
-                    # Statistics of trees of one shape are wrong for another's.
-                    state = state.replace(memory=_memory(setup))
+                    # Evaluate and save the policy that sampled, where that is due.
+                    if _is_due(setup, record) and record.evaluated < step:
+                        args = (state, record, rollout, source)
+                        record = _evaluate(tools, branched, *args)
+                    if _is_saved(setup, record):
+                        with watch("checkpoint"):
+                            record = _save(store, state, record, log)
+                    if done := _is_last(setup, record):
+                        break
+                    if stop():
+                        raise signals.Stopped
+
+                    # Rewards become advantages, and advantages an update.
+                    with watch("score"):
+                        args = (rollout, state.memory)
+                        advantages, memory = rollouts.credit(branched, *args)
+                    with watch("update"):
+                        args = (rollout, advantages, state.params, reference, watch)
+                        batch = rollouts.batches(branched, *args)
+                        args = (step, state, memory, rollout, batch, stop)
+                        state, stats = learn(branching)(*args)
+                    record = _log_step(tools, branched, record, rollout, stats)
+                    if setup.schedule.at(record.seen, record.step) != branching:
+                        # Statistics of trees of one shape are wrong for another's.
+                        state = state.replace(memory=_memory(setup))
+                except finite.NonFiniteError as error:
+                    state, record = _left_out(tools, store, state, record, error)
         except signals.Stopped:
             # Otherwise the first of several optimiser steps have changed the state.
             if train_state.is_whole(state):
@@ -157,6 +170,7 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
     """Saves trees of a step and measures its policy; the record afterwards.
 
     Raises:
+        FloatingPointError: of a sampled message.
         signals.Stopped: a stop was asked for; the batches so far are kept.
     """
     # The trees that are saved are those of the first questions.
@@ -169,8 +183,12 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
 
     # The test questions, of which a stopped evaluation keeps what is done.
     kept = _kept(setup, workdir, step)
-    with tools.watch("evaluate"):
-        result = evaluate.measure(state.params, setup, tools.scorer, tools.stop, kept)
+    try:
+        with tools.watch("evaluate"):
+            args = (state.params, setup, tools.scorer, tools.stop, kept)
+            result = evaluate.measure(*args)
+    except finite.NonFiniteError as error:
+        raise FloatingPointError(f"evaluation of step {step}: {error}.") from error
     if result is None:
         raise signals.Stopped
     kept.remove()
@@ -187,9 +205,19 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
 
 
 def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Record:
-    """Logs and shows a training step; the record after it."""
+    """Logs and shows a training step; the record after it.
+
+    Raises:
+        NonFiniteError: a number of the update is not finite.
+    """
+    setup, step = tools.setup, record.step
+    learners = setup.objective_at(step).learners
+    learned = train_state.trainable(setup.abstract_params(), learners)
+    finite.check_update(stats, learned)
+    del stats["nonfinite"]
+
     # What its trees say of the next branching.
-    setup, schedule, step = tools.setup, tools.setup.schedule, record.step
+    schedule = setup.schedule
     scores, branching = rollouts.score(rollout), branched.team.protocol.branching
     tokens = rollouts.tokens(rollout, setup.team)
     seen = schedule.after(record.seen, step, scores[0].reward, tokens)
@@ -200,7 +228,7 @@ def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Re
     spent = rollouts.spent(scores) + _trained(branched, step, rollout)
     size, seconds = setup.config.train.batch_size, tools.watch.take()
     record = record.replace(step=step + 1, next_index=record.next_index + size)
-    record = record.spend("train", spent, seconds)
+    record = record.replace(skipped=0).spend("train", spent, seconds)
     record = record.replace(seen=seen, crossed=_crossed(setup, record))
 
     # The line of the log, and that for a person.
@@ -223,6 +251,32 @@ def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Re
         **{"tok/s": f"{pace:,.0f}"},
     )
     return record
+
+
+def _left_out(tools: Tools, store, state, record, error) -> tuple:
+    """State and record after a step that is left out, if it may be.
+
+    Raises:
+        FloatingPointError: the run ends here; says why, and what to change.
+    """
+    step, c = record.step + 1, tools.setup.config.train
+    may = c.nonfinite == "skip" and record.step < c.steps
+    # A state whose update was begun is not whole.
+    if not may or record.skipped == c.max_skipped or not train_state.is_whole(state):
+        skip = ", or leave such steps out with --config.train.nonfinite=skip"
+        raise FloatingPointError(
+            f"step {step}: {error}. The checkpoint of step {store.steps()[-1]} is from "
+            "before it, and is kept; from there the same numbers come again. Lower "
+            f"train.lr or train.max_grad_norm{'' if may else skip}."
+        ) from error
+    print(f"step {step} is left out: {error}", flush=True)
+    seconds, size = tools.watch.take(), c.batch_size
+    record = record.replace(step=step, next_index=record.next_index + size)
+    record = record.replace(skipped=record.skipped + 1)
+    record = record.spend("train", Spent(), seconds)
+    tools.log.write(step=step, left_out=1, **record.ledger.figures())
+    counted = jax.device_put(np.int32(step), state.step.sharding)
+    return state.replace(step=counted), record
 
 
 def _save(store: checkpoint.Store, state, record: Record, log) -> Record:
@@ -317,6 +371,7 @@ def begin(setup, store, workdir, cache, stop):
         reference = train_state.trainable(start, setup.objective.learners)
         del start
     state, fields = store.restore(abstract)
+    finite.check_params(state.params)
     record = Record.from_json(fields)
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")

@@ -20,6 +20,7 @@ class Record:
         crossed: budgets that were crossed, and where; from `budgets.crossed`.
         log: bytes of each log file that were written.
         seen: statistics of its trees, for the choice of a branching.
+        skipped: steps in a row that were left out up to here; see `train.nonfinite`.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class Record:
     crossed: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
     log: Mapping[str, int] = dataclasses.field(default_factory=dict)
     seen: BranchingStats = dataclasses.field(default_factory=BranchingStats)
+    skipped: int = 0
 
     def replace(self, **changes) -> "Record":
         return dataclasses.replace(self, **changes)

@@ -14,6 +14,41 @@ from c3jax.setup import defaults, fields
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 ABSENT = "absent"
+
+# What a resume may change of a run, and whether what follows is then bit-equal to an
+# unbroken one. A field of a policy is named by its last part.
+_EQUAL = "what follows is bit-equal"
+_ROUNDED = "what follows is equal up to rounding only"
+_OTHER = "what follows is not what an unbroken run would have done"
+CHANGEABLE = {
+    "evaluate.batch_size": _EQUAL,
+    "evaluate.every": _EQUAL,
+    "evaluate.trees": _EQUAL,
+    "reward.workers": _EQUAL,
+    "train.checkpoint_every": _EQUAL,
+    "train.max_skipped": _EQUAL,
+    "train.nonfinite": _EQUAL,
+    "train.until.evaluator_calls": _EQUAL,
+    "train.until.generated_tokens": _EQUAL,
+    "train.until.seconds": _EQUAL,
+    "warm_start.checkpoint_every": _EQUAL,
+    "mesh.data": _ROUNDED,
+    "mesh.fsdp": _ROUNDED,
+    "mesh.tensor": _ROUNDED,
+    "sampling.max_concurrent": _ROUNDED,
+    "train.buckets": _ROUNDED,
+    "train.grad_accumulation": _ROUNDED,
+    "warm_start.grad_accumulation": _ROUNDED,
+    "attention": _ROUNDED,
+    "logits_chunk": _ROUNDED,
+    "remat": _ROUNDED,
+    "unroll": _ROUNDED,
+    "reward.memory_mb": _OTHER,
+    "reward.timeout_s": _OTHER,
+    "train.lr": _OTHER,
+    "train.max_grad_norm": _OTHER,
+    "train.steps": _OTHER,
+}
 # A file that the first process writes for the others, and how long they look for it: a
 # network file system may show it late.
 _TOKEN, _LOOK_S = ".token", 30.0
@@ -62,43 +97,76 @@ def _holds(path: pathlib.Path, text: str) -> bool:
     return path.exists() and path.read_text() == text
 
 
-def check_or_create(workdir: pathlib.Path, config, described: dict) -> list[str]:
+def check_or_create(
+    workdir: pathlib.Path, config, described: dict, contents: Mapping[str, str]
+) -> list[str]:
     """Writes the config of a new run, or checks that the directory holds the same.
 
-    `config.json` holds the config and every environment the run was in.
+    `config.json` holds the config, every environment the run was in, and what was
+    changed of the config since it began. A finished run with more to do is opened
+    again: its summary is removed.
 
     Args:
         workdir: an existing directory.
         config: the experiment.
         described: from `environment.describe`.
+        contents: from `identity.contents`.
 
     Returns:
-        Differences from the environment the run was in last: reasons why it may not be
-        bit-equal to an unbroken one.
+        Differences from the run as it was: what `CHANGEABLE` has, and those of the
+        environment; each with what follows from it.
 
     Raises:
-        ValueError: the directory holds another experiment.
+        ValueError: the directory holds another experiment, or a file has another
+            content than when it began.
     """
     path = workdir / CONFIG
     wanted = json.loads(json.dumps(config.to_dict()))  # Tuples become lists.
     if not path.exists():
-        environments = [described]
-    else:
-        differing = differences(_read(path), wanted)
-        if differing:
-            raise ValueError(_refusal(workdir, differing))
-        environments = json.loads(path.read_text())["environments"]
-        if environments[-1] == described:
-            return []
-        environments.append(described)
-
-    # A new run, or an environment that it was not in before.
-    page = {"config": wanted, "environments": environments}
-    files.write(path, json.dumps(page, indent=2) + "\n")
-    if len(environments) == 1:
+        page = {"config": wanted, "environments": [described], "files": {**contents}}
+        files.write(path, json.dumps(page, indent=2) + "\n")
         return []
-    changes = differences(*environments[-2:])
-    return [f"{key} was {old} and is {new}" for key, old, new in changes]
+    changed, page = differences(_read(path), wanted), json.loads(path.read_text())
+    if refused := [change for change in changed if not _follows(change[0])]:
+        raise ValueError(_refusal(workdir, refused))
+    _check_reached(workdir, config)
+    for name, old in page.setdefault("files", {**contents}).items():
+        if contents.get(name, old) != old:
+            raise ValueError(
+                f"{name} has another content than when {workdir} began; put that back, "
+                "or give --workdir=DIR for a new run."
+            )
+    moved = differences(page["environments"][-1], described)
+    if moved:
+        page["environments"].append(described)
+    if changed:
+        page["changed"] = [*page.get("changed", []), changed]
+        if any(key.startswith(("train.steps", "train.until")) for key, *_ in changed):
+            (workdir / SUMMARY).unlink(missing_ok=True)
+    if moved or changed:
+        files.write(path, json.dumps(page | {"config": wanted}, indent=2) + "\n")
+    told = [(*change, _follows(change[0])) for change in changed]
+    told += [(*change, "not bit-equal to an unbroken run") for change in moved]
+    return [f"{key} was {old} and is {new}: {text}" for key, old, new, text in told]
+
+
+def _follows(key: str) -> str:
+    """What follows if a field is changed; "" if it must not be."""
+    section, _, name = key.rpartition(".")
+    if section.partition(".")[0] in ("policy", "policies", "critic"):
+        key = name
+    return CHANGEABLE.get(key, "")
+
+
+def _check_reached(workdir: pathlib.Path, config) -> None:
+    """Refuses a last step before the newest checkpoint's."""
+    names = [path.name for path in workdir.glob("checkpoints/*")]
+    reached = max((int(name) for name in names if name.isdigit()), default=0)
+    if "train" in config and config.train.steps < reached:
+        raise ValueError(
+            f"train.steps={config.train.steps}: {workdir} has already reached step "
+            f"{reached}; give that or more."
+        )
 
 
 def describe(workdir: pathlib.Path, config) -> None:

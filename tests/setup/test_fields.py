@@ -147,9 +147,9 @@ def test_a_run_that_an_earlier_version_saved_goes_on_and_what_is_new_is_told(
     assert saved(run_dir.config(tmp_path)) == saved(support.page_config())
     [line] = capsys.readouterr().out.splitlines()
     assert line == f"{tmp_path / run_dir.CONFIG} is older than {', '.join(NEW)}"
-    assert run_dir.check_or_create(tmp_path, support.page_config(), {}) == []
+    assert run_dir.check_or_create(tmp_path, support.page_config(), {}, {}) == []
     with pytest.raises(ValueError, match="reward.cut is 1.0 there and 0.5 here"):
-        run_dir.check_or_create(tmp_path, support.page_config(reward__cut=0.5), {})
+        run_dir.check_or_create(tmp_path, support.page_config(reward__cut=0.5), {}, {})
 
 
 def test_a_comparison_that_an_earlier_version_saved_is_read_with_its_base():
