@@ -25,6 +25,7 @@ import pathlib
 import re
 import signal
 import sys
+import traceback
 
 import ml_collections
 from absl import app, flags
@@ -205,19 +206,14 @@ def _described() -> ml_collections.ConfigDict | str | None:
     from c3jax.train import run_dir
 
     if _WORKDIR.value and CONFIG.value is None:
-        return run_dir.config(pathlib.Path(_WORKDIR.value))
+        return run_dir.config(pathlib.Path(_WORKDIR.value).expanduser())
     return _MODEL.value or _loaded()
 
 
 def _loaded() -> ml_collections.ConfigDict | None:
     """The config that --config names; None without one."""
-    config = CONFIG.value
-    try:
-        if config is not None:
-            config.get("name")
-    except OSError:  # ml_collections keeps a failure to load until it is asked.
-        path = config_flags.get_config_filename(flags.FLAGS["config"])
-        raise ValueError(f"--config={path}: there is no such file.") from None
+    if (config := CONFIG.value) is not None:
+        config.get("name")  # ml_collections keeps a failure to load until it is asked.
     return config
 
 
@@ -230,7 +226,7 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     there = MODE.value != "train" or (_CELL.value and config is None)
     if not (name or (_WORKDIR.value and there)):
         raise ValueError("say which experiment: --config=math")
-    directory = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    directory = pathlib.Path(_WORKDIR.value or f"runs/{name}").expanduser()
     if MODE.value == "audit":
         if "audit" not in config:
             raise ValueError(
@@ -278,22 +274,62 @@ def _kind(what: str) -> str:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Reads the flags; what cannot be read is refused in a few words."""
+    """Reads the flags; what cannot be read is refused in a sentence."""
+    from c3jax.setup import overrides
+
+    argv, nones = overrides.without_none(worded(argv))
+    sys.argv = argv  # Where config_flags looks for fields of the config.
     try:
-        argv = worded(argv)
         if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
             flags.set_default(CONFIG, "audit")
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        # An error inside a config file arrives as a traceback; its end says it all.
-        sys.exit(f"c3jax: {str(error).strip().splitlines()[-1]}")
-    except (AttributeError, KeyError) as error:
+        rest = flags.FLAGS(argv)
+        if nones or CONFIG.value is not None:
+            config = _loaded()
+            overrides.set_none(config, nones)
+            overrides.expand_home(config)
+        return rest
+    except Exception as error:
+        sys.exit(f"c3jax: {_refusal(error, argv)}")
+
+
+def _refusal(error: Exception, argv: list[str]) -> str:
+    """What to say of an error from reading the flags, or from a page's own code."""
+    from c3jax.setup import overrides
+
+    said = f"{error}".strip().splitlines()[-1] if f"{error}".strip() else repr(error)
+    if (place := _page(argv)) and (line := _line(error, place)):
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return f"{place}, line {line}: {kind}{said[:300]}"
+    if place and isinstance(error, OSError):
+        is_there = pathlib.Path(place).exists()
+        return f"--config={place}: {said if is_there else 'there is no such file.'}"
+    if found := re.match(r"flag --config\.([\w.]+)=(.*?): ", said):
+        return overrides.refusal(found[1], found[2])
+    if isinstance(error, AttributeError | KeyError):
         # What ml_collections raises for a field that a config does not have.
-        words = re.sub(r"\\n|\\'|['\"\n]", " ", str(error.args[0])).split()
-        said = f"c3jax: the config has no field {words[0]!r}. {' '.join(words[1:])}"
-        sys.exit(said.rstrip())
-    except (TypeError, ValueError) as error:
-        sys.exit(f"c3jax: {error}")
+        names = [name for name, _ in overrides.given(argv)]
+        missing = [name for name in names if overrides.declared(name) is None]
+        return overrides.unknown(missing[0]) if missing else said
+    return said
+
+
+def _page(argv: list[str]) -> str:
+    """The file of the page that a command line names; "" without one."""
+    named = [flag.partition("=")[2] for flag in argv if re.match("--?config=", flag)]
+    name = named[-1].partition(":")[0] if named else ""
+    return _pages().get(name, name)
+
+
+def _line(error: BaseException | None, place: str) -> int:
+    """The line of a file that an error comes from; 0 for another file."""
+    while error is not None:
+        if isinstance(error, SyntaxError) and error.filename == place:
+            return error.lineno or 0
+        frames = traceback.extract_tb(error.__traceback__)
+        if lines := [frame.lineno for frame in frames if frame.filename == place]:
+            return lines[-1] or 0
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 if __name__ == "__main__":

@@ -24,15 +24,16 @@ RENAMED: dict[str, str] = {
 
 # Domains of values. MAYBE: or None.
 COUNT, NATURAL = fields.whole(above=0), fields.whole(least=0)
-INTEGER, ONE_UP, TWO_UP = fields.whole(), fields.whole(least=1), fields.whole(least=2)
+SEED = fields.number(least=0, most=2**32 - 1, kind=int)
+ONE_UP, TWO_UP = fields.whole(least=1), fields.whole(least=2)
 RATE, WEIGHT = fields.number(above=0), fields.number(least=0)
 SHARE, PART = fields.number(least=0, most=1), fields.number(above=0, most=1)
 ABOVE_1, NORM = fields.number(above=1), fields.number(above=0, infinite=True)
 MAYBE_COUNT, MAYBE_ONE_UP = fields.optional(COUNT), fields.optional(ONE_UP)
 MAYBE_RATE, MAYBE_WEIGHT = fields.optional(RATE), fields.optional(WEIGHT)
-MAYBE_ABOVE_1, MAYBE_INTEGER = fields.optional(ABOVE_1), fields.optional(INTEGER)
+MAYBE_ABOVE_1, MAYBE_SEED = fields.optional(ABOVE_1), fields.optional(SEED)
 COUNTS, TEXTS = fields.several(COUNT), fields.several(TEXT)
-RATES, INTEGERS = fields.several(RATE), fields.several(INTEGER)
+RATES, SEEDS = fields.several(RATE), fields.several(SEED)
 DECAY = fields.Domain(float, "0 or more, below 1", lambda rate: 0 <= rate < 1)
 AXIS = fields.Domain(int, "-1 or above 0", lambda size: size == -1 or size > 0)
 WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own"))
@@ -192,7 +193,7 @@ WARM_START = section(
     warmup=Field(30, NATURAL, "optimiser steps"),
     careless=Section("how often each kind of mistake occurs", {}, open=True),
     checkpoint_every=Field(250, COUNT, "steps"),
-    seed=Field(None, MAYBE_INTEGER, "of the starting policy; None: the run's"),
+    seed=Field(None, MAYBE_SEED, "of the starting policy; None: the run's"),
 )
 UNTIL = section(
     "budgets of training, by its ledger; the run ends at the last of these",
@@ -273,7 +274,7 @@ CRITIC = section(
 EXPERIMENT = section(
     "one run",
     name=Field("experiment", TEXT, "of the run, and of its directory in runs/"),
-    seed=Field(0, INTEGER, "of all random numbers"),
+    seed=Field(0, SEED, "of all random numbers"),
     mesh=section(
         "axes of the devices; one size may be -1: all that the others leave",
         data=Field(-1, AXIS, "of the questions"),
@@ -318,7 +319,7 @@ COMPARISON = section(
     base=EXPERIMENT,
     methods=Section("label: its changes to the base", {}, open=True),
     reference=Field("magrpo", TEXT, "method that the others are compared with"),
-    seeds=Field((0, 1, 2), INTEGERS, "runs of one seed are paired"),
+    seeds=Field((0, 1, 2), SEEDS, "runs of one seed are paired"),
     budgets=Section("costs at which methods are compared", UNTIL.fields),
     processes=Field(1, ONE_UP, "runs at a time"),
     cells=Field("", TEXT, 'file of finished runs; "": cells.jsonl in the workdir'),
