@@ -48,10 +48,12 @@ def load(name: str):
             f"data.tokenizer={name!r}: there is no {path / 'tokenizer_config.json'}; "
             f"give one of {sorted(EMBEDDED)}, or a directory or GGUF with a tokenizer."
         )
-    elif (path / "config.json").exists():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    else:
+    elif (path / "tokenizer.json").exists():
+        # As the file says. `AutoTokenizer` goes by the model's type where a config is
+        # beside it, and splits text by that type's rule.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(path)
+    else:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     if tokenizer.eos_token_id is None or not tokenizer.chat_template:
         raise ValueError(
             f"data.tokenizer={name!r} needs an end-of-sequence token and a chat "

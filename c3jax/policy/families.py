@@ -265,14 +265,21 @@ def files(model: pathlib.Path) -> list[pathlib.Path]:
 
 
 def ends(model: pathlib.Path) -> tuple[int, ...]:
-    """Token ids that end a message, by the generation config; () if it has none."""
+    """Token ids that end a message, by the generation config and the config.
+
+    Those of either: published models often name one end in the one and more in the
+    other.
+    """
     if model.suffix == gguf.SUFFIX:
         return gguf_tokenizer.ends(gguf.read(model))
-    path = model / "generation_config.json"
-    ids = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
-    if ids is None:
-        return ()
-    return tuple(ids) if isinstance(ids, list) else (ids,)
+    found = ()
+    for name in ("generation_config.json", "config.json"):
+        path = model / name
+        ids = (
+            json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+        )
+        found += tuple(ids) if isinstance(ids, list) else (ids,)
+    return tuple(dict.fromkeys(i for i in found if i is not None))
 
 
 def read_config(model: pathlib.Path):

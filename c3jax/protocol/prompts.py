@@ -11,6 +11,7 @@ holds it.
 """
 
 import dataclasses
+import datetime
 import re
 
 import jinja2
@@ -25,6 +26,7 @@ _QUESTION, _MESSAGE = "\ue000", 0xE001
 _WORTH = 16
 # A noncharacter of Unicode, which marks the places where a text is cut.
 _CUT = "\ufdd0"
+_DATE = datetime.date(2026, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,11 @@ class Prompt:
 
 
 def prompt(
-    tokenizer, role: Role, roles: tuple[Role, ...], thinking: bool = False
+    tokenizer,
+    role: Role,
+    roles: tuple[Role, ...],
+    thinking: bool = False,
+    date: datetime.date = _DATE,
 ) -> Prompt:
     """Compiles the chat template of a tokenizer for one role.
 
@@ -57,6 +63,8 @@ def prompt(
         role: the role that reads the context.
         roles: the whole team, in topological order.
         thinking: the value of the template's switch for thinking, if it has one.
+        date: today's to the template: a run that goes on tomorrow has the same
+            contexts.
 
     Raises:
         ValueError: the template drops or repeats the question or a message, nothing
@@ -79,7 +87,7 @@ def prompt(
     parts = [_QUESTION]
     for name, place in zip(role.depends_on, places[1:], strict=True):
         parts.append(f"{titles[name]} :\n{place}")
-    text = _rendered(tokenizer, instruction, "\n\n".join(parts), thinking)
+    text = _rendered(tokenizer, instruction, "\n\n".join(parts), thinking, date)
 
     pieces, first_token = _between(tokenizer, role, places, text)
     return Prompt(
@@ -161,8 +169,51 @@ def chat_template(tokenizer) -> ChatTemplate:
     )
 
 
-def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
+def _dated(template: str, date: datetime.date) -> str:
+    """A chat template with a day in the place of today.
+
+    `transformers` gives templates a clock, `strftime_now`, and since 5.24 takes no
+    function in its place: arguments of a template are made plain data.
+    """
+    found = _TODAY.sub(lambda call: repr(date.strftime(call[2])), template)
+    if "strftime_now(" in found:
+        raise ValueError(
+            "the chat template asks what day it is in a format that is computed; "
+            "write the format into the call of strftime_now."
+        )
+    return found
+
+
+# A template's question what day it is, with its format.
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+def closing(tokenizer) -> tuple[int, ...]:
+    """The added token that a chat template closes an answer with; () for none."""
+    answer = chr(_MESSAGE)
+    try:
+        text = tokenizer.apply_chat_template(
+            [
+                {"role": "user", "content": _QUESTION},
+                {"role": "assistant", "content": answer},
+            ],
+            tokenize=False,
+        )
+    except jinja2.TemplateError:
+        return ()
+    after = _ids(tokenizer, [text.rpartition(answer)[2].lstrip()])[:1]
+    return tuple(i for i in after if i in tokenizer.get_added_vocab().values())
+
+
+def _rendered(
+    tokenizer,
+    instruction: str,
+    user: str,
+    thinking: bool,
+    date: datetime.date = _DATE,
+) -> str:
     """The template's text up to where the answer begins."""
+    template = _dated(tokenizer.chat_template, date)
 
     def render(*messages):
         return tokenizer.apply_chat_template(
@@ -170,6 +221,7 @@ def _rendered(tokenizer, instruction: str, user: str, thinking: bool) -> str:
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=thinking,
+            chat_template=template,
         )
 
     try:

@@ -39,6 +39,7 @@ AXIS = fields.Domain(int, "-1 or above 0", lambda size: size == -1 or size > 0)
 WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own"))
 PLACES = fields.several(fields.one_of(math.FALLBACKS))
 TARGETS = fields.several(fields.one_of(decoder.PRODUCTS))
+DATE = fields.Domain(str, "a date such as 2026-01-01", fields.is_date)
 DTYPE = fields.one_of(("float32", "bfloat16", "float16"))
 REMAT, ATTENTION = fields.one_of(decoder.REMAT), fields.one_of(decoder.ATTENTION)
 COST = fields.one_of(branching_schedule.COSTS)
@@ -78,7 +79,10 @@ _OWN = dict(
     **_COMPUTED,
 )
 _PATH = "directory, GGUF, installed package, or name on the Hugging Face hub"
-_PUBLISHED = dict(path=Field("", TEXT, _PATH), **_COMPUTED)
+_ENDS = "further tokens that end a message, beside those that the model names"
+_PUBLISHED = dict(
+    path=Field("", TEXT, _PATH), end_tokens=Field((), TEXTS, _ENDS), **_COMPUTED
+)
 POLICY = Section(
     "a small policy of our own by its sizes, or a published one by its `path`",
     lambda given: _PUBLISHED if "path" in given else _OWN,
@@ -145,6 +149,7 @@ DATA = section(
     prompt_tokens=Field(32, NATURAL, "of the longest question; 0: as it needs, to 512"),
     overlong=Field("drop", OVERLONG, "how longer questions are treated"),
     thinking=Field(False, SWITCH, "state of the switch that some chat templates have"),
+    date=Field("2026-01-01", DATE, "today's, to chat templates that write it"),
 )
 PROTOCOL = section(
     "the team, and how many alternatives each role gets",

@@ -5,6 +5,7 @@ run reads records, never a config field by an unchecked name.
 """
 
 import dataclasses
+import datetime
 import functools
 from collections.abc import Callable
 
@@ -307,8 +308,9 @@ def _policy_names(roles: tuple[Role, ...], policies: dict) -> list[str]:
 
 def _prompts(config, policies: dict, names, readers) -> tuple[prompts.Prompt, ...]:
     """What each role reads, by the tokenizer of its policy."""
+    given = config.data.thinking, datetime.date.fromisoformat(config.data.date)
     return tuple(
-        prompts.prompt(policies[name].tokenizer, role, readers, config.data.thinking)
+        prompts.prompt(policies[name].tokenizer, role, readers, *given)
         for name, role in zip(names, readers, strict=False)
     )
 

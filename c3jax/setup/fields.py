@@ -5,6 +5,7 @@ the refusals, the tables of the documentation and how a saved config is read.
 """
 
 import dataclasses
+import datetime
 import functools
 import math
 import numbers
@@ -122,6 +123,14 @@ def one_of(names: Collection[str]) -> Domain:
 def several(each: Domain) -> Domain:
     """A tuple of such values."""
     return Domain(tuple, each=each)
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day of the calendar, as ISO 8601 writes it."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def optional(domain: Domain) -> Domain:

@@ -8,6 +8,7 @@ from c3jax.core import checks
 from c3jax.core.types import Role
 from c3jax.data import tokenizer
 from c3jax.policy import decoder, families
+from c3jax.protocol import prompts
 from c3jax.setup import defaults, fields
 
 SHARED = "shared"
@@ -116,10 +117,12 @@ def _policy(given, field: str, words: str) -> PolicySpec:
     sizes = {**given, "adapters": _adapters(given.adapters, field)}
     # A published model.
     if "path" in sizes:
-        model = families.find(sizes.pop("path"))
+        model, named = families.find(sizes.pop("path")), sizes.pop("end_tokens")
         shape = families.shape(families.read_config(model), **sizes)
         loaded = tokenizer.load(words or str(model))
-        ends = (loaded.eos_token_id, *families.ends(model))
+        ends = (loaded.eos_token_id, *families.ends(model), *prompts.closing(loaded))
+        ends += tuple(_id(loaded, name, field) for name in named)
+        _check_table(loaded, shape, f"{field}.path={str(model)!r}")
         return PolicySpec(shape, model, loaded, tuple(dict.fromkeys(ends)))
 
     # One of our own, by its sizes.
@@ -142,6 +145,25 @@ def _adapters(given, field: str) -> decoder.Adapters | None:
         bool(targets), f"{field}.adapters.targets", targets, "one weight or more"
     )
     return decoder.Adapters(given.rank, float(given.alpha), targets)
+
+
+def _id(loaded, name: str, field: str) -> int:
+    """The id of an end token that a config names."""
+    table, added = loaded.get_vocab(), loaded.get_added_vocab()
+    if name not in table:
+        near = checks.suggest(name, added)
+        raise ValueError(f"{field}.end_tokens: {name!r} is no token here; {near}")
+    return table[name]
+
+
+def _check_table(loaded, shape: decoder.Shape, field: str) -> None:
+    """Refuses a tokenizer with an id that the model has no embedding for."""
+    word, last = max(loaded.get_vocab().items(), key=lambda entry: entry[1])
+    if last >= shape.vocab:
+        raise ValueError(
+            f"{field}: its embedding has {shape.vocab} rows, and the tokenizer has "
+            f"{word!r} as token {last}; give this model's own as data.tokenizer."
+        )
 
 
 def _check_ids(found: Mapping[str, PolicySpec]) -> None:

@@ -243,6 +243,12 @@ def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Re
         **{f"seconds/{phase}": s for phase, s in seconds.items()},
         **record.ledger.figures(),
     )
+    if spent.truncated == spent.messages and step % 10 == 0:
+        print(
+            f"step {step + 1}  none of {spent.messages} messages ended before its "
+            "limit: raise max_tokens of the team, or see policy.end_tokens",
+            flush=True,
+        )
     pace = spent.generated_tokens / sum(seconds.values())
     tools.progress.show(
         step + 1,

@@ -1,3 +1,4 @@
+import json
 import random
 
 import pytest
@@ -37,3 +38,26 @@ def test_a_kept_tokenizer_is_the_one_that_is_built(name):
 def test_a_missing_tokenizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"there is no .*tokenizer_config.json"):
         tokenizer.load(str(tmp_path))
+
+
+def test_a_tokenizer_splits_as_its_file_says_whatever_model_is_beside_it(tmp_path):
+    import tokenizers
+    import transformers
+
+    pre = tokenizers.pre_tokenizers
+    alphabet = sorted(pre.ByteLevel.alphabet())
+    known = {word: i for i, word in enumerate(["<end>", *alphabet, "12", "ab"])}
+    merges = [("1", "2"), ("a", "b")]
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE(known, merges))
+    backend.pre_tokenizer = pre.ByteLevel(False)  # Qwen2 splits numbers into digits.
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<end>", chat_template="{{ messages }}"
+    )
+    made.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    path = tmp_path / "tokenizer_config.json"
+    page = json.loads(path.read_text()) | {"tokenizer_class": "Qwen2Tokenizer"}
+    path.write_text(json.dumps(page))
+    found = tokenizer.load(str(tmp_path))
+    [ids] = found(["ab 12"], add_special_tokens=False)["input_ids"]
+    assert ids == backend.encode("ab 12").ids and len(ids) == 3

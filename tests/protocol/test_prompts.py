@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 
 import numpy as np
 import pytest
@@ -173,3 +174,26 @@ def test_a_long_instruction_is_a_piece_of_its_own_that_every_prompt_begins_with(
     assert long.template.instruction == long.before
     ids = prompts.encode((long,), [1], [QUESTION], 64).prompts[0][0]
     assert tuple(ids[: len(long.before)]) == long.template.instruction
+
+
+def test_the_day_that_a_template_writes_is_the_one_it_is_given(frames):
+    role, template = Role("a", "ask"), frames.chat_template
+
+    def ids(day):
+        frames.chat_template = "{{ strftime_now('%d ') }}" + template
+        return prompts.prompt(frames, role, (role,), date=datetime.date(2026, 1, day))
+
+    try:
+        if frames.unk_token == "<unk>":
+            with pytest.raises(ValueError, match="does not know ..05"):
+                ids(5)
+        else:
+            assert ids(5) == ids(5) != ids(6)
+            assert frames.decode(ids(5).before).startswith("05 ")
+    finally:
+        frames.chat_template = template
+
+
+def test_a_template_closes_answers_with_an_end(frames, words):
+    assert prompts.closing(frames) == (frames.eos_token_id,)
+    assert prompts.closing(words) == ()

@@ -163,6 +163,7 @@ def published(**models):
     policies = {
         role: dict(
             path=str(path),
+            end_tokens=(),
             adapters=dict(rank=0, alpha=1.0, targets=("q",)),
             **dict(dtype="float32", remat="layer", logits_chunk=4, unroll=1),
             attention="plain",
@@ -195,6 +196,19 @@ def test_roles_of_two_families_learn_and_are_exported_if_they_share_token_ids(tm
     for name, model in models.items():
         assert_trained(model, written / name)
 
+    # Ends are those of the tokenizer, both configs, the template and the user.
+    config = tmp_path / "actor" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"eos_token_id": 9}))
+    spec = published(**models).policies["actor"]
+    assert {spec.tokenizer.eos_token_id, 9} <= {*spec.ends}
+    given = setup.config.policies.actor.to_dict()
+    for changes, message in (
+        (dict(end_tokens=("<nope>",)), "policy.end_tokens: '<nope>' is no token here"),
+        (dict(path="nowhere"), "is no directory"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            support.setup("math", policy=ml_collections.ConfigDict(given | changes))
+
     path = tmp_path / "actor" / "tokenizer.json"
     words = json.loads(path.read_text())
     vocab = words["model"]["vocab"]
@@ -202,6 +216,10 @@ def test_roles_of_two_families_learn_and_are_exported_if_they_share_token_ids(tm
     path.write_text(json.dumps(words))
     message = "'reasoner' and 'actor' do not share token ids: .* one tokenizer"
     with pytest.raises(ValueError, match=message):
+        published(**models)
+    vocab["more"] = 99_999
+    path.write_text(json.dumps(words))
+    with pytest.raises(ValueError, match="embedding has .* rows, .*'more' as .* 99999"):
         published(**models)
 
 
