@@ -28,7 +28,7 @@ from c3jax.data import pipeline
 from c3jax.learn import training, warm_start
 from c3jax.setup import train_state
 from c3jax.setup.experiment import Setup
-from c3jax.train import run_dir, saved_trees, summary
+from c3jax.train import due, run_dir, saved_trees, summary
 from c3jax.train.record import Record
 
 
@@ -49,8 +49,7 @@ def run(
             between batches of an evaluation; if true, the run is saved and left.
 
     Raises:
-        FloatingPointError: a number is infinite or NaN, and `train.nonfinite` does not
-            leave its step out; the checkpoints are of the steps before.
+        FloatingPointError: a number is infinite or NaN; see `train.nonfinite`.
         OSError: something could not be written.
         ValueError: a checkpoint is damaged.
     """
@@ -60,19 +59,16 @@ def run(
         scorers.started(setup) as scorer,
     ):
         # The newest checkpoint, or what a warm start makes of fresh parameters.
-        begun = begin(setup, store, workdir, cache, stop)
-        if begun is None:
+        if (begun := begin(setup, store, workdir, cache, stop)) is None:
             return
         state, record, reference = begun
 
         # The programs, one for each branching, and the questions in their order.
-        learn = functools.cache(
-            lambda tree: training.compiled_step(setup.branched(tree))
-        )
+        learn = _programs(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, rollouts.share(setup))
-        tools, done = _opened(setup, workdir, scorer, record, stop), False
-        log, watch = tools.log, tools.watch
+        tools = _opened(setup, workdir, store, scorer, record, stop)
+        watch, done = tools.watch, False
         try:
             while not done:
                 try:
@@ -91,13 +87,9 @@ def run(
                     rollout = rollouts.sample(branched, *args)
 
                     # Evaluate and save the policy that sampled, where that is due.
-                    if _is_due(setup, record) and record.evaluated < step:
-                        args = (state, record, rollout, source)
-                        record = _evaluate(tools, branched, *args)
-                    if _is_saved(setup, record):
-                        with watch("checkpoint"):
-                            record = _save(store, state, record, log)
-                    if done := _is_last(setup, record):
+                    args = (branched, state, record, rollout, source)
+                    record = _evaluate_and_save(tools, *args)
+                    if done := due.is_last(setup, record):
                         break
                     if stop():
                         raise signals.Stopped
@@ -112,16 +104,14 @@ def run(
                         args = (step, state, memory, rollout, batch, stop)
                         state, stats = learn(branching)(*args)
                     record = _log_step(tools, branched, record, rollout, stats)
-                    if setup.schedule.at(record.seen, record.step) != branching:
-                        # Statistics of trees of one shape are wrong for another's.
-                        state = state.replace(memory=_memory(setup))
+                    state = _remembered(setup, state, record, branching)
                 except finite.NonFiniteError as error:
-                    state, record = _left_out(tools, store, state, record, error)
+                    state, record = _left_out(tools, state, record, error)
         except signals.Stopped:
             # Otherwise the first of several optimiser steps have changed the state.
             if train_state.is_whole(state):
-                record = _save(store, state, record, log)
-        _end(tools, store, record, done)
+                record = _save(tools, state, record)
+        _end(tools, record, done)
 
 
 class Tools(NamedTuple):
@@ -130,6 +120,7 @@ class Tools(NamedTuple):
     Attributes:
         setup: the experiment.
         workdir: its directory.
+        store: its checkpoints.
         scorer: scores answers in other processes.
         log: a line of metrics a step.
         watch: seconds by phase since the last line.
@@ -139,6 +130,7 @@ class Tools(NamedTuple):
 
     setup: Setup
     workdir: pathlib.Path
+    store: checkpoint.Store
     scorer: scorers.Scorer
     log: object
     watch: metrics.Stopwatch
@@ -146,17 +138,18 @@ class Tools(NamedTuple):
     stop: Callable[[], bool]
 
 
-def _opened(setup, workdir, scorer, record, stop) -> Tools:
+def _opened(setup, workdir, store, scorer, record, stop) -> Tools:
     """The tools of a run that goes on from a record; shows the lengths of questions."""
     print(setup.prompt_lengths, flush=True)
     log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
     progress = metrics.Progress("train", setup.config.train.steps)
     progress.open(record.step)
-    return Tools(setup, workdir, scorer, log, watch, progress, stop)
+    return Tools(setup, workdir, store, scorer, log, watch, progress, stop)
 
 
-def _end(tools: Tools, store: checkpoint.Store, record: Record, done: bool) -> None:
+def _end(tools: Tools, record: Record, done: bool) -> None:
     """Closes the files of a run; its summary, or where it goes on from."""
+    store = tools.store
     tools.log.close()
     store.wait()
     if done:
@@ -164,6 +157,16 @@ def _end(tools: Tools, store: checkpoint.Store, record: Record, done: bool) -> N
     else:
         steps = tools.setup.config.train.steps
         print(f"saved at step {store.steps()[-1]} of {steps}", flush=True)
+
+
+def _evaluate_and_save(tools: Tools, branched: Setup, state, record, *step) -> Record:
+    """Measures and saves the policy of a step, where that is due; the record after."""
+    if due.is_due(tools.setup, record) and record.evaluated < record.step:
+        record = _evaluate(tools, branched, state, record, *step)
+    if due.is_saved(tools.setup, record):
+        with tools.watch("checkpoint"):
+            record = _save(tools, state, record)
+    return record
 
 
 def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> Record:
@@ -195,7 +198,7 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
 
     # The cost, and the figures.
     spent = result.spent
-    if _is_last(setup, record):  # Nothing is learned from these trees.
+    if due.is_last(setup, record):  # Nothing is learned from these trees.
         spent += rollouts.spent(rollouts.score(rollout))
     record = record.replace(evaluated=step)
     record = record.spend("evaluate", spent, tools.watch.take())
@@ -259,7 +262,7 @@ def _log_step(tools: Tools, branched: Setup, record, rollout, stats: dict) -> Re
     return record
 
 
-def _left_out(tools: Tools, store, state, record, error) -> tuple:
+def _left_out(tools: Tools, state, record, error) -> tuple:
     """State and record after a step that is left out, if it may be.
 
     Raises:
@@ -270,10 +273,11 @@ def _left_out(tools: Tools, store, state, record, error) -> tuple:
     # A state whose update was begun is not whole.
     if not may or record.skipped == c.max_skipped or not train_state.is_whole(state):
         skip = ", or leave such steps out with --config.train.nonfinite=skip"
+        saved = tools.store.steps()[-1]
         raise FloatingPointError(
-            f"step {step}: {error}. The checkpoint of step {store.steps()[-1]} is from "
-            "before it, and is kept; from there the same numbers come again. Lower "
-            f"train.lr or train.max_grad_norm{'' if may else skip}."
+            f"step {step}: {error}. The checkpoint of step {saved} is from before it and "
+            "is kept; from there the same numbers come again. Lower train.lr or "
+            f"train.max_grad_norm{'' if may else skip}."
         ) from error
     print(f"step {step} is left out: {error}", flush=True)
     seconds, size = tools.watch.take(), c.batch_size
@@ -285,11 +289,11 @@ def _left_out(tools: Tools, store, state, record, error) -> tuple:
     return state.replace(step=counted), record
 
 
-def _save(store: checkpoint.Store, state, record: Record, log) -> Record:
+def _save(tools: Tools, state, record: Record) -> Record:
     """Saves a step, unless it is saved; the record as its checkpoint has it."""
-    record = record.replace(log=log.sizes())
-    if record.step not in store.steps():
-        store.save(record.step, state, dataclasses.asdict(record))
+    record = record.replace(log=tools.log.sizes())
+    if record.step not in tools.store.steps():
+        tools.store.save(record.step, state, dataclasses.asdict(record))
     return record
 
 
@@ -320,25 +324,6 @@ def _summarise(workdir: pathlib.Path, config, record: Record) -> None:
     lines = metrics.read(workdir)
     page = summary.summarise(config, lines, record.ledger, record.crossed)
     files.write(workdir / run_dir.SUMMARY, json.dumps(page, indent=2) + "\n")
-
-
-def _is_last(setup: Setup, record: Record) -> bool:
-    """Whether a run ends here: no steps are left, or no budget."""
-    c = setup.config.train
-    return record.step == c.steps or budgets.is_over(c.until, record.crossed)
-
-
-def _is_due(setup: Setup, record: Record) -> bool:
-    """Whether a step is evaluated and its trees are saved."""
-    crossed_here = any(at["step"] == record.step for at in record.crossed.values())
-    regular = record.step % setup.config.evaluate.every == 0
-    return regular or crossed_here or _is_last(setup, record)
-
-
-def _is_saved(setup: Setup, record: Record) -> bool:
-    """Whether a step is a checkpoint."""
-    regular = record.step % setup.config.train.checkpoint_every == 0
-    return regular or _is_due(setup, record)
 
 
 def _keeps(workdir: pathlib.Path) -> Callable[[int], bool]:
@@ -384,7 +369,18 @@ def begin(setup, store, workdir, cache, stop):
     return state, record, reference
 
 
-def _memory(setup: Setup) -> object:
-    """What the estimator remembers before the first step, on the mesh."""
+def _programs(setup: Setup) -> Callable:
+    """branching -> the program that learns from its trees, compiled once."""
+    return functools.cache(lambda tree: training.compiled_step(setup.branched(tree)))
+
+
+def _remembered(setup: Setup, state, record: Record, branching: tuple[int, ...]):
+    """The state; the estimator forgets where the next trees have another shape.
+
+    Statistics of trees of one shape are wrong for another's.
+    """
+    if setup.schedule.at(record.seen, record.step) == branching:
+        return state
     fresh = setup.estimator.memory(setup.ancestors)
-    return jax.device_put(fresh, sharding.replicated(setup.mesh))
+    memory = jax.device_put(fresh, sharding.replicated(setup.mesh))
+    return state.replace(memory=memory)
