@@ -5,6 +5,7 @@ import graphlib
 import math
 from collections.abc import Mapping
 
+from c3jax.core import checks
 from c3jax.core.types import Role
 
 
@@ -99,12 +100,8 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
                 f"{where}.{name} has {extra}, which no role has; "
                 f"the fields are {sorted(known)}."
             )
+        _check_types(declared, f"{where}.{name}")
         _check_limit(declared, f"{where}.{name}")
-        if isinstance(declared.get("depends_on", ()), str):
-            raise ValueError(
-                f"{where}.{name}.depends_on={declared['depends_on']!r} is a text; it "
-                f"must be a tuple, ({declared['depends_on']!r},)."
-            )
         for other in declared.get("depends_on", ()):
             if other not in fields:
                 raise ValueError(
@@ -174,6 +171,22 @@ def _check_finish(roles: tuple[Role, ...], where: str) -> None:
                 f"{field}, but {roles[-1].name!r} counts all answers, while a dialogue "
                 "that may finish is scored by its last answer; leave it out."
             )
+
+
+def _check_types(declared: Mapping, where: str) -> None:
+    """Refuses a field of a role whose value is of another type than its default."""
+    for name, value in declared.items():
+        usual = "" if name == "instruction" else getattr(Role, name)
+        wanted, field = type(usual), f"{where}.{name}"
+        if wanted is tuple:
+            said = f"a tuple, ({value!r},)" if isinstance(value, str) else "a tuple"
+            checks.require(isinstance(value, tuple | list), field, value, said)
+        else:
+            noun = _NOUNS[wanted]
+            checks.require(type(value) is wanted, field, value, noun)
+
+
+_NOUNS = {str: "text", bool: "True or False", int: "a whole number"}
 
 
 def _check_limit(declared: Mapping, where: str) -> None:

@@ -275,7 +275,7 @@ def _left_out(tools: Tools, state, record, error) -> tuple:
         skip = ", or leave such steps out with --config.train.nonfinite=skip"
         saved = tools.store.steps()[-1]
         raise FloatingPointError(
-            f"step {step}: {error}. The checkpoint of step {saved} is from before it and "
+            f"step {step}: {error}. The checkpoint of step {saved} is from before, and "
             "is kept; from there the same numbers come again. Lower train.lr or "
             f"train.max_grad_norm{'' if may else skip}."
         ) from error

@@ -29,7 +29,7 @@ def test_a_role_that_reads_nothing_need_not_say_so_and_a_name_is_no_tuple():
     given["b"]["instruction"] = ""
     assert [role.depends_on for role in graph.team(given)] == [(), ("a",)]
     given["b"]["depends_on"] = "a"
-    with pytest.raises(ValueError, match=r"='a' is a text; it must be .* \('a',\)"):
+    with pytest.raises(ValueError, match=r"='a': it must be .* \('a',\)"):
         graph.team(given)
 
 
