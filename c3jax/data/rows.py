@@ -45,9 +45,7 @@ class Row:
     """One row of a file, with its place for error messages.
 
     Attributes:
-        path: the file.
         number: the line's number, or the row's in a Parquet file, from 1.
-        fields: values by name.
     """
 
     path: pathlib.Path
