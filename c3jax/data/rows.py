@@ -183,7 +183,6 @@ def own(
         path: ends in one of `ENDINGS`.
         fields: the file's names for "question", "answer", "id" and "entry_point"; the
             latter two may be "", for none.
-        rules: what is allowed in an answer.
         first: uid of the first question.
 
     Raises:

@@ -186,7 +186,6 @@ class Story(NamedTuple):
     """A question, and how an answer to it is said.
 
     Attributes:
-        text: the question.
         ending: how a sentence with the answer begins.
         thing: the counted thing, in the singular.
     """

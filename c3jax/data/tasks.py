@@ -247,7 +247,6 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
     Args:
         path: their file; see `demonstrations.read`.
-        roles: the roles that write.
         near: what happens to demonstrations on test questions, as in `load`.
 
     Raises:
@@ -263,10 +262,7 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
 
 def fitting(
-    task: Task,
-    count: Callable[[list[str]], Sequence[int]],
-    limit: int,
-    overlong: str,
+    task: Task, count: Callable[[list[str]], Sequence[int]], limit: int, overlong: str
 ) -> Task:
     """A task without questions that are too long or hold unknown words.
 

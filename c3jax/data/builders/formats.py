@@ -68,10 +68,7 @@ def gsm8k(row: rows.Row, split: str) -> dict:
     _, marked, answer = row.text("answer").rpartition("####")
     if not marked:
         raise row.wrong("answer", "has no '####' before the gold answer")
-    return {
-        "question": row.text("question"),
-        "answer": answer.strip().replace(",", ""),
-    }
+    return {"question": row.text("question"), "answer": answer.strip().replace(",", "")}
 
 
 def cmath(row: rows.Row, split: str) -> dict:

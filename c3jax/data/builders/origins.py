@@ -57,7 +57,6 @@ class Dataset:
 
     Attributes:
         name: its name in configs.
-        files: all files that its splits are made of.
         splits: name of a split -> names of the files that its rows are in.
         counts: name of a split -> rows that are published.
         parse: (rows, split) -> fields of each question; see `formats`.
@@ -159,12 +158,12 @@ _ALL = (
             {"validation": 600, "test": 1098},
             File(
                 f"{_GITHUB}/XiaoMi/cmath/9fa13ef0b2d03f5a18c1ace7001248d3981d65ea"
-                "/datasets/cmath_dev.jsonl",
+                "/datasets/cmath_dev.jsonl"
             ),
             File(
                 f"{_GITHUB}/deepseek-ai/DeepSeek-Math"
                 "/b8b0f8ce093d80bf8e9a641e44142f06d092c305"
-                "/evaluation/datasets/cmath/test.jsonl",
+                "/evaluation/datasets/cmath/test.jsonl"
             ),
         ),
         parse=formats.each(formats.cmath),

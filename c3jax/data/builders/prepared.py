@@ -72,7 +72,6 @@ def split(
     """A split of a dataset, which is prepared if it is not yet.
 
     Args:
-        name: the split's name.
         directory: where datasets are kept.
         source: where its files are; None to download what is missing.
         first: uid of the first question.

@@ -125,7 +125,6 @@ class Server:
         """Runs one item.
 
         Args:
-            item: the program and its tests.
             limit_s: seconds until the server itself is given up.
 
         Returns:
