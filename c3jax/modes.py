@@ -38,8 +38,7 @@ class Run:
         summary: of a finished run, as in `summary.json`; {} before.
         report: its page, made when it is finished.
         metrics: a line of JSON a step and an evaluation.
-        checkpoints: the directory of its checkpoints.
-        trees: the directory of its saved trees.
+        checkpoints, trees: the directories of its checkpoints and saved trees.
         stopped: the signal that it was stopped by, saved; None if it is finished.
     """
 
@@ -106,8 +105,6 @@ def train(
     """Trains, or goes on with a run.
 
     Args:
-        config: as a page makes it, locked.
-        directory: where the run lives.
         cache_dir: see `cached`.
         certify: whether a fresh process replays the finished run for its report.
         release: whether this process may give up its arrays on an accelerator for
@@ -272,7 +269,6 @@ def audit_run(
 
     Args:
         config: as `c3jax.configs.audit` makes it.
-        directory: where the run lives.
         cache_dir: see `cached`.
     """
     from c3jax.report import run_audit, run_page

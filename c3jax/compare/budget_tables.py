@@ -43,7 +43,6 @@ class Table:
     """All methods at the point where each has spent the same.
 
     Attributes:
-        budget: its name.
         amount: its size, in calls, tokens or seconds.
         reference: label of the method that the others are compared with.
         rows: one a method that has a run to read, in the order of labels.
@@ -83,8 +82,6 @@ def tables(
 
     Args:
         asked: budgets that every run was given, by name.
-        labels: the methods' names.
-        reference: one of the labels.
         records: finished runs, each given these budgets.
     """
     records = list(records)

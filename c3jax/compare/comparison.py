@@ -119,7 +119,6 @@ def distilled(cell: Cell, directory: pathlib.Path) -> dict:
     """The record of a finished run that a comparison reads, as one line of JSON.
 
     Args:
-        cell: the run's place in the comparison.
         directory: the run's directory; log, config and summary are read.
 
     Returns:
@@ -210,7 +209,6 @@ def finished(
 
     Args:
         kept: finished runs by name, from `kept`.
-        cells: the comparison's runs, from `cells`.
 
     Returns:
         The runs, and the differences in words.

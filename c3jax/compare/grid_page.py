@@ -25,7 +25,6 @@ def write(
     """Makes `comparison.html`, `comparison.tex` and `curves/` of a comparison.
 
     Args:
-        directory: where the files are written.
         config: the comparison's page, as a dictionary.
         records: its finished runs by name, one at least; from
             `compare.comparison.distilled`.
@@ -89,14 +88,13 @@ def latex(name: str, tables: Sequence[Table]) -> str:
 
     Args:
         name: the comparison's name, for labels.
-        tables: the tables to write.
     """
     lines = ["% \\usepackage{booktabs}"]
     for table in tables:
         headings = _headings(table.reference)
-        caption = f"{_title(table)}. Accuracy in percent, mean over seeds with "
-        caption += (
-            "Student's 95% interval; $p$ of paired t-tests, then adjusted by Holm."
+        caption = (
+            f"{_title(table)}. Accuracy in percent, mean over seeds with Student's 95% "
+            "interval; $p$ of paired t-tests, then adjusted by Holm."
         )
         lines += [
             "\\begin{table}",
@@ -116,12 +114,12 @@ def latex(name: str, tables: Sequence[Table]) -> str:
 
 
 def _escaped(text: str) -> str:
-    for mark, command in _LATEX.items():
-        text = text.replace(mark, command)
-    return text
+    return text.translate(_LATEX)
 
 
-_LATEX = {"_": r"\_", "%": r"\%", "±": r"$\pm$", "−": "$-$", "–": "--", "<": "$<$"}
+_LATEX = str.maketrans(
+    {"_": r"\_", "%": r"\%", "±": r"$\pm$", "−": "$-$", "–": "--", "<": "$<$"}
+)
 
 
 def _words(name: str) -> str:

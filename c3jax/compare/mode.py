@@ -22,7 +22,6 @@ class Comparison:
         summary: its finished runs by name, as `cells` keeps them.
         report: its page, made when a run is finished.
         cells: the file of finished runs, a line of JSON each.
-        failed: names of the runs that failed.
         stopped: the signal that it was stopped by; None if it came to its end.
     """
 
@@ -46,16 +45,8 @@ def compare(
     command += [f"--cache_dir={cache_dir or directory / 'cache'}"]
     with files.locked(directory), signals.Stop() as stop:
         run_dir.describe(directory, config)
-        done, failed = grid.run(
-            cells,
-            done,
-            directory,
-            kept,
-            command,
-            processes=config.processes,
-            keep=config.keep,
-            stop=stop,
-        )
+        how = dict(processes=config.processes, keep=config.keep, stop=stop)
+        done, failed = grid.run(cells, done, directory, kept, command, **how)
         if done:
             _tell(config, directory, done)
     if stop.signal:

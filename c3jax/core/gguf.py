@@ -48,7 +48,6 @@ class File:
     """The header of a file.
 
     Attributes:
-        path: the file itself.
         fields: the model's metadata, by the format's names.
         tensors: shape, packing and place of each tensor, by its name.
     """

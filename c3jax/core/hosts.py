@@ -34,7 +34,6 @@ def join(
 
     Args:
         coordinator: HOST:PORT where process 0 listens.
-        processes: the number of processes.
         process: the index of this one, from 0.
 
     Raises:

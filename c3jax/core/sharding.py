@@ -71,10 +71,8 @@ def rows(mesh: Mesh, size: int) -> tuple[np.ndarray, ...]:
 
 def kv(mesh: Mesh, depth: int) -> NamedSharding:
     """Keys or values, [layer, questions, .., kv, slot, head_dim], of `depth` axes."""
-    between = [None] * (depth - 5)
-    return NamedSharding(
-        mesh, PartitionSpec(None, _BATCH, *between, _RULES["kv"], None, None)
-    )
+    spec = (None, _BATCH, *[None] * (depth - 5), _RULES["kv"], None, None)
+    return NamedSharding(mesh, PartitionSpec(*spec))
 
 
 def kv_at(mesh: Mesh, x: jax.Array, at: jax.Array) -> jax.Array:
@@ -117,9 +115,8 @@ def per_question(fn: Callable, mesh: Mesh, spread: tuple[bool, ...]) -> Callable
 
 def logits(mesh: Mesh, depth: int) -> NamedSharding:
     """Arrays whose first axis is questions and whose last, after `depth`, is tokens."""
-    return NamedSharding(
-        mesh, PartitionSpec(_BATCH, *[None] * (depth - 1), _RULES["vocab"])
-    )
+    spec = (_BATCH, *[None] * (depth - 1), _RULES["vocab"])
+    return NamedSharding(mesh, PartitionSpec(*spec))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -149,7 +146,6 @@ def at_hand(mesh: Mesh, axes: tuple) -> NamedSharding:
     Left to itself, the compiler leaves the parameter spread and gathers intermediate
     results from the questions of several devices.
     """
-    names = [_RULES.get(axis) for axis in axes]
-    return NamedSharding(
-        mesh, PartitionSpec(*[None if name in _BATCH else name for name in names])
-    )
+    names = (_RULES.get(axis) for axis in axes)
+    spec = (None if name in _BATCH else name for name in names)
+    return NamedSharding(mesh, PartitionSpec(*spec))

@@ -56,6 +56,5 @@ class Stop:
         self._received = number
         self.__exit__()
         # Not print, which must not be entered twice: the signal may come inside one.
-        os.write(
-            2, f"\n{signal.Signals(number).name}: saving, then stopping\n".encode()
-        )
+        text = f"\n{signal.Signals(number).name}: saving, then stopping\n"
+        os.write(2, text.encode())

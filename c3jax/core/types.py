@@ -131,8 +131,7 @@ class Segment:
     """Keys and values of consecutive tokens, kept at the tree level they belong to.
 
     Attributes:
-        k: [L, .., kv_heads, S, head_dim], rotary positions applied.
-        v: [L, .., kv_heads, S, head_dim].
+        k, v: [L, .., kv_heads, S, head_dim], rotary positions applied to k.
         length: [..] int32, slots in use; the rest is padding on the right.
     """
 

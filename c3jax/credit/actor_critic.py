@@ -46,11 +46,7 @@ def gae(
 
 
 def mappo(
-    evidence: Evidence,
-    *,
-    gamma: float = 1.0,
-    lam: float = 1.0,
-    normalise: bool = True,
+    evidence: Evidence, *, gamma: float = 1.0, lam: float = 1.0, normalise: bool = True
 ) -> tuple[jax.Array, ...]:
     """Reward minus a critic's value, over the roles of each episode in their order.
 
@@ -72,11 +68,10 @@ def mappo(
     """
     (predicted,) = arrays.given(evidence, "value")
     steps = _steps(evidence, predicted, gamma, lam)
+    roles = zip(steps, evidence.ancestors, strict=True)
     advantages = tuple(
         baselines.tree_value(step, ancestors, level)
-        for level, (step, ancestors) in enumerate(
-            zip(steps, evidence.ancestors, strict=True)
-        )
+        for level, (step, ancestors) in enumerate(roles)
     )
     return baselines.whiten(*advantages) if normalise else advantages
 
@@ -89,9 +84,7 @@ def returns(
     At gamma = lam = 1 a target is the reward, whatever the critic predicted.
 
     Args:
-        evidence: rewards, and the critic's values of contexts.
-        gamma: discount a role.
-        lam: how far an advantage looks past the next value.
+        evidence, gamma, lam: as in `mappo`.
 
     Returns:
         [B, N] a role in reward units, the mean over the episodes below each context.
@@ -134,8 +127,7 @@ def explained(
     predicted, target = (
         xp.concatenate([xp.ravel(x) for x in roles]) for roles in (predicted, target)
     )
-    total = target.var()
-    left = (target - predicted).var()
+    total, left = target.var(), (target - predicted).var()
     return xp.where(total > 0, 1 - left / xp.where(total > 0, total, 1), 0.0)
 
 

@@ -22,11 +22,6 @@ from c3jax.credit import actor_critic, baselines, dyad, removal, shrunk
 Ancestors = tuple[tuple[int, ...], ...]
 
 
-def _nothing(ancestors: Ancestors) -> tuple:
-    """The memory of estimators without one."""
-    return ()
-
-
 @dataclasses.dataclass(frozen=True)
 class Estimator:
     """One way to assign credit.
@@ -36,7 +31,8 @@ class Estimator:
         plan: the trees it is defined on, a key of `PLANS`.
         needs: fields of `Evidence` that it reads besides the rewards.
         team: the teams it is defined on, a key of `TEAMS`.
-        memory: makes its memory before the first step, given each role's ancestors.
+        memory: makes its memory before the first step, given each role's ancestors; ()
+            for an estimator without one.
         per_question: whether the credit of a question depends on no other question, so
             that it is known before the others are scored; then there is no memory.
     """
@@ -45,7 +41,7 @@ class Estimator:
     plan: str
     needs: tuple[str, ...] = ()
     team: str = "any"
-    memory: Callable[[Ancestors], object] = _nothing
+    memory: Callable[[Ancestors], object] = lambda ancestors: ()
     per_question: bool = True
 
     @property
@@ -298,11 +294,8 @@ def check(name: str, ancestors: Ancestors, gathered: Collection[str] = ()) -> No
 
     # Evidence besides the rewards.
     if missing := sorted(set(estimator.needs) - set(gathered)):
+        computable = [n for n, e in ESTIMATORS.items() if {*gathered} >= {*e.needs}]
         raise ValueError(
             f"credit.name={name!r} is computed from {missing}, which a run does not "
-            f"gather; {checks.suggest(name, _computable(gathered))}"
+            f"gather; {checks.suggest(name, computable)}"
         )
-
-
-def _computable(gathered) -> list[str]:
-    return [n for n, e in ESTIMATORS.items() if set(e.needs) <= set(gathered)]

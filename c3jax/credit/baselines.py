@@ -195,10 +195,8 @@ def c3_value_assisted(
         [B, N, K] a role, in reward units.
     """
     (predicted,) = arrays.given(evidence, "q")
-    advantages = []
-    for level, (ancestors, q) in enumerate(
-        zip(evidence.ancestors, predicted, strict=True)
-    ):
+    advantages, roles = [], zip(evidence.ancestors, predicted, strict=True)
+    for level, (ancestors, q) in enumerate(roles):
         value = tree_value(evidence.reward, ancestors, level)
         # The critic's mean over siblings is q less its own leave-one-out advantage.
         assisted = value - (q - loo_advantage(q))

@@ -93,10 +93,8 @@ def ccpo_v1(
         thinker, solver = xp.where(done, thinker, 0), xp.where(done, solver, 0)
 
     # Advantages by question; the roles take turns.
-    advantages = [
-        baselines.standardise(baselines.mean_advantage(reward))
-        for reward in (thinker, solver)
-    ]
+    centred = map(baselines.mean_advantage, (thinker, solver))
+    advantages = [*map(baselines.standardise, centred)]
     if period:
         turn = (memory.steps // period) % 2
         advantages = [xp.where(turn == r, a, 0) for r, a in enumerate(advantages)]

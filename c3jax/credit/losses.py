@@ -48,14 +48,8 @@ def sequence_ratio(logp: jax.Array, old_logp: jax.Array, mask: jax.Array) -> jax
 
         s = exp(mean_t (logp_t - old_logp_t)).
 
-    Source: GSPO, arXiv:2507.18071, equation 7.
-
-    Args:
-        logp, old_logp: [.., T] nats under the current and the sampling policy.
-        mask: [.., T] bool.
-
-    Returns:
-        [.., 1].
+    Source: GSPO, arXiv:2507.18071, equation 7. Arguments as of `token_ratio`, of which
+    the mask is read; returns [.., 1].
     """
     chex.assert_equal_shape([logp, old_logp, mask])
     return jnp.exp(message_mean(logp - old_logp, mask))
@@ -70,14 +64,8 @@ def turn_ratio(logp: jax.Array, old_logp: jax.Array, mask: jax.Array) -> jax.Arr
     never below `sequence_ratio`.
 
     Source: ReMA, arXiv:2503.09501, the turn-level ratio of its multi-turn objective,
-    where a turn is one message of one agent.
-
-    Args:
-        logp, old_logp: [.., T] nats under the current and the sampling policy.
-        mask: [.., T] bool.
-
-    Returns:
-        [.., 1].
+    where a turn is one message of one agent. Arguments and result as of
+    `sequence_ratio`.
     """
     chex.assert_equal_shape([logp, old_logp, mask])
     return message_mean(jnp.exp(logp - old_logp), mask)

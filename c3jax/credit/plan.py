@@ -127,8 +127,7 @@ def cost(
     """The cost of a tree: its messages by their tokens, its answers by their scoring.
 
     Args:
-        branching: alternatives per role.
-        ancestors: per role, the tree axes of its contexts, ascending.
+        branching, ancestors: as in `variance`.
         tokens: per role, the cost of a message, say its mean length; None for no cost.
         answer: the cost of scoring one answer, in the same unit.
     """
@@ -162,8 +161,7 @@ def best(
         budget: most answers a tree may have.
         weight: per role, the mean square of a message's score, by which its variance
             counts; None for equal ones. It grows with the message's tokens.
-        tokens: per role, the cost of a message; see `cost`.
-        answer: the cost of scoring one answer; see `cost`.
+        tokens, answer: the cost of a message of each role, and of scoring; see `cost`.
         blend: whether baselines reach beyond siblings; see `variance`.
         kept: a branching that only a clearly better one replaces; None for none.
         gain: the fraction of its var * cost that a better one must save.
@@ -209,10 +207,8 @@ def branchings(
     """
 
     def has_baselines(branching):
-        if not blend:
-            return min(branching) > 1
         counts = (_messages(branching, above, r) for r, above in enumerate(ancestors))
-        return min(counts) > 1
+        return min(counts if blend else branching) > 1
 
     return [tree for tree in _factors(len(ancestors), budget) if has_baselines(tree)]
 

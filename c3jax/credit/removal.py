@@ -25,11 +25,10 @@ def agent_removal(evidence: Evidence) -> tuple[jax.Array, ...]:
     """
     (without,) = arrays.given(evidence, "without")
     _, reward = arrays.as_float(evidence.reward)
+    roles = zip(without, evidence.ancestors, strict=True)
     return tuple(
         baselines.tree_value(reward - alone, ancestors, level)
-        for level, (alone, ancestors) in enumerate(
-            zip(without, evidence.ancestors, strict=True)
-        )
+        for level, (alone, ancestors) in enumerate(roles)
     )
 
 

@@ -141,9 +141,8 @@ def c3_shrunk(
         ValueError: a role has a single message in a question.
     """
     advantages, moments = [], []
-    for level, (ancestors, past) in enumerate(
-        zip(evidence.ancestors, memory, strict=True)
-    ):
+    roles = zip(evidence.ancestors, memory, strict=True)
+    for level, (ancestors, past) in enumerate(roles):
         flat = baselines.tree_value(evidence.reward, ancestors, level)
         if flat[0].size < 2:
             raise ValueError(

@@ -20,8 +20,7 @@ class Demonstrated:
     Attributes:
         uid: its place in the file, from 0.
         id: the file and the line.
-        text: the question.
-        answer: the gold answer.
+        text, answer: the question, and its gold answer.
         messages: the message of each role, by its name.
     """
 
@@ -42,16 +41,16 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
     Raises:
         ValueError: a row is malformed, or there is none.
     """
-    demonstrations = []
+    demonstrations, wanted = [], f"it must hold a message of each of {list(roles)}"
     for row in rows.read(path):
         # Exactly one message of every role, and each with some text.
         messages = row.value("messages", dict)
         for role in messages:
             if role not in roles:
-                raise row.wrong("messages", f"has a role {role!r}; {_wanted(roles)}")
+                raise row.wrong("messages", f"has a role {role!r}; {wanted}")
         for role in roles:
             if role not in messages:
-                raise row.wrong("messages", f"lacks {role!r}; {_wanted(roles)}")
+                raise row.wrong("messages", f"lacks {role!r}; {wanted}")
             text = messages[role]
             if not isinstance(text, str) or not text.strip():
                 raise row.wrong(
@@ -70,7 +69,3 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
     if not demonstrations:
         raise ValueError(f"{path}: there is no demonstration in it.")
     return demonstrations
-
-
-def _wanted(roles: Sequence[str]) -> str:
-    return f"it must hold a message of each of {list(roles)}"

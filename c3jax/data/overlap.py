@@ -23,7 +23,7 @@ import collections
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 # Han, kana, Thai, Lao, Khmer and Burmese do not part words by spaces.
 _UNPARTED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -146,9 +146,10 @@ class _Index:
 
     def nearest(self, text: str) -> tuple[int, float] | None:
         """The text with equal numbers and most of its n-grams shared; and the share."""
-        counts = collections.Counter(self._occurrences(text))
-        if not counts:
-            return None
+        # The place of a text is counted once for each n-gram that it shares.
+        grams = _grams(tokens(text), self._n)
+        found = (place for gram in grams for place in self._places.get(gram, ()))
+        counts = collections.Counter(found)
         numbers = _numbers(text)
         shares = {
             place: count / self._sizes[place]
@@ -156,8 +157,3 @@ class _Index:
             if self._numbers[place] == numbers
         }
         return max(shares.items(), key=lambda item: item[1], default=None)
-
-    def _occurrences(self, text: str) -> Iterator[int]:
-        """The place of a text once for each n-gram that it shares."""
-        for gram in _grams(tokens(text), self._n):
-            yield from self._places.get(gram, ())

@@ -30,7 +30,6 @@ class Mixture(Sequence):
     """Several sequences, one after the other; `order` draws from them by weight.
 
     Attributes:
-        parts: the sequences.
         weights: how often each is drawn from; () for every item equally often.
     """
 
@@ -55,10 +54,6 @@ def order(source: Sequence, seed: int) -> Sequence:
     In a mixture with weights, each part is shuffled by itself: any stretch of the order
     holds each part's share to within an item, and a small part repeats more often than
     a large one.
-
-    Args:
-        source: the items to draw from.
-        seed: decides the order.
     """
     weighted = isinstance(source, Mixture) and source.weights
     parts = [

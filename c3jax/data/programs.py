@@ -56,32 +56,16 @@ class Step:
 KEEP = {
     "all": Step("take all the numbers", "all", "", lambda x, n: True, "all"),
     "even": Step(
-        "keep the even numbers",
-        plan="even",
-        code="if x % 2 == 0",
-        run=lambda x, n: x % 2 == 0,
-        opposite="odd",
+        "keep the even numbers", "even", "if x % 2 == 0", lambda x, n: x % 2 == 0, "odd"
     ),
     "odd": Step(
-        "keep the odd numbers",
-        plan="odd",
-        code="if x % 2 == 1",
-        run=lambda x, n: x % 2 == 1,
-        opposite="even",
+        "keep the odd numbers", "odd", "if x % 2 == 1", lambda x, n: x % 2 == 1, "even"
     ),
     "over": Step(
-        "keep the numbers over {}",
-        plan="over {}",
-        code="if x > {}",
-        run=lambda x, n: x > n,
-        opposite="under",
+        "keep the numbers over {}", "over {}", "if x > {}", lambda x, n: x > n, "under"
     ),
     "under": Step(
-        "keep the numbers under {}",
-        plan="under {}",
-        code="if x < {}",
-        run=lambda x, n: x < n,
-        opposite="over",
+        "keep the numbers under {}", "under {}", "if x < {}", lambda x, n: x < n, "over"
     ),
 }
 CHANGE = {
@@ -121,20 +105,21 @@ class Recipe:
 
     def plan(self) -> str:
         """In few words: "over 4 * 2 max"."""
-        return " ".join(
-            [
-                KEEP[self.keep[0]].plan.format(self.keep[1]),
-                CHANGE[self.change[0]].plan.format(self.change[1]),
-                MAKE[self.make].plan,
-            ]
-        )
+        return " ".join(self.words("plan"))
 
     def program(self) -> str:
         """As Python, with a space between words."""
-        kept = KEEP[self.keep[0]].code.format(self.keep[1])
-        changed = CHANGE[self.change[0]].code.format(self.change[1])
-        numbers = f"( {changed} for x in xs {kept} )"
-        return " ".join(f"f = lambda xs : {MAKE[self.make].code} {numbers}".split())
+        kept, changed, make = self.words("code")
+        return " ".join(
+            f"f = lambda xs : {make} ( {changed} for x in xs {kept} )".split()
+        )
+
+    def words(self, field: str) -> list[str]:
+        """A text of `Step` of each of the three, with its number."""
+        steps = (KEEP[self.keep[0]], CHANGE[self.change[0]], MAKE[self.make])
+        numbers = (self.keep[1], self.change[1], None)
+        texts = (getattr(step, field) for step in steps)
+        return [text.format(n) for text, n in zip(texts, numbers, strict=True)]
 
     def split(self) -> str:
         """The split that the recipe belongs to."""
@@ -226,7 +211,8 @@ def demonstrate(
         recipe = dataclasses.replace(read, keep=("all", 0))
     if rng.random() < careless.slip:
         name, number = recipe.change
-        recipe = dataclasses.replace(recipe, change=(name, _neighbour(number)))
+        step = 1 if number < NUMBERS[-1] else -1
+        recipe = dataclasses.replace(recipe, change=(name, number + step))
     words = (recipe if recipe.split() == "train" else read).program()
     if rng.random() < careless.unclosed:
         words = words.removesuffix(" )")
@@ -253,11 +239,7 @@ def _recipe(rng: random.Random) -> Recipe:
 
 def _told(recipe: Recipe, rng: random.Random) -> str:
     """A recipe as a question: one sentence a step."""
-    sentences = [
-        KEEP[recipe.keep[0]].told.format(recipe.keep[1]),
-        CHANGE[recipe.change[0]].told.format(recipe.change[1]),
-        MAKE[recipe.make].told,
-    ]
+    sentences = recipe.words("told")
     if rng.random() < 0.5:
         aside = rng.choice(_ASIDES).format(rng.choice(NUMBERS))
         sentences.insert(rng.randrange(3), aside)
@@ -283,7 +265,3 @@ def as_number(recipe: Recipe, rng: random.Random, careless: Carelessness) -> Rec
         change=(maybe(CHANGE, recipe.change[0]), recipe.change[1]),
         make=recipe.make,
     )
-
-
-def _neighbour(number: int) -> int:
-    return number + 1 if number < NUMBERS[-1] else number - 1

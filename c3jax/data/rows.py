@@ -45,9 +45,7 @@ class Row:
     """One row of a file, with its place for error messages.
 
     Attributes:
-        path: the file.
         number: the line's number, or the row's in a Parquet file, from 1.
-        fields: values by name.
     """
 
     path: pathlib.Path
@@ -185,7 +183,6 @@ def own(
         path: ends in one of `ENDINGS`.
         fields: the file's names for "question", "answer", "id" and "entry_point"; the
             latter two may be "", for none.
-        rules: what is allowed in an answer.
         first: uid of the first question.
 
     Raises:

@@ -22,168 +22,88 @@ SHE, HE = tuple(_SHE.split()), tuple(_HE.split())
 NAMES = SHE + HE
 # No divisor in common with the number of names; see `told`.
 THINGS = tuple(_THINGS.split())
-# How the answer to a question begins, which then says how many of which things.
-_HAS, _MAKES, _LEAVES = "So {name} has", "So that makes", "So that leaves"
+# How the answer to a question that is put together begins.
+_HAS = "So {name} has"
+
+
+def _templates(text: str) -> tuple[tuple[str, str], ...]:
+    """A question and the beginning of its answer, from each "- question => answer"."""
+    pairs = " ".join(text.split()).removeprefix("- ").split(" - ")
+    return tuple(tuple(pair.split(" => ")) for pair in pairs)
+
+
 # A number is {a} or {b} alone, {na} or {nb} with its thing: "3 books", "1 book".
 WHOLE = {
-    "+": (
-        ("{name} had {na} and then found {b} more. How many {things} is that?", _MAKES),
-        (
-            "There {is_a} {na} in a box. {name} puts {b} more into it. How many "
-            "{things} are in the box now?",
-            _MAKES,
-        ),
-        (
-            "{name} has {na} and {other} has {nb}. How many {things} do they have "
-            "together?",
-            _MAKES,
-        ),
-        (
-            "{other} gives {name} {nb}. Before that {name} had {a}. How many {things} "
-            "does {name} have now?",
-            _HAS,
-        ),
-        (
-            "How many {things} does {name} have in all if {he} keeps {a} at home and "
-            "{b} at school?",
-            _HAS,
-        ),
-        (
-            "{name} picks up {na} in the morning and {b} more in the afternoon. How "
-            "many {things} does {he} pick up in all?",
-            _MAKES,
-        ),
-        (
-            "On Monday {name} collects {na}. On Tuesday {he} collects {nb}. How many "
-            "{things} is that in total?",
-            _MAKES,
-        ),
-        (
-            "{name} needs {na} for school and {b} more for a party. How many {things} "
-            "does {name} need?",
-            "So {name} needs",
-        ),
-        (
-            "{other} has {na}. {name} has {b} more than {other}. How many {things} "
-            "does {name} have?",
-            _HAS,
-        ),
-        (
-            "A shop sells {na} to {name} and {nb} to {other}. How many {things} does "
-            "the shop sell?",
-            _MAKES,
-        ),
-        (
-            "{name} counts {his} {things}: {a} on the desk, {b} on the shelf. What is "
-            "the total number of {things}?",
-            _MAKES,
-        ),
-        (
-            "With {nb} from {other}, how many {things} does {name} have if {he} "
-            "already had {a}?",
-            _HAS,
-        ),
-    ),
-    "-": (
-        (
-            "{name} has {na}. {He} gives {b} to {other}. How many {things} does {name} "
-            "have left?",
-            _HAS,
-        ),
-        (
-            "There are {na} on the table. {name} takes {b} away. How many {things} are "
-            "left on the table?",
-            _LEAVES,
-        ),
-        (
-            "{name} had {na} but lost {b} of them. How many {things} does {he} still "
-            "have?",
-            _HAS,
-        ),
-        (
-            "After selling {b} of {his} {na}, how many {things} does {name} have left?",
-            _HAS,
-        ),
-        (
-            "{name} wants {na}. {He} already has {b}. How many more {things} does "
-            "{name} need?",
-            "So {name} needs",
-        ),
-        (
-            "{other} has {na}, and {name} has {b} fewer. How many {things} does {name} "
-            "have?",
-            _HAS,
-        ),
-        (
-            "{name} and {other} have {na} together. {other} owns {b} of them. How many "
-            "{things} does {name} own?",
-            "So {name} owns",
-        ),
-        (
-            "How many {things} does {name} have left if {he} starts with {a} and uses "
-            "{b}?",
-            _HAS,
-        ),
-        (
-            "{name} carried {na} home and dropped {b} on the way. How many {things} "
-            "did {he} bring home?",
-            "So {name} brought",
-        ),
-        (
-            "Of the {na} in {name}'s bag, {b} {is_b} wet. How many {things} are not "
-            "wet?",
-            _LEAVES,
-        ),
-        (
-            "{name} has {na} and {other} has {nb}. How many more {things} does {name} "
-            "have than {other}?",
-            "So the difference is",
-        ),
-        (
-            "{name} lends {nb} to {other}. Before that {he} had {a}. How many {things} "
-            "does {name} have now?",
-            _HAS,
-        ),
-        (
-            "A shop has {na}. {name} buys {b} of them. How many {things} does the shop "
-            "have left?",
-            _LEAVES,
-        ),
-    ),
-    "*": (
-        (
-            "{name} has {a} bags with {nb} in each. How many {things} does {name} "
-            "have?",
-            _HAS,
-        ),
-        (
-            "There are {a} boxes on a shelf. {name} puts {nb} into each box. How many "
-            "{things} is that?",
-            _MAKES,
-        ),
-        (
-            "{name} buys {a} packs of {nb}. How many {things} does {name} buy?",
-            "So {name} buys",
-        ),
-        (
-            "Every day {name} gets {nb}. How many {things} does {he} get in {a} days?",
-            "So {name} gets",
-        ),
-        (
-            "{name} gives {nb} to each of {a} friends. How many {things} does {name} "
-            "give away?",
-            _MAKES,
-        ),
-        (
-            "{name} lays out {his} {things} in {a} rows of {b}. How many {things} are "
-            "there?",
-            _MAKES,
-        ),
-        (
-            "One bag holds {nb}. How many {things} does {name} need to fill {a} bags?",
-            "So {name} needs",
-        ),
-    ),
+    "+": _templates("""
+        - {name} had {na} and then found {b} more. How many {things} is that? => So that
+          makes
+        - There {is_a} {na} in a box. {name} puts {b} more into it. How many {things}
+          are in the box now? => So that makes
+        - {name} has {na} and {other} has {nb}. How many {things} do they have together?
+          => So that makes
+        - {other} gives {name} {nb}. Before that {name} had {a}. How many {things} does
+          {name} have now? => So {name} has
+        - How many {things} does {name} have in all if {he} keeps {a} at home and {b} at
+          school? => So {name} has
+        - {name} picks up {na} in the morning and {b} more in the afternoon. How many
+          {things} does {he} pick up in all? => So that makes
+        - On Monday {name} collects {na}. On Tuesday {he} collects {nb}. How many
+          {things} is that in total? => So that makes
+        - {name} needs {na} for school and {b} more for a party. How many {things} does
+          {name} need? => So {name} needs
+        - {other} has {na}. {name} has {b} more than {other}. How many {things} does
+          {name} have? => So {name} has
+        - A shop sells {na} to {name} and {nb} to {other}. How many {things} does the
+          shop sell? => So that makes
+        - {name} counts {his} {things}: {a} on the desk, {b} on the shelf. What is the
+          total number of {things}? => So that makes
+        - With {nb} from {other}, how many {things} does {name} have if {he} already had
+          {a}? => So {name} has
+    """),
+    "-": _templates("""
+        - {name} has {na}. {He} gives {b} to {other}. How many {things} does {name} have
+          left? => So {name} has
+        - There are {na} on the table. {name} takes {b} away. How many {things} are left
+          on the table? => So that leaves
+        - {name} had {na} but lost {b} of them. How many {things} does {he} still have?
+          => So {name} has
+        - After selling {b} of {his} {na}, how many {things} does {name} have left? =>
+          So {name} has
+        - {name} wants {na}. {He} already has {b}. How many more {things} does {name}
+          need? => So {name} needs
+        - {other} has {na}, and {name} has {b} fewer. How many {things} does {name}
+          have? => So {name} has
+        - {name} and {other} have {na} together. {other} owns {b} of them. How many
+          {things} does {name} own? => So {name} owns
+        - How many {things} does {name} have left if {he} starts with {a} and uses {b}?
+          => So {name} has
+        - {name} carried {na} home and dropped {b} on the way. How many {things} did
+          {he} bring home? => So {name} brought
+        - Of the {na} in {name}'s bag, {b} {is_b} wet. How many {things} are not wet? =>
+          So that leaves
+        - {name} has {na} and {other} has {nb}. How many more {things} does {name} have
+          than {other}? => So the difference is
+        - {name} lends {nb} to {other}. Before that {he} had {a}. How many {things} does
+          {name} have now? => So {name} has
+        - A shop has {na}. {name} buys {b} of them. How many {things} does the shop have
+          left? => So that leaves
+    """),
+    "*": _templates("""
+        - {name} has {a} bags with {nb} in each. How many {things} does {name} have? =>
+          So {name} has
+        - There are {a} boxes on a shelf. {name} puts {nb} into each box. How many
+          {things} is that? => So that makes
+        - {name} buys {a} packs of {nb}. How many {things} does {name} buy? => So {name}
+          buys
+        - Every day {name} gets {nb}. How many {things} does {he} get in {a} days? => So
+          {name} gets
+        - {name} gives {nb} to each of {a} friends. How many {things} does {name} give
+          away? => So that makes
+        - {name} lays out {his} {things} in {a} rows of {b}. How many {things} are
+          there? => So that makes
+        - One bag holds {nb}. How many {things} does {name} need to fill {a} bags? => So
+          {name} needs
+    """),
 }
 OPENINGS = (
     "{Who} has {na}.",
@@ -266,7 +186,6 @@ class Story(NamedTuple):
     """A question, and how an answer to it is said.
 
     Attributes:
-        text: the question.
         ending: how a sentence with the answer begins.
         thing: the counted thing, in the singular.
     """

@@ -109,10 +109,7 @@ class Task:
     Attributes:
         splits: "train" and "test" -> a random-access sequence of items, each with
             `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
-        reward: the grader of answers, "math" or "code".
-        generator: makes the questions and demonstrates answers; None for questions
-            read from files.
-        reading: a second reading of answers in evaluation, see `Kind`.
+        reward, generator, reading: as in `Kind`.
         report: what is in the splits and what was left out, in words.
         dropped: per split, questions that were too long.
         lengths: per split, tokens of each question in the role where it has most; {}
@@ -249,9 +246,7 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
     """A task with demonstrations of the user's own.
 
     Args:
-        task: any.
         path: their file; see `demonstrations.read`.
-        roles: the roles that write.
         near: what happens to demonstrations on test questions, as in `load`.
 
     Raises:
@@ -267,10 +262,7 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
 
 def fitting(
-    task: Task,
-    count: Callable[[list[str]], Sequence[int]],
-    limit: int,
-    overlong: str,
+    task: Task, count: Callable[[list[str]], Sequence[int]], limit: int, overlong: str
 ) -> Task:
     """A task without questions that are too long or hold unknown words.
 
@@ -278,7 +270,6 @@ def fitting(
     embedded tokenizer all fit.
 
     Args:
-        task: any.
         count: for each text, its tokens in the role where it has most.
         limit: tokens that a role can read.
         overlong: "drop" leaves them out, "refuse" does not go on.

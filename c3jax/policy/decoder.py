@@ -299,7 +299,6 @@ def layer(
     """One layer, over tokens that may belong to many sequences.
 
     Args:
-        s: sizes; static.
         weights: the layer's, and its adapters, in the dtype of activations.
         x: [T, width].
         attend: (q, [T, heads, D]; k and v, [T, kv_heads, D]) -> (the result of
@@ -364,18 +363,14 @@ def normed(params: dict, s: Shape, x: jax.Array) -> jax.Array:
 def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
     """[.., width] hidden states to [.., V] float32 logits."""
     table = _table(params, s, "embed" if s.tied else "unembed", hidden.dtype)
-    return jnp.einsum(
-        "...d,vd->...v", hidden, table, preferred_element_type=jnp.float32
-    )
+    return segments.product("...d,vd->...v", hidden, table)
 
 
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids: [.., width] and [.., M] int to [.., M] float32."""
     table = _table(params, s, "embed" if s.tied else "unembed")
     rows = table[ids].astype(hidden.dtype)
-    return jnp.einsum(
-        "...d,...md->...m", hidden, rows, preferred_element_type=jnp.float32
-    )
+    return segments.product("...d,...md->...m", hidden, rows)
 
 
 def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:

@@ -8,6 +8,7 @@ other numbers silently.
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -35,7 +36,6 @@ def shape(config, **computed) -> decoder.Shape:
     """The sizes of a model.
 
     Args:
-        config: the `transformers` config.
         computed: fields of `Shape` about how it is computed: dtype, remat, ...
 
     Raises:
@@ -95,7 +95,6 @@ def config(s: decoder.Shape, tokenizer, positions: int):
     """A `transformers` config for a policy of our own, which is a small Qwen3.
 
     Args:
-        s: sizes of the policy.
         tokenizer: source of the special ids.
         positions: tokens of its longest context and message.
     """
@@ -143,13 +142,7 @@ class Tensor(NamedTuple):
         Args:
             ours: sizes of the parameter, without the layers' axis.
         """
-        sizes = []
-        for joined in self.axes:
-            size = 1
-            for axis in joined:
-                size *= ours[axis]
-            sizes.append(size)
-        return tuple(sizes)
+        return tuple(math.prod(ours[axis] for axis in joined) for joined in self.axes)
 
 
 _VECTOR, _TABLE = ((0,),), ((0,), (1,))

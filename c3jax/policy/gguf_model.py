@@ -33,7 +33,6 @@ def config(file: gguf.File, families):
     """The `transformers` config of a file's model.
 
     Args:
-        file: the file's header.
         families: names of the architectures that the decoder supports.
 
     Raises:

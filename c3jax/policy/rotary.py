@@ -43,10 +43,7 @@ def waves(
 def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.Array:
     """[D / 2] float32 radians that a position turns each pair of a head's numbers by.
 
-    Args:
-        dim: D, numbers of one head.
-        theta: base of the wavelengths.
-        stretch: of the long waves (Llama 3, arXiv:2407.21783); None for none.
+    Source of the stretching: Llama 3, arXiv:2407.21783. Arguments as of `waves`.
     """
     half = dim // 2
     turn = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
@@ -54,8 +51,7 @@ def frequencies(dim: int, theta: float, stretch: Stretch | None = None) -> jax.A
         return turn
     # A wave is stretched the more, the less often it fits into the window.
     fits = stretch.window * turn / (2 * jnp.pi)
-    kept = (fits - stretch.low) / (stretch.high - stretch.low)
-    kept = jnp.clip(kept, 0, 1)
+    kept = jnp.clip((fits - stretch.low) / (stretch.high - stretch.low), 0, 1)
     return turn * (kept + (1 - kept) / stretch.factor)
 
 

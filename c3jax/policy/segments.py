@@ -7,8 +7,13 @@ part into a matrix product over all siblings, which *is* the shared-prefix kerne
 `fused` computes the same with the kernels of accelerators.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+
+# An einsum with results in float32, whatever it multiplies.
+product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def attend(
@@ -31,22 +36,15 @@ def attend(
     scale = q.shape[-1] ** -0.5
     scores = []
     for k, _, mask in blocks:
-        score = jnp.einsum("hgtd,hsd->hgts", q, k, preferred_element_type=jnp.float32)
-        scores.append(jnp.where(mask, score * scale, -jnp.inf))
-    top = scores[0].max(-1)
-    for score in scores[1:]:
-        top = jnp.maximum(top, score.max(-1))
+        score = product("hgtd,hsd->hgts", q, k) * scale
+        scores.append(jnp.where(mask, score, -jnp.inf))
+    top = functools.reduce(jnp.maximum, (score.max(-1) for score in scores))
     # The maximum cancels in the ratio, so it carries no gradient.
     top = jax.lax.stop_gradient(top)[..., None]
     weights = [jnp.exp(score - top) for score in scores]
     total = sum(weight.sum(-1) for weight in weights)
     out = sum(
-        jnp.einsum(
-            "hgts,hsd->hgtd",
-            weight.astype(v.dtype),
-            v,
-            preferred_element_type=jnp.float32,
-        )
+        product("hgts,hsd->hgtd", weight.astype(v.dtype), v)
         for weight, (_, v, _) in zip(weights, blocks, strict=True)
     )
     return (out / total[..., None]).astype(q.dtype)
@@ -57,13 +55,7 @@ def plain(
     context: list[tuple[jax.Array, jax.Array, jax.Array]],
     own: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
-    """`attend` of a block of tokens to its context and itself; see `fused.attend`.
-
-    Args:
-        q: [kv_heads, group, T, D] queries.
-        context: k and v, [kv_heads, S, D], and length, scalar int32, of every segment.
-        own: k and v of the block, [kv_heads, T, D]; query t sees slots 0..t.
-    """
+    """`attend` of a block of tokens to its context and itself; see `fused.attend`."""
     blocks = [(k, v, jnp.arange(k.shape[1]) < length) for k, v, length in context]
     causal = jnp.tril(jnp.ones((q.shape[2],) * 2, bool))
     return attend(q, [*blocks, (*own, causal)])

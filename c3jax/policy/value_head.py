@@ -24,7 +24,6 @@ def over_params(
 
     Args:
         fn: a function of one parameter's shape, logical axes and initial deviation.
-        s: sizes of the decoder.
         heads: names of the values that it predicts.
     """
     # Too small to be spread: every device holds a head whole.
@@ -37,7 +36,6 @@ def begin(params: dict, s: decoder.Shape, heads: tuple[str, ...]) -> dict:
 
     Args:
         params: the policy's, which the critic's are copied from.
-        s: sizes of the policy.
         heads: names of the values to predict.
 
     Returns:

@@ -32,7 +32,6 @@ class Stored(NamedTuple):
     """A tensor of a checkpoint.
 
     Attributes:
-        shape: its sizes.
         kind: the type of its numbers, as the format names it.
         rows: (begin, end) -> these rows.
     """
@@ -53,9 +52,6 @@ def load(
     Args:
         model: a directory with `model.safetensors`, or its shards and their index; or a
             GGUF.
-        shape: sizes of the decoder.
-        place: the sharding of a parameter.
-        dtype: the dtype of parameters.
 
     Raises:
         ValueError: a tensor is missing, unexpected, or of another shape or type; names
@@ -158,21 +154,10 @@ def opened(path: pathlib.Path):
     return safetensors.safe_open(path, "np")
 
 
-def _check(
-    model: pathlib.Path,
-    shape: decoder.Shape,
-    stored: dict[str, Stored],
-    spell: Callable[[str], str],
-    kinds: tuple[str, ...],
-) -> None:
+def _check(model, shape, stored: dict[str, Stored], spell: Callable, kinds) -> None:
     """Accounts for every tensor."""
     # Sizes of the tensors that the decoder needs, by the file's names.
-    declared = decoder.declare(shape)
-    wanted = {}
-    for tensor in families.tensors(shape):
-        param = functools.reduce(dict.__getitem__, tensor.path, declared)
-        sizes = tensor.shape(param.shape[tensor.layer is not None :])
-        wanted[spell(tensor.name)] = sizes
+    wanted = {spell(tensor.name): sizes for tensor, sizes in _sized(shape)}
 
     # Names: neither too many nor too few.
     extra = [
@@ -223,17 +208,15 @@ def save(
     Args:
         directory: an existing directory.
         params: the decoder's, on any mesh of this process.
-        shape: sizes of the decoder.
         dtype: of the tensors, a name of `torch` without the module: "bfloat16".
 
     Raises:
         OSError: a file cannot be written.
     """
     # Tensors in order, a new shard where the next one would be too large.
-    listed, total, shards = {}, 0, [[]]
-    size = 0
-    for tensor, count in _counted(shape):
-        count *= jnp.dtype(dtype).itemsize
+    listed, total, shards, size = {}, 0, [[]], 0
+    for tensor, sizes in _sized(shape):
+        count = math.prod(sizes) * jnp.dtype(dtype).itemsize
         if shards[-1] and size + count > SHARD_BYTES:
             shards.append([])
             size = 0
@@ -252,12 +235,12 @@ def save(
         files.write(directory / _INDEX, json.dumps(index, indent=2) + "\n")
 
 
-def _counted(shape: decoder.Shape) -> Iterable[tuple[families.Tensor, int]]:
-    """Every tensor, and how many numbers it has."""
+def _sized(shape: decoder.Shape) -> Iterable[tuple[families.Tensor, tuple[int, ...]]]:
+    """Every tensor, and its sizes."""
     declared = decoder.declare(shape)
     for tensor in families.tensors(shape):
         param = functools.reduce(dict.__getitem__, tensor.path, declared)
-        yield tensor, math.prod(param.shape[tensor.layer is not None :])
+        yield tensor, tensor.shape(param.shape[tensor.layer is not None :])
 
 
 _layer = jax.jit(lambda stacked, index: stacked[index])

@@ -110,9 +110,8 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
                 )
 
     # Topological order; sorted names break ties.
-    graph = {
-        name: sorted(fields[name].get("depends_on", ())) for name in sorted(fields)
-    }
+    reads = {name: tuple(fields[name].get("depends_on", ())) for name in sorted(fields)}
+    graph = {name: sorted(others) for name, others in reads.items()}
     try:
         order = tuple(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
@@ -122,11 +121,7 @@ def team(fields: Mapping[str, Mapping], where: str = "roles") -> tuple[Role, ...
             "depends_on."
         ) from None
     roles = tuple(
-        Role(
-            name=name,
-            **{**fields[name], "depends_on": tuple(fields[name].get("depends_on", ()))},
-        )
-        for name in order
+        Role(name=name, **{**fields[name], "depends_on": reads[name]}) for name in order
     )
 
     # One role answers, and all others reach it.

@@ -55,7 +55,6 @@ def holds(mark: str, states: np.ndarray, ids: list[int]) -> bool:
     Args:
         mark: M characters.
         states: [V, M], see `table`.
-        ids: the message's token ids.
     """
     state = 0
     for i in ids:

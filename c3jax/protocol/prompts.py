@@ -315,7 +315,6 @@ def encode(
     Args:
         prompts: one a role.
         uid: addresses of the B questions.
-        text: the B questions.
         size: P, the length prompts are padded to.
 
     Raises:

@@ -14,10 +14,7 @@ def solo(actor: Mapping) -> dict:
 
 def duo(reasoner: Mapping, actor: Mapping) -> dict:
     """A Reasoner that plans and an Actor that reads the plan and answers."""
-    return {
-        "reasoner": _helps(reasoner),
-        "actor": _answers(actor, "reasoner"),
-    }
+    return {"reasoner": _helps(reasoner), "actor": _answers(actor, "reasoner")}
 
 
 def trio(reasoner: Mapping, actor: Mapping, verifier: Mapping) -> dict:

@@ -22,7 +22,6 @@ def section(
     """The arguments of the macro `section` of figures.html.
 
     Args:
-        roles: one or more.
         place: a directory for the pictures as PNG and SVG; None saves none.
     """
     return {

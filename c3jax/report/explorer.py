@@ -274,16 +274,14 @@ def _cut(texts: list[str], room: int) -> list[str]:
     # The n shortest stay whole; the others share the room that is left.
     before = ascending[:n].sum()
     limit = max(0, int((room - before) // (len(texts) - n)) - _SIGN)
-    return [
-        text if len(raw) <= limit else _shortened(raw, limit)
-        for text in texts
-        for raw in [text.encode("utf-8", "replace")]
-    ]
 
+    def shortened(text):
+        raw = text.encode("utf-8", "replace")
+        kept = raw[:limit].decode("utf-8", "ignore")
+        sign = f" [… {len(raw) - limit:,} more bytes]"
+        return text if len(raw) <= limit else kept + sign
 
-def _shortened(raw: bytes, limit: int) -> str:
-    kept = raw[:limit].decode("utf-8", "ignore")
-    return f"{kept} [… {len(raw) - limit:,} more bytes]"
+    return [*map(shortened, texts)]
 
 
 def _json(thing) -> str:

@@ -103,7 +103,6 @@ def svg(page: figure.Figure, title: str, path: pathlib.Path | None = None) -> st
     """The picture as an element of the page, without the file's preamble.
 
     Args:
-        page: the picture.
         title: the text for readers who do not see it.
         path: a file for the picture, with a preamble; None for no file.
     """
@@ -133,7 +132,6 @@ def saved(
     """The picture as an element of a page, and as PNG and SVG for a paper.
 
     Args:
-        page: the picture.
         title: the text for readers who do not see it.
         name: the files' name; it also makes the picture's element ids unique.
         place: a directory for the files; None writes none.

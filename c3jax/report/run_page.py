@@ -12,12 +12,7 @@ from c3jax.report import audit_section, explorer, plots, run_audit
 from c3jax.train import run_dir, summary
 
 PAGE, PICTURES = "report.html", "pictures"
-_INK = {
-    "sampled": plots.BLUE,
-    "greedy": plots.GREEN,
-    "other": plots.AXIS,
-    "bad": plots.RED,
-}
+_INK = dict(sampled=plots.BLUE, greedy=plots.GREEN, other=plots.AXIS, bad=plots.RED)
 _SCALES = {
     "step": "training steps",
     "total/evaluator_calls": "evaluator calls",

@@ -94,9 +94,5 @@ def printable(text: str) -> str:
 
 
 def screen(width: int) -> console.Console:
-    """Where tables are printed: a file is no narrower than they are.
-
-    Args:
-        width: columns of a file.
-    """
+    """Where tables are printed: a file has `width` columns, as many as they need."""
     return console.Console(width=None if sys.stdout.isatty() else width)

@@ -142,10 +142,8 @@ def _sides(relation) -> tuple[str, sympy.Expr] | None:
     """The sign between the sides, and the larger side less the smaller."""
     if isinstance(relation, sympy.Eq):
         return "=", relation.lhs - relation.rhs
-    if isinstance(relation, sympy.StrictLessThan | sympy.LessThan):
-        kind = "<" if isinstance(relation, sympy.StrictLessThan) else "<="
-        return kind, relation.rhs - relation.lhs
-    if isinstance(relation, sympy.StrictGreaterThan | sympy.GreaterThan):
-        kind = "<" if isinstance(relation, sympy.StrictGreaterThan) else "<="
-        return kind, relation.lhs - relation.rhs
+    if isinstance(relation, sympy.Lt | sympy.Gt):
+        return "<", relation.gts - relation.lts
+    if isinstance(relation, sympy.Le | sympy.Ge):
+        return "<=", relation.gts - relation.lts
     return None

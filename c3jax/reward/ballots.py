@@ -47,11 +47,8 @@ def submit(
         number: dict[str | None, int] = {None: ABSTAINS}
         groups: list[str] = []  # the first answer of each
         for answer in distinct:
-            alike = (
-                n
-                for n, member in enumerate(groups)
-                if {(member, answer), (answer, member)} & same
-            )
+            both = [{(one, answer), (answer, one)} for one in groups]
+            alike = (n for n, pairs in enumerate(both) if pairs & same)
             number[answer] = next(alike, len(groups))
             if number[answer] == len(groups):
                 groups.append(answer)

@@ -100,7 +100,6 @@ class Scorer:
         """Starts the servers in the background, after one has reported its layers.
 
         Args:
-            settings: limits of time and memory.
             workers: programs at a time; None for one a core.
             accept: `UNCONFINED`, to go on without seccomp.
 

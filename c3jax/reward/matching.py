@@ -38,7 +38,6 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     """Whether an answer is the gold one.
 
     Args:
-        gold: the right answer.
         said: the one to judge, without the text around it.
         rules: a `core.types.Rules`, or an object with its attributes.
         algebra: decides where text and fractions cannot.

@@ -59,18 +59,10 @@ def _boxed(text: str) -> str:
     return text[slice(*last)].strip() if last[0] >= 0 else ""
 
 
-def _hash(text: str) -> str:
-    return _last(_HASH, text)
-
-
 def _answer_is(text: str) -> str:
     """The text after the last "answer is", up to the end of the sentence."""
     answer = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
     return answer.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
-
-
-def _last_number(text: str) -> str:
-    return _last(_LAST_NUMBER, text)
 
 
 def _last(pattern: re.Pattern, text: str) -> str:
@@ -105,7 +97,8 @@ def any_number(text: str, answer: str) -> bool:
     """
     text, gold = text[-_CONSIDERED:], reading.number(reading.tidy(answer))
     texts = [number for pattern in _RESULTS for number in pattern.findall(text)]
-    numbers = (reading.number(reading.tidy(n)) for n in (*texts, _last_number(text)))
+    last = _last(_LAST_NUMBER, text)
+    numbers = (reading.number(reading.tidy(n)) for n in (*texts, last))
     return gold is not None and any(n and n.value == gold.value for n in numbers)
 
 
@@ -113,9 +106,9 @@ def any_number(text: str, answer: str) -> bool:
 READINGS = {"any_number": any_number}
 FALLBACKS = {
     "boxed": _boxed,
-    "hash": _hash,
+    "hash": functools.partial(_last, _HASH),
     "answer_is": _answer_is,
-    "last_number": _last_number,
+    "last_number": functools.partial(_last, _LAST_NUMBER),
 }
 
 
@@ -218,11 +211,7 @@ class Pending:
         self._verdicts = verdicts
 
     def result(self) -> list[Verdict]:
-        """Waits for all of them.
-
-        Returns:
-            One a text, in order.
-        """
+        """Waits for all of them; one a text, in order."""
         return [v if isinstance(v, Verdict) else _verdict(v) for v in self._verdicts]
 
 
@@ -282,9 +271,7 @@ def grade(
 
 
 def scores(
-    texts: Sequence[str],
-    answers: Sequence[str],
-    rules: types.Rules = types.EXACT,
+    texts: Sequence[str], answers: Sequence[str], rules: types.Rules = types.EXACT
 ) -> list[float]:
     """1.0 for each text that gives its answer, otherwise 0.0; see `submit`."""
     return [verdict.reward for verdict in grade(texts, answers, rules)]

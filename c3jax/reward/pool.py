@@ -3,7 +3,7 @@
 import concurrent.futures
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 
@@ -101,10 +101,6 @@ class Pool:
             self._queue.put(_Item(request, limit_s, future))
         return future
 
-    def map(self, requests: Iterable) -> list:
-        """The answers in order; an Overrun or a Died stands where there is none."""
-        return [_settled(future) for future in [self.submit(r) for r in requests]]
-
     def close(self) -> None:
         """Kills the workers; a request that was not answered by then counts as died."""
         with self._lock:
@@ -180,10 +176,3 @@ class _Unstarted:
 
     def close(self) -> None:
         pass
-
-
-def _settled(future: concurrent.futures.Future):
-    try:
-        return future.result()
-    except (Overrun, Died) as error:
-        return error

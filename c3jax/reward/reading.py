@@ -10,27 +10,19 @@ from fractions import Fraction
 from typing import NamedTuple
 
 # The letters that people write for the LaTeX that the rest of this package reads.
+_COMMANDS = (
+    "× times, π pi, θ theta, ∞ infty, √ sqrt, ≤ le, ≥ ge, ≠ ne, ≈ approx, ± pm, ∪ cup, "
+    "∈ in, ∅ emptyset"
+)
 _LETTERS = str.maketrans(
     {
         **{chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)},  # full width
         **dict.fromkeys("−–—﹣", "-"),
         **dict.fromkeys("·⋅∙", r"\cdot "),
+        **{pair[0]: rf"\{pair[2:]} " for pair in _COMMANDS.split(", ")},
         **dict.fromkeys("、；", ","),
         **dict.fromkeys("€£¥￥", ""),
-        "×": r"\times ",
         "÷": "/",
-        "π": r"\pi ",
-        "θ": r"\theta ",
-        "∞": r"\infty ",
-        "√": r"\sqrt ",
-        "≤": r"\le ",
-        "≥": r"\ge ",
-        "≠": r"\ne ",
-        "≈": r"\approx ",
-        "±": r"\pm ",
-        "∪": r"\cup ",
-        "∈": r"\in ",
-        "∅": r"\emptyset ",
         "²": "^2",
         "³": "^3",
         "½": r"\frac{1}{2}",
@@ -139,41 +131,17 @@ def quantity(text: str) -> Quantity:
     return Quantity(text, "")
 
 
-# Only these conflict with each other; any other word may be a unit of anything.
+# Only these conflict with each other; any other word may be a unit of anything. Each
+# stands before its other spellings.
+_SPELLINGS = (
+    "millimeter mm millimetre, centimeter cm centimetre, meter m metre, "
+    "kilometer km kilometre, inch in inche, foot ft feet, yard yd, mile mi, "
+    "milligram mg, gram g gm, kilogram kg, ounce oz, pound lb, "
+    "milliliter ml millilitre, liter l litre, second sec, minute min, hour hr, "
+    "day, week, month, year yr, dollar usd, cent, degree deg, radian rad, mph, am, pm"
+)
 _UNITS = {
-    alias: name
-    for name, aliases in {
-        "millimeter": "mm millimetre",
-        "centimeter": "cm centimetre",
-        "meter": "m metre",
-        "kilometer": "km kilometre",
-        "inch": "in inche",
-        "foot": "ft feet",
-        "yard": "yd",
-        "mile": "mi",
-        "milligram": "mg",
-        "gram": "g gm",
-        "kilogram": "kg",
-        "ounce": "oz",
-        "pound": "lb",
-        "milliliter": "ml millilitre",
-        "liter": "l litre",
-        "second": "sec",
-        "minute": "min",
-        "hour": "hr",
-        "day": "",
-        "week": "",
-        "month": "",
-        "year": "yr",
-        "dollar": "usd",
-        "cent": "",
-        "degree": "deg",
-        "radian": "rad",
-        "mph": "",
-        "am": "",
-        "pm": "",
-    }.items()
-    for alias in (name, *aliases.split())
+    name: names[0] for names in map(str.split, _SPELLINGS.split(", ")) for name in names
 }
 # Letters that are no product of variables anybody would name so.
 _PLAIN = sorted(

@@ -28,7 +28,6 @@ class PolicyRef(NamedTuple):
     """The policy of a role.
 
     Attributes:
-        shape: sizes of its decoder.
         name: its key among the parameters; roles of one name share one policy.
     """
 
@@ -44,9 +43,7 @@ class Team:
 
     Attributes:
         policies: per role, the policy that writes its messages.
-        protocol: roles and branching.
         templates: per role, how its context is spelled.
-        sampling: how tokens are drawn.
         silenced: indices of roles whose messages are empty.
         max_concurrent: messages sampled at a time; 0 for all (see `continuous`).
         mesh: the devices, if there are several.

@@ -212,14 +212,7 @@ def insertable(team, level, segments, n, node) -> DecodeSlot:
     )
 
 
-def _migrated(
-    team: Team,
-    pool: DecodeSlot,
-    at: int,
-    request: Request,
-    alive: np.ndarray,
-    rows: int,
-):
+def _migrated(team, pool: DecodeSlot, at: int, request: Request, alive, rows: int):
     """The request and the slot, of `rows` rows, of the siblings that go on."""
     place = np.flatnonzero(alive)
     empty = rows - len(place)
@@ -234,7 +227,6 @@ class _SlotPool:
     Attributes:
         slots: on the devices; None before the first request.
         occupied: the number of slots with a request.
-        load: the work done in this pool.
     """
 
     def __init__(
@@ -291,9 +283,8 @@ class _SlotPool:
         # All processes read the same, and so insert the same.
         steps, alive = hosts.fetch((steps, alive))
         width, rows = self._shape
-        self.load += loads.Load(
-            int(steps), 0, int(steps) * width * rows, int(steps) * width
-        )
+        reads = int(steps) * width
+        self.load += loads.Load(int(steps), 0, reads * rows, reads)
 
         free = np.flatnonzero(occupied & (alive.sum(-1) <= self._few))
         freed = [(int(at), self._requests[at], alive[at]) for at in free]
@@ -325,9 +316,8 @@ def advance_slots(
 
     def step(carry):
         steps, state = carry
-        axes = (BATCH, 0)
-        state = decode.step(params, team, level, context, pool.node, axes, state)
-        return steps + 1, state
+        place = params, team, level, context, pool.node, (BATCH, 0)
+        return steps + 1, decode.step(*place, state)
 
     begun = jnp.int32(0), pool.state
     steps, state = jax.lax.while_loop(goes_on, step, begun)

@@ -21,7 +21,6 @@ def critic_team(team: Team, shape: decoder.Shape) -> Team:
     """The team as a critic reads it.
 
     Args:
-        team: the team that sampled the trees.
         shape: sizes of the critic, whose parameters are under `NAME`.
     """
     critic = PolicyRef(shape.replace(mesh=team.mesh), NAME)
@@ -29,11 +28,7 @@ def critic_team(team: Team, shape: decoder.Shape) -> Team:
 
 
 def of_contexts(
-    params: dict,
-    team: Team,
-    level: int,
-    questions: Questions,
-    turns: tuple[Turn, ...],
+    params: dict, team: Team, level: int, questions: Questions, turns: tuple[Turn, ...]
 ) -> jax.Array:
     """V(context) of one role, read at the context's last token.
 
@@ -55,11 +50,7 @@ def of_contexts(
 
 
 def of_messages(
-    params: dict,
-    team: Team,
-    level: int,
-    questions: Questions,
-    turns: tuple[Turn, ...],
+    params: dict, team: Team, level: int, questions: Questions, turns: tuple[Turn, ...]
 ) -> jax.Array:
     """Q(context, message) of one role, read at the message's last token.
 

@@ -214,9 +214,7 @@ def resume(
     The carry of the loop holds the cache of the messages, updated in place.
 
     Args:
-        context: the segments that the messages follow.
-        axes: the tree axes of the messages.
-        now: the messages so far, with one clock.
+        context, axes, now: as in `step`; the messages have one clock.
         steps: tokens to write at most; None for all.
     """
     until = now.t + (now.turn.tokens.shape[-1] if steps is None else steps)

@@ -100,8 +100,7 @@ def shape_logits(
     Args:
         logits: [M] float32, of the tokens `ids`.
         ids: [M] int.
-        t: scalar int, tokens written before this one.
-        s: how tokens are drawn; static.
+        t, s: as in `draw`.
 
     Returns:
         [M] float32 nats up to a constant, -inf where an end token comes too early.
@@ -137,9 +136,7 @@ def truncate(
     to the whole vocabulary; a few spare ones replace end tokens that come too early.
 
     Args:
-        logits: [V] float32.
-        t: scalar int, tokens written before this one.
-        s: how tokens are drawn; static.
+        logits, t, s: as in `draw`.
 
     Returns:
         [k] scores in nats up to a constant, -inf where top-p dropped, [k] ids, and the

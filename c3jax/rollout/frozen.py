@@ -24,7 +24,6 @@ def repeated(questions: Questions, times: int, first: int) -> Questions:
     """The same questions several times, each copy with draws of its own.
 
     Args:
-        times: the number of copies.
         first: address of the first row; the others count up.
 
     Returns:
@@ -95,8 +94,6 @@ def continued(team: Team, level: int, alternatives: int, times: int):
     Args:
         team: the team; its branching does not matter.
         level: index of the role that wrote the messages.
-        alternatives: the number of messages.
-        times: continuations of each.
 
     Returns:
         The team with the branching to sample with, and the number of copies of the
@@ -182,7 +179,6 @@ def leaves(values: np.ndarray, copies: int, alternatives: int) -> np.ndarray:
     Args:
         values: [copies * B, ..], one a leaf.
         copies: the number that `continued` returned.
-        alternatives: the number of messages.
 
     Returns:
         [B, alternatives, times].

@@ -13,7 +13,6 @@ class Load:
 
     Attributes:
         steps: decode steps, of all pools.
-        tokens: tokens sampled.
         rows: rows computed, summed over steps, whether they wrote a token or not.
         contexts: contexts read, summed over steps.
     """
@@ -43,8 +42,6 @@ def at_once(turns: Sequence[Turn]) -> Load:
     load = Load()
     for length in hosts.fetch([turn.length for turn in turns]):
         steps = int(length.max(initial=0))
-        batch, number, _ = length.shape
-        load += Load(
-            steps, int(length.sum()), steps * length.size, steps * batch * number
-        )
+        contexts = steps * length[..., 0].size
+        load += Load(steps, int(length.sum()), steps * length.size, contexts)
     return load

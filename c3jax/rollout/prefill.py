@@ -59,8 +59,7 @@ def slots(
 
     Args:
         questions: B questions; only their shapes are read.
-        turns: one a role, as sampled, in NumPy arrays.
-        given: levels that were not sampled.
+        turns, given: as in `tokens`.
     """
     total = 0
     for level, template in enumerate(team.templates):

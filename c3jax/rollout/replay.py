@@ -143,7 +143,6 @@ def together(
     """Samples all messages of one role again, in the shapes they were sampled in.
 
     Args:
-        params: the policies that sampled the trees.
         lines: saved trees, all that were sampled together.
         questions: `prompts` of the lines, on the devices.
     """
@@ -179,7 +178,6 @@ def alone(
     """Samples one message again by itself, from its flat context.
 
     Args:
-        params: the policies that sampled the tree.
         line: the saved tree of one question.
         at: index of the role, of the context and of the sibling.
         size: the length prompts are padded to.

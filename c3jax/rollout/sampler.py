@@ -27,8 +27,6 @@ def address(seed: int, step: int, decision: int | None = None) -> jax.Array:
     """The key of a decision's tree, or of the base episode or a nested tree.
 
     Args:
-        seed: the seed of the run.
-        step: number of the training step.
         decision: index of the role that decides; None for the base episode, whose key
             is that of a nested tree.
     """
@@ -39,21 +37,13 @@ def address(seed: int, step: int, decision: int | None = None) -> jax.Array:
 
 
 def base(team: Team) -> Team:
-    """The team that samples the base episode; no role reads the last one's message.
-
-    Args:
-        team: a team whose protocol is a vine.
-    """
+    """The team of a vine's base episode; no role reads the last one's message."""
     last = len(team.protocol.roles) - 1
     return team.silencing(last).replace(protocol=team.protocol.chain())
 
 
 def decisions(team: Team) -> tuple[Team, ...]:
-    """The team that samples each decision, one a role; the roles before it are given.
-
-    Args:
-        team: a team whose protocol is a vine.
-    """
+    """The team of each decision of a vine, a role each; the roles before are given."""
     return tuple(team.replace(protocol=tree) for tree in team.protocol.trees)
 
 
@@ -66,10 +56,6 @@ def trees(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Tree, loads.Load]]:
     """Samples the trees of a step, one after the other.
-
-    Args:
-        seed: the seed of the run.
-        step: number of the training step; see `address`.
 
     Yields:
         Each tree, and the load of sampling it. For a vine, the base episode comes

@@ -40,10 +40,7 @@ def slot_axes(slot: DecodeSlot) -> DecodeSlot:
         segments=tuple(Segment(k=1, v=1, length=0) for _ in slot.segments),
         node=0,
         state=slot.state.replace(
-            t=0,
-            token=0,
-            turn=jax.tree.map(lambda _: 0, slot.state.turn),
-            cache=(1, 1),
+            t=0, token=0, turn=jax.tree.map(lambda _: 0, slot.state.turn), cache=(1, 1)
         ),
     )
 

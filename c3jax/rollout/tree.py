@@ -20,7 +20,6 @@ class Tree:
     """A nested tree that was sampled, and the roles whose messages it compares.
 
     Attributes:
-        turns: one a role.
         team: the team that sampled it, with its branching.
         credited: indices of the roles whose messages get credit from its rewards; ()
             for a tree that only leads to the contexts of others.
@@ -151,10 +150,8 @@ def replay(
     before it: the draws are the message if, and only if, sampling would write it again.
 
     Args:
-        params: the policies that sampled the tree.
         ids: [P] int32, the node's whole context without its last id, padded.
         length: valid ids.
-        key: the node's key.
         tokens: [T] int32, its message, padded.
 
     Returns:
@@ -164,9 +161,8 @@ def replay(
     chex.assert_rank([ids, tokens, key], [1, 1, 0])
     policy, shape = team.policy(params, level)
     segment = decoder.forward(policy, shape, ids)[1].replace(length=length)
-    inputs = jnp.concatenate(
-        [jnp.array([team.templates[level].first_token]), tokens[:-1]]
-    )
+    first = jnp.array([team.templates[level].first_token])
+    inputs = jnp.concatenate([first, tokens[:-1]])
     hidden, _ = decoder.forward(policy, shape, inputs, (segment,))
 
     def draw(place):
@@ -185,11 +181,7 @@ _AT_ONCE = 64
 
 
 def logp(
-    params: dict,
-    team: Team,
-    level: int,
-    questions: Questions,
-    turns: tuple[Turn, ...],
+    params: dict, team: Team, level: int, questions: Questions, turns: tuple[Turn, ...]
 ) -> jax.Array:
     """Log-probability of every token of one role's messages, differentiable.
 
@@ -205,11 +197,7 @@ def logp(
 
 
 def logp_and_entropy(
-    params: dict,
-    team: Team,
-    level: int,
-    questions: Questions,
-    turns: tuple[Turn, ...],
+    params: dict, team: Team, level: int, questions: Questions, turns: tuple[Turn, ...]
 ) -> tuple[jax.Array, jax.Array]:
     """`logp`, and the entropy of the distribution that each token was drawn from.
 
@@ -254,11 +242,8 @@ def _scored(read: Callable, params, team, level, questions, turns):
         return read(jax.nn.log_softmax(scores), place)
 
     def one(tokens, support, hidden):
-        return _in_chunks(
-            score,
-            (tokens, support, hidden, jnp.arange(tokens.shape[0])),
-            shape.logits_chunk,
-        )
+        args = tokens, support, hidden, jnp.arange(tokens.shape[0])
+        return _in_chunks(score, args, shape.logits_chunk)
 
     # All messages, along the axes of the tree and back to [B, N, K, T].
     def unfold(x):

@@ -15,7 +15,6 @@ class InAxes(NamedTuple):
     """The axes along which an argument of a vmapped function varies.
 
     Attributes:
-        axes: the axes it has.
         at: `in_axes` along each of them.
     """
 
@@ -68,11 +67,10 @@ def _in_turn(fn: Callable, in_axes: tuple, out) -> Callable:
     def run(*args):
         # The arguments that vary, with their axis in front.
         leaves, treedef = jax.tree.flatten(args)
+        axes = spread(in_axes, args)
         moved = {
             index: jnp.moveaxis(leaf, axis, 0)
-            for index, (leaf, axis) in enumerate(
-                zip(leaves, spread(in_axes, args), strict=True)
-            )
+            for index, (leaf, axis) in enumerate(zip(leaves, axes, strict=True))
             if axis >= 0
         }
 

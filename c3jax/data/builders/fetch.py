@@ -21,7 +21,6 @@ def download(dataset: origins.Dataset, home: pathlib.Path) -> list[pathlib.Path]
     """The files of a dataset as their origin publishes them, downloaded where needed.
 
     Args:
-        dataset: an entry of `origins.DATASETS`.
         home: the dataset's directory; files are kept below it.
 
     Raises:
@@ -29,13 +28,11 @@ def download(dataset: origins.Dataset, home: pathlib.Path) -> list[pathlib.Path]
     """
     directory = home / "downloads"
     directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for file in dataset.files:
-        path = directory / file.name
+    paths = {file: directory / file.name for file in dataset.files}
+    for file, path in paths.items():
         if not path.exists():
             _fetch(dataset, file, path)
-        paths.append(path)
-    return paths
+    return list(paths.values())
 
 
 def check(
@@ -44,7 +41,6 @@ def check(
     """Compares files with the checksums that are published, or else recorded.
 
     Args:
-        dataset: an entry of `origins.DATASETS`.
         home: the dataset's directory, where the lock file is.
         paths: of files of the origin, or of rows prepared from it.
 

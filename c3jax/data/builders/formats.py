@@ -68,10 +68,7 @@ def gsm8k(row: rows.Row, split: str) -> dict:
     _, marked, answer = row.text("answer").rpartition("####")
     if not marked:
         raise row.wrong("answer", "has no '####' before the gold answer")
-    return {
-        "question": row.text("question"),
-        "answer": answer.strip().replace(",", ""),
-    }
+    return {"question": row.text("question"), "answer": answer.strip().replace(",", "")}
 
 
 def cmath(row: rows.Row, split: str) -> dict:
@@ -134,8 +131,6 @@ def competition(question: str, row: rows.Row, split: str) -> dict:
 
     Args:
         question: the name of the question's field.
-        row: one competition problem.
-        split: not needed.
     """
     answer = str(row.value("answer", (str, int, float)))
     return {
@@ -164,8 +159,7 @@ def minerva(row: rows.Row, split: str) -> dict:
 def olympiad_bench(row: rows.Row, split: str) -> dict:
     """OlympiadBench's open questions in English, without pictures."""
     answers = [text.strip().strip("$") for text in _texts(row, "final_answer")]
-    context = row.fields.get("context")
-    before = [row.text("context")] if context else []
+    before = [row.text("context")] if row.fields.get("context") else []
     return {
         "question": "\n\n".join([*before, row.text("question")]),
         "answer": ", ".join(answers),
@@ -210,11 +204,12 @@ def plain(row: rows.Row, split: str) -> dict:
     """A row that somebody prepared before: a question with its answer or its tests."""
     name = row.text("id")
     if "tests" in row.fields:
-        entry = row.text("entry_point")
-        tests = [] if _is_program(row.text("prompt")) else _shown(row)
+        entry, prompt = row.text("entry_point"), row.text("prompt")
+        # As in HumanEval, a prompt may be the beginning of a program.
+        is_program = re.search(r"^\s*def \w+\(", prompt, re.MULTILINE)
         return {
             "id": name,
-            "question": asked(row.text("prompt"), tests),
+            "question": asked(prompt, [] if is_program else _shown(row)),
             "answer": row.text("tests"),
             "entry_point": entry,
         }
@@ -239,7 +234,6 @@ def tested(row: rows.Row, code: str, tests: list[str]) -> str:
 
     Args:
         row: the row that an error names.
-        code: the reference program.
         tests: asserts.
 
     Raises:
@@ -266,11 +260,6 @@ def _shown(row: rows.Row) -> list[str]:
         return _texts(row, "test_list")
     base = row.text("base_tests")
     return [ast.get_source_segment(base, ast.parse(base).body[0])]
-
-
-def _is_program(prompt: str) -> bool:
-    """Whether a prompt is the beginning of a program, as in HumanEval."""
-    return re.search(r"^\s*def \w+\(", prompt, re.MULTILINE) is not None
 
 
 def _texts(row: rows.Row, name: str) -> list[str]:

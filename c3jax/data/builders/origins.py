@@ -36,16 +36,19 @@ class File:
     """A file as its origin publishes it.
 
     Attributes:
-        name: its name in a directory of downloaded files.
         url: its address, of one revision where its host has them.
         sha256: the digest of its bytes; None if none is published.
-        read: reads its rows.
+        read: (path) -> its rows.
     """
 
-    name: str
     url: str
     sha256: str | None = None
     read: Callable = rows.read
+
+    @property
+    def name(self) -> str:
+        """Its name in a directory of downloaded files."""
+        return self.url.rpartition("/")[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +57,13 @@ class Dataset:
 
     Attributes:
         name: its name in configs.
-        files: all files that its splits are made of.
         splits: name of a split -> names of the files that its rows are in.
         counts: name of a split -> rows that are published.
         parse: (rows, split) -> fields of each question; see `formats`.
         reward: the grader of answers, "math" or "code".
         rules: what is allowed in an answer.
         family: the dataset whose questions these are, by their ids; "" for its own.
-        licence: the data's licence, in words.
-        homepage: the address of a page about it.
-        citation: authors, title and year, in words.
+        licence, citation: in words.
     """
 
     name: str
@@ -83,18 +83,22 @@ class Dataset:
         return f"{self.family or self.name}/{name.partition('/')[2]}"
 
 
-def _single(split: str, count: int, file: File) -> dict:
-    """The fields of a dataset of one split that is one file."""
-    return dict(files=(file,), splits={split: (file.name,)}, counts={split: count})
+def _splits(counts: Mapping[str, int], *files: File) -> dict:
+    """The fields of a dataset each of whose splits is a file."""
+    splits = {name: (file.name,) for name, file in zip(counts, files, strict=True)}
+    return dict(files=files, splits=splits, counts=counts)
+
+
+def _test(count: int, *file) -> dict:
+    """The fields of a dataset whose one split, for tests, is one `File(*file)`."""
+    return _splits({"test": count}, File(*file))
 
 
 _MATH_TRAIN = File(
-    "train.jsonl",
     f"{_PRM800K}/prm800k/math_splits/train.jsonl",
     "90d96daeac3fe343ebb1e22ce93dd99690f75983e957f88de42f87cffe1e8076",
 )
 _MATH_TEST = File(
-    "test.jsonl",
     f"{_PRM800K}/prm800k/math_splits/test.jsonl",
     "35dc41080a3680858b27fa7e0533d2d547825316fc5dafe5d316f4ccc5a06132",
 )
@@ -122,7 +126,7 @@ _ALL = (
     ),
     Dataset(
         "math500",
-        **_single("test", 500, _MATH_TEST),
+        **_test(500, _MATH_TEST.url, _MATH_TEST.sha256),
         parse=formats.each(formats.math500),
         family="math",
         licence="MIT",
@@ -131,20 +135,17 @@ _ALL = (
     ),
     Dataset(
         "gsm8k",
-        files=(
+        **_splits(
+            {"train": 7473, "test": 1319},
             File(
-                "train.jsonl",
                 f"{_GSM8K}/train.jsonl",
                 "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
             ),
             File(
-                "test.jsonl",
                 f"{_GSM8K}/test.jsonl",
                 "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
             ),
         ),
-        splits={"train": ("train.jsonl",), "test": ("test.jsonl",)},
-        counts={"train": 7473, "test": 1319},
         parse=formats.each(formats.gsm8k),
         licence="MIT",
         homepage="https://github.com/openai/grade-school-math",
@@ -153,21 +154,18 @@ _ALL = (
     ),
     Dataset(
         "cmath",
-        files=(
+        **_splits(
+            {"validation": 600, "test": 1098},
             File(
-                "cmath_dev.jsonl",
                 f"{_GITHUB}/XiaoMi/cmath/9fa13ef0b2d03f5a18c1ace7001248d3981d65ea"
-                "/datasets/cmath_dev.jsonl",
+                "/datasets/cmath_dev.jsonl"
             ),
             File(
-                "test.jsonl",
                 f"{_GITHUB}/deepseek-ai/DeepSeek-Math"
                 "/b8b0f8ce093d80bf8e9a641e44142f06d092c305"
-                "/evaluation/datasets/cmath/test.jsonl",
+                "/evaluation/datasets/cmath/test.jsonl"
             ),
         ),
-        splits={"validation": ("cmath_dev.jsonl",), "test": ("test.jsonl",)},
-        counts={"validation": 600, "test": 1098},
         parse=formats.each(formats.cmath),
         rules=Rules(chinese=True),
         licence="CC BY 4.0",
@@ -180,7 +178,6 @@ _ALL = (
         "mbpp",
         files=(
             File(
-                "mbpp.jsonl",
                 f"{_GITHUB}/google-research/google-research"
                 "/4700efb9afa54286b0e04473ba80a13e8461e25f/mbpp/mbpp.jsonl",
                 "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
@@ -197,16 +194,11 @@ _ALL = (
     ),
     Dataset(
         "mbppplus",
-        **_single(
-            "test",
+        **_test(
             378,
-            File(
-                "test-00000-of-00001-d5781c9c51e02795.parquet",
-                f"{_HUB}/evalplus/mbppplus/resolve"
-                "/b2d74c91837c3f2a20c1299ae98133cbe7cfa077"
-                "/data/test-00000-of-00001-d5781c9c51e02795.parquet",
-                "dc20030b3788fccf617444edcb34138ef13d7e4fafd17bfcb8c1279dbb12399b",
-            ),
+            f"{_HUB}/evalplus/mbppplus/resolve/b2d74c91837c3f2a20c1299ae98133cbe7cfa077"
+            "/data/test-00000-of-00001-d5781c9c51e02795.parquet",
+            "dc20030b3788fccf617444edcb34138ef13d7e4fafd17bfcb8c1279dbb12399b",
         ),
         parse=formats.each(formats.mbpp_plus),
         family="mbpp",
@@ -217,15 +209,11 @@ _ALL = (
     ),
     Dataset(
         "humaneval",
-        **_single(
-            "test",
+        **_test(
             164,
-            File(
-                "HumanEval.jsonl.gz",
-                f"{_GITHUB}/openai/human-eval"
-                "/6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz",
-                "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
-            ),
+            f"{_GITHUB}/openai/human-eval/6d43fb980f9fee3c892a914eda09951f772ad10d/data"
+            "/HumanEval.jsonl.gz",
+            "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
         ),
         parse=formats.each(formats.human_eval),
         reward="code",
@@ -236,15 +224,11 @@ _ALL = (
     ),
     Dataset(
         "humanevalplus",
-        **_single(
-            "test",
+        **_test(
             164,
-            File(
-                "test.jsonl",
-                f"{_HUB}/evalplus/humanevalplus/resolve"
-                "/d32357cf319e50e9c8d8dab5ea876c72b0fd321b/test.jsonl",
-                "908377f1daf28dcb36846db73a5662b2e05a9907407c2696c89ad9d3b0b04492",
-            ),
+            f"{_HUB}/evalplus/humanevalplus/resolve"
+            "/d32357cf319e50e9c8d8dab5ea876c72b0fd321b/test.jsonl",
+            "908377f1daf28dcb36846db73a5662b2e05a9907407c2696c89ad9d3b0b04492",
         ),
         parse=formats.each(formats.human_eval),
         family="humaneval",
@@ -255,16 +239,12 @@ _ALL = (
     ),
     Dataset(
         "aime24",
-        **_single(
-            "test",
+        **_test(
             30,
-            File(
-                "train-00000-of-00001.parquet",
-                f"{_HUB}/HuggingFaceH4/aime_2024/resolve"
-                "/2fe88a2f1091d5048c0f36abc874fb997b3dd99a"
-                "/data/train-00000-of-00001.parquet",
-                "26139847601a5037c237d5928b195e7260ca8074cf4f264b794af42847f79ccf",
-            ),
+            f"{_HUB}/HuggingFaceH4/aime_2024/resolve"
+            "/2fe88a2f1091d5048c0f36abc874fb997b3dd99a/data"
+            "/train-00000-of-00001.parquet",
+            "26139847601a5037c237d5928b195e7260ca8074cf4f264b794af42847f79ccf",
         ),
         parse=formats.each(functools.partial(formats.competition, "problem")),
         licence="not declared",
@@ -273,15 +253,11 @@ _ALL = (
     ),
     Dataset(
         "aime25",
-        **_single(
-            "test",
+        **_test(
             30,
-            File(
-                "test.jsonl",
-                f"{_HUB}/math-ai/aime25/resolve"
-                "/563bb8404243c5f09de6ec262f2db674fe5bce9b/test.jsonl",
-                "b4e273c02d3e7fe1b74b59eae768fc8230bfb0f79539890cb56f4361caac0331",
-            ),
+            f"{_HUB}/math-ai/aime25/resolve/563bb8404243c5f09de6ec262f2db674fe5bce9b"
+            "/test.jsonl",
+            "b4e273c02d3e7fe1b74b59eae768fc8230bfb0f79539890cb56f4361caac0331",
         ),
         parse=formats.each(functools.partial(formats.competition, "problem")),
         licence="Apache-2.0",
@@ -290,15 +266,11 @@ _ALL = (
     ),
     Dataset(
         "amc23",
-        **_single(
-            "test",
+        **_test(
             40,
-            File(
-                "test-00000-of-00001.parquet",
-                f"{_HUB}/math-ai/amc23/resolve"
-                "/80815d37005feb82cd7f8fbc6901d5d3eff43057/test-00000-of-00001.parquet",
-                "b696e87ba47be4e879a60fd4ef1d4aa522ba78c5ae013c6aff5cc9788a397c5e",
-            ),
+            f"{_HUB}/math-ai/amc23/resolve/80815d37005feb82cd7f8fbc6901d5d3eff43057"
+            "/test-00000-of-00001.parquet",
+            "b696e87ba47be4e879a60fd4ef1d4aa522ba78c5ae013c6aff5cc9788a397c5e",
         ),
         parse=formats.each(functools.partial(formats.competition, "question")),
         licence="Apache-2.0",
@@ -307,15 +279,10 @@ _ALL = (
     ),
     Dataset(
         "minerva",
-        **_single(
-            "test",
+        **_test(
             272,
-            File(
-                "test.jsonl",
-                f"{_GITHUB}/QwenLM/Qwen2.5-Math"
-                "/a45202bd16f1ec06f433442dc1152d0074773465"
-                "/evaluation/data/minerva_math/test.jsonl",
-            ),
+            f"{_GITHUB}/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465"
+            "/evaluation/data/minerva_math/test.jsonl",
         ),
         parse=formats.each(formats.minerva),
         # Its protocol: numbers within a hundredth of each other are equal.
@@ -327,15 +294,11 @@ _ALL = (
     ),
     Dataset(
         "olympiadbench",
-        **_single(
-            "test",
+        **_test(
             674,
-            File(
-                "OE_TO_maths_en_COMP.parquet",
-                f"{_HUB}/Hothan/OlympiadBench/resolve"
-                "/91184b52131e7fc9455fef848035173aea8cc01a"
-                "/OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet",
-            ),
+            f"{_HUB}/Hothan/OlympiadBench/resolve"
+            "/91184b52131e7fc9455fef848035173aea8cc01a/OlympiadBench"
+            "/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet",
         ),
         parse=formats.each(formats.olympiad_bench),
         licence="Apache-2.0",
@@ -346,32 +309,24 @@ _ALL = (
     ),
     Dataset(
         "logiqa",
-        files=(
+        **_splits(
+            {"train": 7376, "validation": 651, "test": 651},
             File(
-                "Train.txt",
                 f"{_LOGIQA}/Train.txt",
                 "7d5bb1f58278e33b395744cd2ad8d7600faa0b3c4d615c659a44ec1181d759fa",
                 formats.logiqa_blocks,
             ),
             File(
-                "Eval.txt",
                 f"{_LOGIQA}/Eval.txt",
                 "4c49e6753b7262c001506b9151135abf722247035ab075dad93acdea5789c01f",
                 formats.logiqa_blocks,
             ),
             File(
-                "Test.txt",
                 f"{_LOGIQA}/Test.txt",
                 "359acb78c37802208f7fde9e2f6574b8526527c63d6a336f90a53f1932cb4701",
                 formats.logiqa_blocks,
             ),
         ),
-        splits={
-            "train": ("Train.txt",),
-            "validation": ("Eval.txt",),
-            "test": ("Test.txt",),
-        },
-        counts={"train": 7376, "validation": 651, "test": 651},
         parse=formats.each(formats.logiqa),
         licence="not declared",
         homepage="https://github.com/lgw863/LogiQA-dataset",

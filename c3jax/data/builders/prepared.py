@@ -72,8 +72,6 @@ def split(
     """A split of a dataset, which is prepared if it is not yet.
 
     Args:
-        dataset: an entry of `origins.DATASETS`.
-        name: the split's name.
         directory: where datasets are kept.
         source: where its files are; None to download what is missing.
         first: uid of the first question.
@@ -92,7 +90,6 @@ def prepare(
     """Prepares a dataset, unless it is, and opens it.
 
     Args:
-        dataset: an entry of `origins.DATASETS`.
         directory: where datasets are kept.
         source: a directory with its files, as the origin calls them, or with
             `<dataset>_<split>.jsonl.gz` of rows; None to download what is missing.

@@ -64,7 +64,6 @@ def write(
     """Writes the records of a dataset.
 
     Args:
-        dataset: an entry of `origins.DATASETS`.
         splits: per split, the texts of each question by name.
         directory: below which TFDS writes `<dataset>/<version>`.
         fields: names of the texts.

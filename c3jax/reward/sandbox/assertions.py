@@ -51,11 +51,8 @@ def free_names(source: str, entry_point: str = "") -> list[str]:
 
 def _called_first(tree) -> list[str]:
     claims = (node.test for node in ast.walk(tree) if isinstance(node, ast.Assert))
-    for claim in claims:
-        for node in ast.walk(claim):
-            if name := _called(node):
-                return [name]
-    return []
+    names = (_called(node) for claim in claims for node in ast.walk(claim))
+    return next(([name] for name in names if name), [])
 
 
 def instrumented(tree: ast.Module) -> ast.Module:

@@ -93,11 +93,8 @@ class Server:
             command = [*_BUBBLEWRAP.split(), *command]
 
         # It gets one end of a socket, and no descriptor besides.
-        options = {
-            "preload": settings.preload,
-            "paths": _paths(settings.preload),
-            "user": settings.user,
-        }
+        preload = settings.preload
+        options = {"preload": preload, "paths": _paths(preload), "user": settings.user}
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -128,7 +125,6 @@ class Server:
         """Runs one item.
 
         Args:
-            item: the program and its tests.
             limit_s: seconds until the server itself is given up.
 
         Returns:
@@ -161,10 +157,8 @@ class Server:
             data = _read(file, end)
         statuses = json.loads(self._ended(end))
         stopped = statuses["grader"] == -signal.SIGKILL
-        problem = (
-            f"the tests {'were stopped at the time limit' if stopped else 'broke'}"
-        )
-        report = {"verdicts": [], "problem": problem}
+        how = "were stopped at the time limit" if stopped else "broke"
+        report = {"verdicts": [], "problem": f"the tests {how}"}
         with contextlib.suppress(ValueError):
             report = json.loads(data)
         return {**report, "status": statuses["candidate"]}

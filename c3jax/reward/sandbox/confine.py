@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import struct
+from typing import NamedTuple
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
@@ -128,7 +129,7 @@ def restrict_files(readable: list[str]) -> None:
 # --- calls of the kernel ------------------------------------------------------------
 
 
-class _Machine:
+class _Machine(NamedTuple):
     """Numbers of one machine.
 
     Attributes:
@@ -137,13 +138,10 @@ class _Machine:
         calls: name to number of every call that is allowed, some with conditions.
     """
 
-    def __init__(self, audit, capset, seccomp, calls):
-        self.audit, self.capset, self.seccomp, self.calls = (
-            audit,
-            capset,
-            seccomp,
-            calls,
-        )
+    audit: int
+    capset: int
+    seccomp: int
+    calls: dict[str, int]
 
 
 def _table(text: str) -> dict[str, int]:
@@ -235,42 +233,18 @@ def _program(machine: _Machine) -> bytes:
     add(_AT_LEAST, 0x40000000, 0, 1)  # the x32 numbers of the same calls
     add(_RETURN, _KILL)
 
+    def is_null(index):
+        """Allows a call where both halves of an address are zero."""
+        low, high = (_LOAD, _argument(index)), (_LOAD, _argument(index) + 4)
+        return [low, (_EQUAL, 0, 0, 3), high, (_EQUAL, 0, 0, 1), allowed, denied]
+
     # Calls that are allowed with some arguments.
-    condition(
-        "openat",
-        [(_LOAD, _argument(2)), (_ANY_BIT, _WRITING, 0, 1), denied, allowed],
-    )
-    condition(
-        "prlimit64",  # Only read: both halves of the new limit's address are zero.
-        [
-            (_LOAD, _argument(2)),
-            (_EQUAL, 0, 0, 3),
-            (_LOAD, _argument(2) + 4),
-            (_EQUAL, 0, 0, 1),
-            allowed,
-            denied,
-        ],
-    )
-    condition(
-        "fcntl",
-        [
-            (_LOAD, _argument(1)),
-            *((_EQUAL, c, len(_FCNTL) - i, 0) for i, c in enumerate(_FCNTL)),
-            denied,
-            allowed,
-        ],
-    )
-    condition(
-        "sendto",  # On a connected socket, so without an address.
-        [
-            (_LOAD, _argument(4)),
-            (_EQUAL, 0, 0, 3),
-            (_LOAD, _argument(4) + 4),
-            (_EQUAL, 0, 0, 1),
-            allowed,
-            denied,
-        ],
-    )
+    writes = (_ANY_BIT, _WRITING, 0, 1)
+    condition("openat", [(_LOAD, _argument(2)), writes, denied, allowed])
+    condition("prlimit64", is_null(2))  # Only read, so without a new limit.
+    known = [(_EQUAL, c, len(_FCNTL) - i, 0) for i, c in enumerate(_FCNTL)]
+    condition("fcntl", [(_LOAD, _argument(1)), *known, denied, allowed])
+    condition("sendto", is_null(4))  # On a connected socket, so without an address.
 
     # Calls that are always allowed, and nothing else.
     for call, number in machine.calls.items():

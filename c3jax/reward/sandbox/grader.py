@@ -53,11 +53,8 @@ def main(
         recorder.problem = f"the tests cannot be run: {error}"[:200]
     else:
         program = Program(channel, end)
-        space = {
-            "__name__": "tests",
-            "__builtins__": builtins,
-            assertions.HOOK: recorder,
-        }
+        space = {"__name__": "tests", "__builtins__": builtins}
+        space[assertions.HOOK] = recorder
         try:
             _bind(space, names, program)
             exec(code, space)

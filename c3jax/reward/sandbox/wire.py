@@ -24,6 +24,7 @@ _CONTAINERS = (bytearray, list, tuple, dict, set, frozenset, range)
 TYPES = {kind.__name__: kind for kind in _SINGLE + _CONTAINERS}
 _SEQUENCES = {"l": list, "t": tuple, "s": set, "f": frozenset, "i": iter}
 _TAGS = {list: "l", tuple: "t", set: "s", frozenset: "f"}
+_BASES = (int, float, complex, str, bytes)
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 # Values of the standard library: name to the class, and to what it is made from.
 _MADE = {
@@ -125,10 +126,7 @@ def _encode_other(value, out, refer, depth):
         _many(out, _TAGS[plain], list(value), refer, depth)
     elif isinstance(value, dict):
         _encode(dict(value), out, refer, depth)
-    elif isinstance(value, (int, float, complex, str, bytes)):
-        plain = next(
-            t for t in (int, float, complex, str, bytes) if isinstance(value, t)
-        )
+    elif plain := next((t for t in _BASES if isinstance(value, t)), None):
         _encode(plain(value), out, refer, depth)
     elif kind.__module__ == "numpy" and hasattr(value, "tolist"):
         _encode(value.tolist(), out, refer, depth)
@@ -209,10 +207,9 @@ class _Reader:
             return complex(*(_FLOAT.unpack(self.take(8))[0] for _ in range(2)))
         size = _SIZE.unpack(self.take(4))[0]
         if tag in _SEQUENCES or tag in "mgx":
-            count = size
-            if count > len(self.data) - self.at:
+            if size > len(self.data) - self.at:
                 raise Malformed("bytes that end early")
-            return _gathered(tag, [self.value(depth + 1) for _ in range(count)])
+            return _gathered(tag, [self.value(depth + 1) for _ in range(size)])
         return self.leaf(tag, self.take(size))
 
     def leaf(self, tag, data):
