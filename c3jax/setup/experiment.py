@@ -232,7 +232,7 @@ def resolve(
     names = _policy_names(roles, policies)
     raters = _raters(config, roles) if "ratings" in estimator.needs else ()
     readers = roles + raters
-    compiled = _prompts(config, policies, names * 2, readers)
+    compiled = _prompts(config, policies, names * (2 if raters else 1), readers)
     own = compiled[: len(roles)]
 
     # The questions.
@@ -309,7 +309,7 @@ def _prompts(config, policies: dict, names, readers) -> tuple[prompts.Prompt, ..
     """What each role reads, by the tokenizer of its policy."""
     return tuple(
         prompts.prompt(policies[name].tokenizer, role, readers, config.data.thinking)
-        for name, role in zip(names, readers, strict=False)
+        for name, role in zip(names, readers, strict=True)
     )
 
 
