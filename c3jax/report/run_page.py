@@ -58,6 +58,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         settings=plots.flat(about["config"]),
         ends=[first, last] if several else evaluations,
         spent=lines[-1],
+        counted=lines[0].keys(),  # An older version may have begun, and counted less.
         places=_places(about["config"]),
         readings=summary.readings(last),
         emptied=summary.emptied(last),

@@ -106,6 +106,16 @@ def test_a_page_says_where_answers_are_read(tmp_path):
     assert re.search(r"first of these places .*: boxed\.", words)
 
 
+def test_a_page_of_an_older_run_leaves_out_what_was_not_counted_then(tmp_path):
+    write_run(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    old, *lines = path.read_text().splitlines()
+    old = {k: v for k, v in json.loads(old).items() if "prefilled_slots" not in k}
+    path.write_text("\n".join([json.dumps(old), *lines, ""]))
+    words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
+    assert re.search(r"training\s+1,234\s+1,234\s+1,234\s+–\s+99\s", words)
+
+
 @pytest.mark.parametrize("end", [0.4, 1, 2, 3, 7, 240, 46080])
 def test_ticks_of_steps_are_whole_and_differ(end):
     _, axes = plots.axes(12, 4.2)
