@@ -103,7 +103,7 @@ def test_a_page_of_a_run_that_is_not_finished_says_so(tmp_path):
 def test_a_page_says_where_answers_are_read(tmp_path):
     write_run(tmp_path)
     words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
-    assert re.search(r"first of these places .*: boxed\.", words)
+    assert re.search(r"first of these .*: boxed\.", words)
 
 
 def test_a_page_of_an_older_run_leaves_out_what_was_not_counted_then(tmp_path):
