@@ -71,7 +71,10 @@ def beside(axes, text: str, y: float, ink: str) -> None:
 
 def whole_ticks(axis) -> None:
     """Has an axis, of steps or costs, whole numbers as ticks, each of them once."""
-    axis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
+    places = ticker.MaxNLocator(
+        "auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1
+    )
+    axis.set_major_locator(places)
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
 
 
