@@ -123,14 +123,16 @@ def train(
     with run_dir.lock(directory), signals.Stop(hosts.largest) as stop:
         described = environment.describe(resolved.mesh)
         changes = hosts.by_first(run_dir.check_or_create, directory, config, described)
-        if hosts.by_first(run_dir.summary, directory) is None:
+        unfinished = hosts.by_first(run_dir.summary, directory) is None
+        if unfinished:
             for change in changes:
                 print(f"{change}: not bit-equal to an unbroken run", flush=True)
             loop.run(resolved, directory, cache=cache, stop=stop)
         outcome = hosts.by_first(run_dir.summary, directory)
 
-        # A finished run is replayed for its page, which is made once.
-        if outcome is not None and not hosts.by_first(page.exists):
+        # A finished run is replayed for its page, which is made once. A page that is
+        # there already may be that of the unfinished run.
+        if outcome is not None and (unfinished or not hosts.by_first(page.exists)):
             if certify and config.evaluate.trees:
                 certify_run(directory, cache_dir, release, stop)
             hosts.by_first(run_page.write, directory)
