@@ -129,7 +129,8 @@ def train(
             loop.run(resolved, directory, cache=cache, stop=stop)
         outcome = hosts.by_first(run_dir.summary, directory)
 
-        # A finished run is replayed for its page, which is made once.
+        # A finished run is replayed for its page, which is made once. A page that is
+        # there already may be that of the unfinished run.
         if outcome is not None and (is_open or not hosts.by_first(page.exists)):
             if certify and config.evaluate.trees:
                 certify_run(directory, cache_dir, release, stop)

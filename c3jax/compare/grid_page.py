@@ -189,7 +189,7 @@ def _picture(place, title, runs, x, y, budget) -> str:
             axes.axvline(budget, color=plots.SOFT, lw=1, ls=(0, (4, 3)))
         axes.set(xlabel=_words(x), ylim=(0, 102), xlim=(0, None))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
-        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        plots.whole_ticks(axes.xaxis)
 
         # Names at the ends of the curves, moved apart.
         ends.sort()

@@ -143,7 +143,6 @@ def find(name: str, field: str = "credit.name") -> Estimator:
     return _own(file, own, field) if colon else checks.pick(ESTIMATORS, name, field)
 
 
-@functools.cache
 def _own(file: str, name: str, field: str) -> Estimator:
     field = f"{field}='{file}:{name}'"
     path = pathlib.Path(file)
@@ -152,20 +151,26 @@ def _own(file: str, name: str, field: str) -> Estimator:
             f"{field}: there is no such Python file; write FILE.py:NAME of an "
             "estimator of your own, or a name of docs/methods.md."
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    there = {k: v for k, v in vars(module).items() if isinstance(v, Estimator)}
-    if name not in vars(module):
+    names = _executed(path)
+    there = {k: v for k, v in names.items() if isinstance(v, Estimator)}
+    if name not in names:
         raise ValueError(f"{field}: there is no such name; {file} has {sorted(there)}.")
     if name not in there:
         raise ValueError(
-            f"{field} is {vars(module)[name]!r:.60}; wanted is a c3jax.credit.api."
-            "Estimator."
+            f"{field} is {names[name]!r:.60}; wanted is a c3jax.credit.api.Estimator."
         )
     estimator = there[name]
     checks.pick(PLANS, estimator.plan, f"{field}: plan")
     return estimator
+
+
+@functools.cache
+def _executed(path: pathlib.Path) -> dict[str, object]:
+    """The names that a Python file defines; it is executed once in a process."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)
 
 
 def try_out(

@@ -362,10 +362,10 @@ def _check(task, train, weights, test, source, near) -> None:
     if generator is not None and not generator.levels:
         given |= {"data.train": train, "data.weights": weights, "data.test": test}
     if generator is not None and any(given.values()):
+        read = sorted(name for name, kind in TASKS.items() if kind.generator is None)
         raise ValueError(
             f"data.task={task!r} generates its questions: {', '.join(sorted(given))} "
-            f"must be empty. Pick one of {sorted(TASKS)} for questions of others, or "
-            "your own."
+            f"must be empty. For published questions or your own, pick one of {read}."
         )
     if isinstance(train, str):
         raise ValueError(f"data.train={train!r}: it must be a tuple, ({train!r},).")

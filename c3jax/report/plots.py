@@ -6,7 +6,7 @@ import warnings
 
 import jinja2
 import matplotlib as mpl
-from matplotlib import figure
+from matplotlib import figure, ticker
 
 from c3jax.core import files, metrics
 from c3jax.report import explorer
@@ -67,6 +67,15 @@ def beside(axes, text: str, y: float, ink: str) -> None:
         va="center",
         annotation_clip=False,
     )
+
+
+def whole_ticks(axis) -> None:
+    """Has an axis, of steps or costs, whole numbers as ticks, each of them once."""
+    places = ticker.MaxNLocator(
+        "auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1
+    )
+    axis.set_major_locator(places)
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
 
 
 def style(salt: str):

@@ -8,6 +8,7 @@ from matplotlib import ticker
 
 from c3jax.audit import certificate, figures
 from c3jax.core import files, metrics
+from c3jax.data import tasks
 from c3jax.report import audit_section, explorer, plots, run_audit
 from c3jax.train import run_dir, summary
 
@@ -52,6 +53,8 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         settings=plots.flat(about["config"]),
         ends=[first, last] if several else evaluations,
         spent=lines[-1],
+        counted=lines[0].keys(),  # An older version may have begun, and counted less.
+        places=_places(about["config"]),
         readings=summary.readings(last),
         emptied=summary.emptied(last),
         done=lines[-1]["step"],
@@ -109,6 +112,12 @@ def _words(evaluations, audited: run_audit.About | None, replayed) -> list[str]:
     return sentences
 
 
+def _places(config: dict) -> list[str]:
+    """Where mathematical answers are looked for, in order; [] for other answers."""
+    task = tasks.TASKS.get(config["data"]["task"])
+    return config["reward"]["fallback"] if task and task.reward == "math" else []
+
+
 def _curves(evaluations, x: str, label: str, folder: pathlib.Path) -> str:
     """Accuracy against a cost, with 95% bands."""
     # pass@k in grey, below the two that have intervals.
@@ -140,7 +149,7 @@ def _curves(evaluations, x: str, label: str, folder: pathlib.Path) -> str:
             plots.beside(axes, f"{text} {y:.1f}%", place, ink)
         axes.set(xlabel=label, ylim=(0, 102), xlim=(0, None))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
-        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        plots.whole_ticks(axes.xaxis)
         title = f"Accuracy on the test questions against {label}."
         return plots.saved(page, title, f"accuracy {label}".replace(" ", "-"), folder)
 
@@ -148,9 +157,10 @@ def _curves(evaluations, x: str, label: str, folder: pathlib.Path) -> str:
 def _pictures(lines: list[dict], place: pathlib.Path) -> list[tuple[str, str]]:
     """(title, picture) of the metrics of training steps."""
     steps = [line | _pace(line) for line in lines if "reward" in line]
-    if len(steps) < 2:  # No line can be drawn.
+    if not steps:
         return []
     at = [line["step"] for line in steps]
+    dot = "o" if len(steps) == 1 else ""  # One step makes no line.
     pictures = []
     for title, names in {
         "Reward while training, mean over all leaves": {"reward": "sampled"},
@@ -171,10 +181,11 @@ def _pictures(lines: list[dict], place: pathlib.Path) -> list[tuple[str, str]]:
                 y = np.array([line[name] for line in steps])
                 axes.plot(at, y, color=_INK[ink], lw=0.7, alpha=0.35)
                 label = name.removesuffix("_frac").removesuffix("_pace")
-                axes.plot(at, _smooth(y), color=_INK[ink], label=label)
+                axes.plot(at, _smooth(y), marker=dot, color=_INK[ink], label=label)
             if len(names) > 1:
                 axes.legend(frameon=False, fontsize=9)
             axes.set(xlabel="training steps", ylim=(0, None), xlim=(0, None))
+            plots.whole_ticks(axes.xaxis)
             axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
             name = next(iter(names)).replace("_", "-")
             pictures.append((title, plots.saved(page, title, name, place)))

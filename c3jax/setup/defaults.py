@@ -337,7 +337,12 @@ AUDIT = section(
         "which contexts and estimators; all but buckets is for an audit of a run",
         buckets=Field("", TEXT, 'a file of contexts, a line each; "": a run\'s own'),
         methods=Field("", TEXT, 'estimators; "": the run\'s own, c3 and magrpo'),
-        questions=Field(200, COUNT, "of the test split; each a context for every role"),
+        questions=Field(
+            200,
+            COUNT,
+            "of the test split, a multiple of audit.batch_size; each a context for "
+            "every role",
+        ),
         batch_size=Field(100, ONE_UP, "of them sampled at a time"),
         candidates=Field(8, TWO_UP, "messages sampled from a context"),
         continuations=Field(8, ONE_UP, "of each"),

@@ -233,7 +233,7 @@ def resolve(
     names = _policy_names(roles, policies)
     raters = _raters(config, roles) if "ratings" in estimator.needs else ()
     readers = roles + raters
-    compiled = _prompts(config, policies, names * 2, readers)
+    compiled = _prompts(config, policies, names * (2 if raters else 1), readers)
     own = compiled[: len(roles)]
 
     # The questions.
@@ -311,7 +311,7 @@ def _prompts(config, policies: dict, names, readers) -> tuple[prompts.Prompt, ..
     given = config.data.thinking, datetime.date.fromisoformat(config.data.date)
     return tuple(
         prompts.prompt(policies[name].tokenizer, role, readers, *given)
-        for name, role in zip(names, readers, strict=False)
+        for name, role in zip(names, readers, strict=True)
     )
 
 

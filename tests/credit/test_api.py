@@ -108,7 +108,7 @@ MINE, OTHER = api.Estimator(mine, plan="siblings"), api.Estimator(mine, plan="ow
 
 def test_an_estimator_in_a_file_of_ones_own_is_found_by_its_name(tmp_path):
     file = tmp_path / "own.py"
-    file.write_text(OWN)
+    file.write_text(OWN + f"open({str(tmp_path / 'log')!r}, 'a').write('read ')\n")
     estimator = api.configured(f"{file}:MINE", {"share": 0.7, "std": None})
     assert estimator.fn(None, ()) == (0.7, ()) and estimator.plan == "siblings"
     with pytest.raises(ValueError, match=r"options of credit.name=.* \['share'\]"):
@@ -123,6 +123,8 @@ def test_an_estimator_in_a_file_of_ones_own_is_found_by_its_name(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             api.find(f"{file}:{name}")
+    api.find(f"{file}:MINE", "audit.methods")
+    assert (tmp_path / "log").read_text() == "read "  # executed once
     with pytest.raises(ValueError, match="there is no such Python file; write FILE.py"):
         api.find("nowhere.py:MINE")
 

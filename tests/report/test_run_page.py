@@ -7,7 +7,7 @@ import re
 import pytest
 
 from c3jax.audit import certificate
-from c3jax.report import run_page
+from c3jax.report import plots, run_page
 from c3jax.train import run_dir
 from tests import support
 from tests.audit import made_up
@@ -100,7 +100,34 @@ def test_a_page_of_a_run_that_is_not_finished_says_so(tmp_path):
     assert "not finished: 2 of 2 steps so far" in " ".join(page.words)
 
 
-def test_a_page_after_one_step_tells_its_cost_and_draws_no_curves(tmp_path):
+def test_a_page_says_where_answers_are_read(tmp_path):
+    write_run(tmp_path)
+    words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
+    assert re.search(r"first of these .*: boxed\.", words)
+
+
+def test_a_page_of_an_older_run_leaves_out_what_was_not_counted_then(tmp_path):
+    write_run(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    old, *lines = path.read_text().splitlines()
+    old = {k: v for k, v in json.loads(old).items() if "prefilled_slots" not in k}
+    path.write_text("\n".join([json.dumps(old), *lines, ""]))
+    words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
+    assert re.search(r"training\s+1,234\s+1,234\s+1,234\s+–\s+99\s", words)
+
+
+@pytest.mark.parametrize("end", [0.4, 1, 2, 3, 7, 240, 46080])
+def test_ticks_of_steps_are_whole_and_differ(end):
+    _, axes = plots.axes(12, 4.2)
+    axes.set_xlim(0, end)
+    plots.whole_ticks(axes.xaxis)
+    ticks = axes.xaxis.get_majorticklabels()
+    texts = [tick.get_text() for tick in ticks]
+    assert len({*texts}) == len(texts) > (end > 1)
+    assert all(tick.get_position()[0] % 1 == 0 for tick in ticks)
+
+
+def test_a_page_after_one_step_tells_its_cost_and_draws_points(tmp_path):
     write_run(tmp_path, finished=False)
     path = tmp_path / "metrics.jsonl"
     first, second = path.read_text().splitlines()[:2]
@@ -109,7 +136,9 @@ def test_a_page_after_one_step_tells_its_cost_and_draws_no_curves(tmp_path):
     words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
     assert "25.0%" in words and "→" not in words
     assert re.search(r"training\s+32\s", words)
-    assert "Learning curves" not in words and "Gradient norm" not in words
+    assert "Learning curves" not in words
+    picture = (tmp_path / run_page.PICTURES / "grad-norm.svg").read_text()
+    assert re.search(r'<g clip-path="[^"]*">\s*<use ', picture)  # a marker
 
 
 def test_a_run_without_an_evaluation_has_no_page(tmp_path):
