@@ -106,7 +106,7 @@ def qwen3_4b():
     published = transformers.AutoConfig.for_model(**json.loads(path.read_text()))
     mesh = sharding.make(2, 2, 2)
     computed = config.policy.to_dict()
-    del computed["path"], computed["adapters"]
+    del computed["path"], computed["end_tokens"], computed["adapters"]
     shape = families.shape(published, mesh=mesh, **computed)
     sampled = {k: v for k, v in config.sampling.items() if k != "max_concurrent"}
     limit = config.teams.duo.actor.max_tokens

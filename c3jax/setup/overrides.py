@@ -126,4 +126,5 @@ def _likeness(name: str, other: str) -> float:
     alike = difflib.SequenceMatcher(None, a, b).ratio()
     if initials == b or (others <= words or words <= others):
         alike = max(alike, 0.8)
-    return alike + 0.1 * (where == there)
+    sections = difflib.SequenceMatcher(None, ".".join(where), ".".join(there))
+    return alike + 0.1 * sections.ratio()
