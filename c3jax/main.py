@@ -227,6 +227,8 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     if not (name or (_WORKDIR.value and there)):
         raise ValueError("say which experiment: --config=math")
     directory = pathlib.Path(_WORKDIR.value or f"runs/{name}").expanduser()
+
+    # An audit has a page of its own, and the run that it is of.
     if MODE.value == "audit":
         if "audit" not in config:
             raise ValueError(
@@ -240,8 +242,12 @@ def _experiment() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
                 "say what to audit: --workdir=DIR of a run, or "
                 "--config.audit.buckets=FILE with a context a line."
             )
+
+    # What is there already says what it is.
     if there:
         config = run_dir.config(directory)
+
+    # One run of a comparison.
     if _CELL.value:
         from c3jax.compare import comparison
 

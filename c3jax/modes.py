@@ -163,6 +163,8 @@ def certify_run(
     from c3jax.core import environment
 
     command = ["--mode=replay", f"--workdir={directory}"]
+
+    # Nobody else may hold the devices.
     if hosts.many():
         print(f"not replayed, as many processes made it; to: {' '.join(command)}")
         return
@@ -171,6 +173,8 @@ def certify_run(
             print(f"not replayed, as devices are held; to: {' '.join(command)}")
             return
         backend.clear_backends()  # The fresh process needs their memory.
+
+    # The replay, until it is done or a stop is asked for.
     command += [f"--cache_dir={cache_dir}"]
     with subprocess.Popen(
         [*environment.COMMAND, *command], start_new_session=True

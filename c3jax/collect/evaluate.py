@@ -200,6 +200,7 @@ def _graded(
             yield scores
         waiting.clear()
 
+    # A batch is sampled while the answers of the one before are scored.
     for begin in range(0, c.questions, c.batch_size):
         part = f"{name}-{begin:08d}"
         fields = None if kept is None else kept.get(part)

@@ -205,10 +205,14 @@ def _rewarded(
     if team.protocol.roles[-1].counts:
         reward, extra = _voted(team, asked.shapes, verdicts)
         reads = False
+
+    # Where answers were scored once, each leaf takes its own.
     if asked.answer is not None:
         reward, said = _at(reward, asked.answer), _at(said, asked.answer)
     finite.check(reward, "a reward")
     reward = reward.reshape(-1, *team.protocol.branching)
+
+    # Cut messages pay; whether the answer is right stays.
     kept = setup.config.reward.cut ** answers.cut(team, turns)
     return ScoredAnswers(
         reward=(reward * kept).astype(np.float32),

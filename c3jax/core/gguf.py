@@ -208,6 +208,8 @@ def _tensors(path: pathlib.Path, listed: list, start: int, size: int):
             row = _packing(kind, shape[-1] if shape else 1)[1]
         except ValueError as error:
             raise ValueError(f"{path}: {name} is damaged: {error}.") from None
+
+        # All of its bytes are there.
         end = start + offset + row * math.prod(shape[:-1])
         if end > size:
             raise ValueError(
@@ -241,6 +243,8 @@ def packaged(name: str) -> pathlib.Path | None:
         paths = {pathlib.Path(f.locate()) for f in files if f.suffix == SUFFIX}
     except metadata.PackageNotFoundError:
         pass
+
+    # Without a distribution, its module.
     module = name.replace("-", "_")
     if not paths and module.isidentifier():
         spec = importlib.machinery.PathFinder.find_spec(module)

@@ -295,6 +295,7 @@ def cropped(
             support=None if turn.support is None else turn.support[..., :size, :],
         )
 
+    # Messages, and what was recorded of their tokens.
     trees = tuple(
         tree.replace(turns=tuple(map(crop, tree.turns, messages)))
         for tree in batch.trees
@@ -307,6 +308,8 @@ def cropped(
             )
             for part, tree in zip(ref_logp, trees, strict=True)
         )
+
+    # Prompts.
     prompts = tuple(x[:, :prompt] for x in questions.prompts)
     questions = questions.replace(prompts=prompts)
     return batch.replace(questions=questions, trees=trees, ref_logp=ref_logp)

@@ -188,6 +188,7 @@ def update(
     def epoch(carry, _):
         return jax.lax.scan(step, carry, minibatches)
 
+    # Every pass takes the same minibatches.
     carry, stats = jax.lax.scan(
         epoch, (state.params, state.opt_state), None, length=objective.epochs
     )

@@ -47,6 +47,8 @@ def shape(config, **computed) -> decoder.Shape:
             f"model_type={kind!r} is not supported; pick one of {sorted(FAMILIES)} "
             "(Qwen2, Qwen2.5, Qwen3, Llama 3; dense)."
         )
+
+    # What the decoder does not do.
     for field, wanted in _PLAIN.items():
         value = getattr(config, field, wanted)
         if value != wanted:
@@ -54,6 +56,8 @@ def shape(config, **computed) -> decoder.Shape:
                 f"this {kind} model has {field}={value!r}; only {wanted!r} is "
                 "supported."
             )
+
+    # Sizes by the names of `transformers`.
     heads = config.num_attention_heads
     return decoder.Shape(
         vocab=config.vocab_size,

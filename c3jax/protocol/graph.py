@@ -149,6 +149,8 @@ def _check_finish(roles: tuple[Role, ...], where: str) -> None:
         mark, field = role.finishes, f"{where}.{role.name}.finishes={role.finishes!r}"
         if not mark:
             continue
+
+        # Every tokenizer must be able to spell it.
         if not (mark.isascii() and mark.isprintable() and " " not in mark):
             raise ValueError(
                 f"{field}: a mark consists of printable ASCII characters without "
@@ -156,6 +158,8 @@ def _check_finish(roles: tuple[Role, ...], where: str) -> None:
             )
         if len(mark) > 255:
             raise ValueError(f"{field} has {len(mark)} characters; 255 are the most.")
+
+        # Somebody has to be silenced by it.
         if role.answers:
             raise ValueError(
                 f"{field}, but no role writes after {role.name!r}, which answers; "

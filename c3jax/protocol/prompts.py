@@ -109,6 +109,8 @@ def _between(
 ) -> tuple[list[tuple[int, ...]], int]:
     """The ids before, between and after the sentinels; the very last id apart."""
     pieces, context = [], text
+
+    # The text before each sentinel is one piece.
     for place in places:
         if text.count(place) != 1:
             raise ValueError(
@@ -117,6 +119,8 @@ def _between(
             )
         before, text = text.split(place)
         pieces.append(tuple(_ids(tokenizer, before.split(_CUT))))
+
+    # What follows the last one opens the answer.
     last = _ids(tokenizer, text.split(_CUT))
     if not last:
         raise ValueError(
@@ -124,6 +128,8 @@ def _between(
             "generation prompt after the last message."
         )
     pieces.append(tuple(last[:-1]))
+
+    # A word that the tokenizer does not know would be lost.
     if any(tokenizer.unk_token_id in piece for piece in pieces):
         for sign in (_CUT, *places, *tokenizer.get_added_vocab()):
             context = context.replace(sign, " ")

@@ -384,11 +384,15 @@ def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
         fields=c.fields,
         near=c.overlap,
     )
+
+    # Those that fit, and demonstrations for them.
     task = tasks.fitting(task, count, prompt_lengths.limit(c.prompt_tokens), c.overlong)
     if own := config.warm_start.demonstrations:
         task = tasks.demonstrated(task, own, writers, c.overlap)
     if task.report:
         print(task.report, flush=True)
+
+    # Intervals need two.
     test, asked = len(task.split("test")), config.evaluate.questions
     checks.require(
         2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"

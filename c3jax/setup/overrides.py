@@ -66,6 +66,8 @@ def set_none(config: ml_collections.ConfigDict, names: list[str]) -> None:
         place = config
         for part in sections:
             place = place.get(part, {}) if hasattr(place, "get") else {}
+
+        # Checked by hand, as types are ignored below.
         if last not in place:
             raise ValueError(unknown(name))
         with place.ignore_type(), place.unlocked():
@@ -102,12 +104,16 @@ def refusal(name: str, text: str) -> str:
 
 def unknown(name: str) -> str:
     """What to say of a field that there is not: the nearest that there are."""
+
+    # The likeliest, if they are like it at all.
     known = [line.name for line in fields.lines(defaults.EXPERIMENT, _SHOWN)]
     near = sorted(known, key=lambda other: -_likeness(name, other))[:3]
     near = [other for other in near if _likeness(name, other) > _LIKE]
     said = f"the config has no field {name!r}"
     if near:
         return f"{said}; did you mean {' or '.join(near)}?"
+
+    # Else what there is in its section.
     section, place = name.partition(".")[0], defaults.EXPERIMENT.fields
     inside = place.get(section)
     if isinstance(inside, Section) and inside.of({}):

@@ -126,6 +126,7 @@ def abstract_state(
         sharding = whole if like is None else like.sharding
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
+    # Moments lie where their parameters lie.
     return TrainState(
         step=place(state.step),
         params=params,

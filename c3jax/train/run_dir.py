@@ -126,6 +126,8 @@ def check_or_create(
         page = {"config": wanted, "environments": [described], "files": {**contents}}
         files.write(path, json.dumps(page, indent=2) + "\n")
         return []
+
+    # What differs from the run that is there, if it may.
     changed, page = differences(_read(path), wanted), json.loads(path.read_text())
     if refused := [change for change in changed if not _follows(change[0])]:
         raise ValueError(_refusal(workdir, refused))
@@ -136,6 +138,8 @@ def check_or_create(
                 f"{name} has another content than when {workdir} began; put that back, "
                 "or give --workdir=DIR for a new run."
             )
+
+    # The run, and all that it has been.
     moved = differences(page["environments"][-1], described)
     if moved:
         page["environments"].append(described)

@@ -87,6 +87,7 @@ def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> 
             urllib.request.urlopen(file.url, timeout=_PATIENCE) as response,
             unfinished.open("wb") as out,
         ):
+            # A connection that breaks may look like an end.
             size = int(response.headers.get("Content-Length") or 0)
             progress = metrics.Progress(
                 f"{dataset.name}: {file.name}, kB", size // 1000
@@ -101,6 +102,8 @@ def _fetch(dataset: origins.Dataset, file: origins.File, path: pathlib.Path) -> 
     except (http.client.HTTPException, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise ValueError(by_hand(dataset, file, path.parent, error)) from None
+
+    # Whole: from here on it may be read.
     unfinished.replace(path)
 
 
