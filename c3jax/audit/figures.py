@@ -251,8 +251,8 @@ def _level(name: str, arrays: Arrays) -> Level:
         if kept.sum() < diagnostics.LEAST:
             raise ValueError(
                 f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "
-                "candidate, and of one each nothing says if they differ by candidate "
-                "or by chance; play on more often."
+                f"candidate; intervals take {diagnostics.LEAST} or more, and of one "
+                "each nothing says if they differ by candidate or by chance."
             )
         return diagnostics.influence(arrays.symbols[name][kept], correct=correct)
 
