@@ -63,16 +63,14 @@ def fidelity(
     ceiling.
 
     Args:
-        advantage: [C, J] float, the credit of each message.
-        target: [C, J] float.
+        advantage, target: [C, J] float, of each message.
         noise: [C, J] float, unbiased estimates of each target's variance about what the
             message is worth.
         rank_ceiling: handed on.
 
     Raises:
         ValueError: the figure would mean nothing: too few contexts, one candidate,
-            credit or target that is the same everywhere, or a target that is the
-            credit.
+            credit or target that never varies, or a target that is the credit.
     """
     # One number or more for each message.
     advantage = _messages(advantage)
@@ -170,10 +168,8 @@ def influence(
 
         sum_y sum_j p(y|j) (1 - p(y|j)) / (n_j - 1) / (2 J^2 p(y)).
 
-    Contexts are estimated without bounds, since a cut of each would be a bias; means
-    are cut at 0 and at the mean of ln J. Where more than half of the probability of
-    replies was never seen, as the share of replies seen once from a candidate says
-    (Good and Turing), no correction can know the rest.
+    Means alone are cut at 0 and ln J: to cut each context would be a bias. Where more
+    than half of what candidates draw was never seen, no correction can know the rest.
 
     Source: C3, arXiv:2603.06859, influence; Miller, "Note on the bias of information
     estimates", 1955; the second term is the same expansion with that variance; Good,
@@ -348,10 +344,7 @@ class Ranks:
 
 
 class _Moments:
-    """Linear correlation, mean square difference and ceiling, by context.
-
-    `noise` is the variance of the error of `other`.
-    """
+    """Linear correlation, mean square difference and ceiling, by context."""
 
     def __init__(self, one, other, noise, context):
         gap = (one - other) ** 2
