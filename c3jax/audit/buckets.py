@@ -228,24 +228,21 @@ class Arrays:
 
     @property
     def worth(self) -> np.ndarray:
-        """[C, J, h], estimates of each message's advantage by disjoint samples.
+        """[C, J], each message's advantage as its own and the extra samples say.
 
-        Mean return of the continuations less that of the extra samples. Two, each from
-        every second sample, where all messages have two returns and all contexts two
-        extra samples; else one.
+        Mean return of the continuations less that of the extra samples.
         """
-        # Two estimates need two samples of everything.
-        exists = np.isfinite(self.returns[..., :1])
-        halves = 1
-        if min(self.returns.shape[-1], self.extra.shape[-1]) > 1:
-            several = np.isfinite(self.returns[..., 1:2]) | ~exists
-            several &= np.isfinite(self.extra[:, None, 1:2])
-            halves = 2 if several.all() else 1
-        estimates = []
-        for n in range(halves):
-            value = _mean(self.extra[:, n::halves])
-            estimates.append(_mean(self.returns[..., n::halves]) - value[:, None])
-        return np.stack(estimates, -1)
+        return _mean(self.returns) - _mean(self.extra)[:, None]
+
+    @property
+    def noise(self) -> np.ndarray | None:
+        """[C, J], the variance of `worth` about the advantage, unbiased.
+
+        None unless all messages have two returns and all contexts two extra samples.
+        """
+        exists = np.isfinite(self.returns).any(-1)
+        noise = _error(self.returns) + _error(self.extra)[:, None]
+        return noise if np.isfinite(noise[exists]).all() else None
 
     def where(self, kept: np.ndarray) -> "Arrays":
         """The contexts where `kept`, [C] bool, is True."""
@@ -297,3 +294,10 @@ def _mean(values: np.ndarray) -> np.ndarray:
     count = finite.sum(-1)
     total = np.where(finite, values, 0).sum(-1)
     return np.where(count, total / np.maximum(count, 1), np.nan)
+
+
+def _error(values: np.ndarray) -> np.ndarray:
+    """The variance of `_mean`, as the spread says; NaN for fewer than two values."""
+    count = np.isfinite(values).sum(-1)
+    squares = _mean((values - _mean(values)[..., None]) ** 2)
+    return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)

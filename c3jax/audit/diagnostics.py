@@ -19,65 +19,77 @@ from c3jax.core.stats import Interval
 
 _ELEMENTS = 1 << 24  # of counts that are held at a time
 
+# The fewest contexts of a figure. A draw of n contexts from n is n times the same one
+# with probability n^(1-n), which must be less than the 2.5% at an end of an interval.
+LEAST = 4
+NOT_IDENTIFIABLE = "not identifiable"
+
 
 class Fidelity(NamedTuple):
     """How well credit agrees with the worth of messages.
 
     Attributes:
-        spearman: rank correlation of credit and target over all messages.
-        pearson: linear correlation of the same.
+        pearson: linear correlation of credit and target over all messages.
+        ceiling: the linear correlation that perfect credit is expected to reach, as the
+            target is noisy itself; None if its noise is not known.
+        spearman: rank correlation of credit and target.
+        rank_ceiling: the same for ranks, see `c3jax.audit.ceiling`; a range, its mean
+            NaN, where no more is known; None if nothing is.
         error: mean square difference, in squared reward units.
-        ceiling: the rank correlation that perfect credit could be expected to reach,
-            as the target is noisy itself; None if the target came without parts, or in
-            parts of which one is the same for all messages.
     """
 
-    spearman: Interval
     pearson: Interval
-    error: Interval
     ceiling: Interval | None
+    spearman: Interval
+    rank_ceiling: Interval | None
+    error: Interval
 
 
-def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
-    """Whether credit ranks messages as their worth does.
+def fidelity(
+    advantage: np.ndarray,
+    target: np.ndarray,
+    noise: np.ndarray | None = None,
+    rank_ceiling: Interval | None = None,
+) -> Fidelity:
+    """Whether credit agrees with the worth of messages.
 
     The target of a message is its mean return minus the value of its context, both from
-    samples that the credit has not seen: else they agree by construction.
+    samples that the credit has not seen: else they agree by construction. With s^2 the
+    variance of the target and n^2 the mean variance of its noise, perfect credit
+    correlates with it as sqrt(1 - n^2 / s^2): the ceiling.
 
-    From h estimates of the target by disjoint samples, let r be the rank correlation
-    between the mean of the first, third, .. and that of the others. The reliability of
-    the mean of all is then 2 r / (1 + r) (Spearman and Brown), and perfect credit
-    correlates with it as the square root of that: the ceiling.
-
-    Source: C3, arXiv:2603.06859, credit fidelity; Spearman, "Correlation calculated
-    from faulty data", British Journal of Psychology 3, 1910, for the ceiling.
+    Source: C3, arXiv:2603.06859, credit fidelity; Spearman, "The proof and measurement
+    of association between two things", American Journal of Psychology 15, 1904, for the
+    ceiling.
 
     Args:
-        advantage: [C, J] float, the credit of each message.
-        target: [C, J] float, or [C, J, h] for h independent estimates of it.
+        advantage, target: [C, J] float, of each message.
+        noise: [C, J] float, unbiased estimates of each target's variance about what the
+            message is worth.
+        rank_ceiling: handed on.
 
     Raises:
-        ValueError: the figure would mean nothing: one context, one candidate, credit
-            or target that is the same everywhere, or a target that is the credit.
+        ValueError: the figure would mean nothing: too few contexts, one candidate,
+            credit or target that never varies, or a target that is the credit.
     """
     # One number or more for each message.
     advantage = _messages(advantage)
     target = np.asarray(target, np.float64)
-    if target.ndim not in (2, 3) or target.shape[:2] != advantage.shape:
+    noise = np.zeros_like(target) if (silent := noise is None) else noise
+    if not target.shape == noise.shape == advantage.shape:
         raise ValueError(
-            f"target is {target.shape} and advantage {advantage.shape}: give one of "
-            "each a message, or [.., h] for h independent estimates of the target."
+            f"target is {target.shape}, its noise {noise.shape} and advantage "
+            f"{advantage.shape}: give one of each a message."
         )
-    parts = target.reshape(*advantage.shape, -1)
-    mean, known = parts.mean(-1), np.isfinite(advantage)
-    if not np.isfinite(mean[known]).all():
+    known = np.isfinite(advantage)
+    if not np.isfinite([target[known], noise[known]]).all():
         raise ValueError("target is missing for messages that have an advantage.")
 
     # Figures that would mean nothing.
-    for name, values in (("advantage", advantage), ("target", mean)):
+    for name, values in (("advantage", advantage), ("target", target)):
         if np.ptp(values[known]) == 0:
             raise ValueError(f"{name} is the same for all messages: nothing to rank.")
-    if np.allclose(advantage[known], mean[known], rtol=1e-9, atol=1e-12):
+    if np.allclose(advantage[known], target[known], rtol=1e-9, atol=1e-12):
         raise ValueError(
             "target is the advantage itself, so they agree by construction; take "
             "returns of continuations that the advantage was not computed from."
@@ -85,21 +97,16 @@ def fidelity(advantage: np.ndarray, target: np.ndarray) -> Fidelity:
 
     # One row a message; a context is drawn with all of its messages.
     context = np.nonzero(known)[0]
-    credit, worth = advantage[known], mean[known]
+    credit, worth = advantage[known], target[known]
     agreement = Ranks(credit, worth)
-    moments = _Moments(credit, worth, context)
-    halves = None
-    if parts.shape[-1] > 1:
-        halves = Ranks(*(parts[..., n::2].mean(-1)[known] for n in range(2)))
+    moments = _Moments(credit, worth, noise[known], context)
 
     def figures(drawn: np.ndarray) -> list[float]:
-        weight = drawn[context]
-        values = [agreement.correlation(weight), *moments.figures(drawn)]
-        return values + ([_ceiling(halves.correlation(weight))] if halves else [])
+        return [*moments.figures(drawn), agreement.correlation(drawn[context])]
 
-    spearman, pearson, error, *ceiling = stats.resampled(figures, len(advantage))
-    has_ceiling = bool(ceiling) and not math.isnan(ceiling[0].mean)
-    return Fidelity(spearman, pearson, error, ceiling[0] if has_ceiling else None)
+    pearson, error, limit, spearman = stats.resampled(figures, len(advantage))
+    ceiling = None if silent or math.isnan(limit.mean) else limit
+    return Fidelity(pearson, ceiling, spearman, rank_ceiling, error)
 
 
 def variance(advantage: np.ndarray) -> Interval:
@@ -128,11 +135,13 @@ class Influence(NamedTuple):
     Attributes:
         value: mutual information in nats, mean over contexts.
         null: the same with symbols shuffled within each context, so that there is no
-            dependence: the bias of `value`. Its interval is over shuffles.
+            dependence. Its interval is over shuffles.
+        beyond: `value` less `null`, its bias; None if the bias was taken off before.
     """
 
     value: Interval
     null: Interval
+    beyond: Interval | None = None
 
 
 def influence(
@@ -159,8 +168,12 @@ def influence(
 
         sum_y sum_j p(y|j) (1 - p(y|j)) / (n_j - 1) / (2 J^2 p(y)).
 
+    Means alone are cut at 0 and ln J: to cut each context would be a bias. Where more
+    than half of what candidates draw was never seen, no correction can know the rest.
+
     Source: C3, arXiv:2603.06859, influence; Miller, "Note on the bias of information
-    estimates", 1955; the second term is the same expansion with that variance.
+    estimates", 1955; the second term is the same expansion with that variance; Good,
+    Biometrika 40, 1953, for the coverage.
 
     Args:
         symbols: [C, J, M] int, a number for the reply in each continuation of each
@@ -171,8 +184,9 @@ def influence(
         shuffles: how many times the null is drawn.
 
     Raises:
-        ValueError: the figure would mean nothing: one context, one candidate, or one
-            continuation, with which it measures the smoothing alone.
+        ValueError: the figure would mean nothing: too few contexts, one candidate, or
+            one continuation, with which it measures the smoothing alone; or `correct`
+            with a coverage below a half.
     """
     symbols = np.asarray(symbols)
     if symbols.ndim != 3 or not np.issubdtype(symbols.dtype, np.integer):
@@ -188,6 +202,13 @@ def influence(
             "replies differ by candidate or by chance; play on 2 times or more."
         )
 
+    if correct and (seen := coverage(symbols)) < 0.5:
+        raise ValueError(
+            f"{NOT_IDENTIFIABLE}: by their repetitions the replies seen of a candidate "
+            f"are {seen:.0%} of what it draws, and half would be needed; play on more "
+            "often, or look at texts that repeat, like answers."
+        )
+
     # In chunks of contexts, since counts take memory.
     options = dict(smoothing=0.0 if correct else smoothing, correct=correct)
     rng, values, null = np.random.default_rng(0), [], np.zeros(shuffles)
@@ -197,11 +218,33 @@ def influence(
         values.append(_information(part, **options))
         for draw in range(shuffles):
             null[draw] += _information(_shuffled(part, rng), **options).sum()
-    low, high = np.quantile(null / len(symbols), (0.025, 0.975))
+
+    most = float(np.log(known.any(-1).sum(1)).mean())
+    null = np.clip(null / len(symbols), 0, most)
+    value = stats.bootstrap(np.concatenate(values))
+    beyond = [min(max(end - null.mean(), 0.0), most) for end in value]
     return Influence(
-        value=stats.bootstrap(np.concatenate(values)),
-        null=Interval(float(null.mean() / len(symbols)), float(low), float(high)),
+        value=Interval(*(min(max(end, 0.0), most) for end in value)),
+        null=Interval(
+            float(null.mean()), *map(float, np.quantile(null, (0.025, 0.975)))
+        ),
+        beyond=None if correct else Interval(*map(float, beyond)),
     )
+
+
+def coverage(symbols: np.ndarray) -> float:
+    """The probability of what was seen of a candidate's replies, mean over replies.
+
+    1 - replies that a candidate gave once / all replies (Good and Turing).
+
+    Args:
+        symbols: [C, J, M] int, -1 where there is none.
+    """
+    ordered = np.sort(symbols, -1)
+    differs = np.ones((*ordered.shape[:2], ordered.shape[2] + 1), bool)
+    differs[..., 1:-1] = ordered[..., 1:] != ordered[..., :-1]
+    known = ordered >= 0
+    return float(1 - (differs[..., 1:] & differs[..., :-1] & known).sum() / known.sum())
 
 
 def _by_frequency(symbols: np.ndarray, common: int) -> np.ndarray:
@@ -301,35 +344,32 @@ class Ranks:
 
 
 class _Moments:
-    """Linear correlation and mean square difference of two variables, by context."""
+    """Linear correlation, mean square difference and ceiling, by context."""
 
-    def __init__(self, one: np.ndarray, other: np.ndarray, context: np.ndarray):
+    def __init__(self, one, other, noise, context):
         gap = (one - other) ** 2
         # Near 0, squares of values that vary little lose no digits.
         one, other = one - one.mean(), other - other.mean()
-        terms = (np.ones_like(one), one, other, one * other, one**2, other**2, gap)
+        terms = (np.ones_like(one), one, other, one * other, one**2, other**2)
+        terms += (gap, noise)
         self._sums = np.stack([np.bincount(context, term) for term in terms])
 
-    def figures(self, drawn: np.ndarray) -> tuple[float, float]:
+    def figures(self, drawn: np.ndarray) -> tuple[float, float, float]:
         """The figures with each context taken `drawn` times."""
         total, *sums = np.einsum("ij,j", self._sums, drawn)
-        one, other, product, square, other_square, gap = np.array(sums) / total
+        one, other, product, square, other_square, gap, noise = np.array(sums) / total
         variances = square - one**2, other_square - other**2
         # Rounding leaves a little variance where all values are the same.
         varies = variances[0] > 1e-12 * square and variances[1] > 1e-12 * other_square
         scale = variances[0] * variances[1] if varies else 0.0
-        return _ratio(product - one * other, scale), float(gap)
+        true = max(variances[1] - noise, 0.0)
+        ceiling = math.sqrt(true / variances[1]) if varies else math.nan
+        return _ratio(product - one * other, scale), float(gap), ceiling
 
 
 def _ratio(product: float, squares: float) -> float:
     """A correlation; NaN where one of two variables does not vary."""
     return float(product / math.sqrt(squares)) if squares > 0 else math.nan
-
-
-def _ceiling(half: float) -> float:
-    """The correlation of perfect credit, from the correlation of two halves."""
-    half = max(half, 0.0)
-    return np.sqrt(2 * half / (1 + half))
 
 
 def _messages(advantage: np.ndarray) -> np.ndarray:
@@ -344,10 +384,11 @@ def _messages(advantage: np.ndarray) -> np.ndarray:
 
 
 def _several(known: np.ndarray) -> None:
-    """Refuses one context, and one candidate in any; [C, J] bool."""
-    if len(known) < 2:
+    """Refuses few contexts, and one candidate in any; [C, J] bool."""
+    if len(known) < LEAST:
         raise ValueError(
-            f"{len(known)} context: intervals are over contexts; give 2 or more."
+            f"too few contexts ({len(known)}): intervals are over contexts; give "
+            f"{LEAST} or more."
         )
     alone = known.sum(1) < 2
     if alone.any():

@@ -5,6 +5,7 @@ with the reason stands in its place.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from c3jax.audit import buckets, diagnostics
+from c3jax.audit import buckets, ceiling, diagnostics
 from c3jax.audit.buckets import Arrays, Bucket
 from c3jax.audit.diagnostics import Fidelity, Influence
 from c3jax.core import files
@@ -27,12 +28,12 @@ class Point:
 
     Attributes:
         continuations: number of continuations that a message's worth is estimated from.
-        spearman: rank correlation of credit with that worth.
-        ceiling: the rank correlation that perfect credit could be expected to reach.
+        pearson: linear correlation of credit with that worth.
+        ceiling: the linear correlation that perfect credit is expected to reach.
     """
 
     continuations: int
-    spearman: Interval
+    pearson: Interval
     ceiling: Interval | None
 
 
@@ -48,6 +49,8 @@ class MethodFigures:
         fidelity: the figure, or why it is not measured.
         variance: the figure, or why it is not measured.
         curve: fidelity against continuations, () if there are too few for one.
+        scaled: why variance and error do not compare with those of others; "" if credit
+            is in reward units, as far as is known.
     """
 
     method: str
@@ -56,11 +59,7 @@ class MethodFigures:
     fidelity: Fidelity | str
     variance: Interval | str
     curve: tuple[Point, ...]
-
-
-# The fewest contexts of a figure. A draw of n contexts from n is n times the same one
-# with probability n^(1-n), which must be less than the 2.5% at an end of an interval.
-LEAST = 4
+    scaled: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +105,13 @@ class Audit:
     Attributes:
         source: the origin of the contexts, in words.
         roles: the figures of each role.
+        run: of a run's audit, the plain objects of `c3jax.report.run_audit.About`, like
+            cost and role ablations; None for logs.
     """
 
     source: str
     roles: tuple[RoleFigures, ...]
+    run: Mapping | None = None
 
     @property
     def contexts(self) -> int:
@@ -117,59 +119,83 @@ class Audit:
         return sum(role.contexts for role in self.roles)
 
 
-def of(some: Sequence[Bucket]) -> tuple[RoleFigures, ...]:
-    """The figures of every role, roles in the order in which they appear."""
-    return tuple(_role(role, arrays) for role, arrays in buckets.by_role(some))
+def of(
+    some: Sequence[Bucket], scaled: Mapping[str, str] | None = None
+) -> tuple[RoleFigures, ...]:
+    """The figures of every role, roles in the order in which they appear.
+
+    Args:
+        some: the contexts.
+        scaled: why a method's credit is not in reward units, by name.
+    """
+    scaled = scaled or {}
+    return tuple(_role(role, arrays, scaled) for role, arrays in buckets.by_role(some))
 
 
 def write(directory: pathlib.Path, found: Audit) -> None:
     """Writes `audit.json`; NaN and infinity are null there."""
     page = {"source": found.source, "contexts": found.contexts}
     page["roles"] = [_packed(role) for role in found.roles]
+    if found.run is not None:
+        page["run"] = found.run
     files.write(directory / FILE, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(directory: pathlib.Path) -> Audit:
-    """Reads the file that `write` wrote."""
+    """Reads the file that `write` wrote.
+
+    Ceilings and curves of files from before ceilings had noise and ranks apart were
+    other figures, and are left out.
+    """
     page = json.loads((directory / FILE).read_text(encoding="utf-8"))
     roles = tuple(_unpacked_role(**role) for role in page["roles"])
-    return Audit(page["source"], roles)
+    return Audit(page["source"], roles, page.get("run"))
 
 
-def _role(role: str, arrays: Arrays) -> RoleFigures:
+def _role(role: str, arrays: Arrays, scaled: Mapping[str, str]) -> RoleFigures:
+    @functools.cache  # Methods of the same contexts share a ceiling.
+    def rank(kept: bytes) -> Interval | None:
+        return ceiling.ranks(arrays.where(np.frombuffer(kept, bool)))
+
     return RoleFigures(
         role=role,
         contexts=len(arrays.returns),
         messages=int(np.isfinite(arrays.returns[..., 0]).sum()),
-        methods=tuple(_method(name, arrays) for name in arrays.credit),
+        methods=tuple(
+            dataclasses.replace(
+                _method(name, arrays, rank), scaled=scaled.get(name, "")
+            )
+            for name in arrays.credit
+        ),
         influence=tuple(_level(name, arrays) for name in arrays.symbols),
     )
 
 
-def _method(name: str, arrays: Arrays) -> MethodFigures:
+def _method(name: str, arrays: Arrays, rank: Callable) -> MethodFigures:
     # Contexts with credit for every candidate, and those with a value besides.
-    exists = np.isfinite(arrays.returns[..., 0])
+    exists, least = np.isfinite(arrays.returns[..., 0]), diagnostics.LEAST
     full = (np.isfinite(arrays.credit[name]) == exists).all(1)
     valued = full & np.isfinite(arrays.extra).any(1)
 
     def fidelity() -> Fidelity:
-        if full.sum() >= LEAST > valued.sum():
+        if full.sum() >= least > valued.sum():
             raise ValueError(
                 f"too few contexts ({valued.sum()}) have `extra` rewards, so nothing "
                 "independent says what a context is worth; log those of further "
                 "messages sampled from it."
             )
         kept = enough(valued)
-        return diagnostics.fidelity(kept.credit[name], kept.worth)
+        above = rank(valued.tobytes())
+        return diagnostics.fidelity(kept.credit[name], kept.worth, kept.noise, above)
 
     def variance() -> Interval:
         return diagnostics.variance(enough(full).credit[name])
 
     def enough(kept: np.ndarray) -> Arrays:
-        if full.sum() < LEAST:
+        if full.sum() < least:
             raise ValueError(
                 f"{name} credits all candidates in too few contexts ({full.sum()}); "
-                f"intervals are over contexts, so it takes {LEAST} or more."
+                f"intervals are over contexts, so it takes {least} or more."
             )
         return arrays.where(kept)
 
@@ -198,7 +224,7 @@ def _curve(name: str, arrays: Arrays, measured: Fidelity) -> tuple[Point, ...]:
 
     def fewer(number: int) -> Fidelity:
         cut = dataclasses.replace(arrays, returns=mixed[..., :number])
-        return diagnostics.fidelity(cut.credit[name], cut.worth)
+        return diagnostics.fidelity(cut.credit[name], cut.worth, cut.noise)
 
     powers = (2**n for n in range(1, least.bit_length()))
     numbers = [*(number for number in powers if number < least), least]
@@ -206,7 +232,7 @@ def _curve(name: str, arrays: Arrays, measured: Fidelity) -> tuple[Point, ...]:
     for number in numbers if least > 2 else ():
         figure = measured if number == most else _or_why(lambda n=number: fewer(n))
         if not isinstance(figure, str):
-            points.append(Point(number, figure.spearman, figure.ceiling))
+            points.append(Point(number, figure.pearson, figure.ceiling))
     return tuple(points)
 
 
@@ -222,11 +248,11 @@ def _level(name: str, arrays: Arrays) -> Level:
                 f"no `{name}` are known: nothing follows these messages, or it is not "
                 "logged; add them, one a return."
             )
-        if kept.sum() < LEAST:
+        if kept.sum() < diagnostics.LEAST:
             raise ValueError(
                 f"too few contexts ({kept.sum()}) have 2 or more `{name}` of each "
-                "candidate, and of one each nothing says if they differ by candidate "
-                "or by chance; play on more often."
+                f"candidate; intervals take {diagnostics.LEAST} or more, and of one "
+                "each nothing says if they differ by candidate or by chance."
             )
         return diagnostics.influence(arrays.symbols[name][kept], correct=correct)
 
@@ -269,6 +295,9 @@ def _unpacked_role(methods, influence, **rest) -> RoleFigures:
 
 
 def _unpacked_method(fidelity, variance, curve, **rest) -> MethodFigures:
+    if isinstance(fidelity, Mapping) and "rank_ceiling" not in fidelity:
+        fidelity = {**fidelity, "ceiling": None, "rank_ceiling": None}
+    curve = [point for point in curve if "pearson" in point]
     return MethodFigures(
         fidelity=_unpacked(Fidelity, fidelity),
         variance=variance if isinstance(variance, str) else _interval(variance),
@@ -277,8 +306,8 @@ def _unpacked_method(fidelity, variance, curve, **rest) -> MethodFigures:
     )
 
 
-def _unpacked_point(continuations, spearman, ceiling) -> Point:
-    return Point(continuations, _interval(spearman), _interval(ceiling))
+def _unpacked_point(continuations, pearson, ceiling) -> Point:
+    return Point(continuations, _interval(pearson), _interval(ceiling))
 
 
 def _unpacked_level(plain, corrected, **rest) -> Level:

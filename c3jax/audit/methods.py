@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 
-from c3jax.audit import figures
+from c3jax.audit import diagnostics
 from c3jax.collect import rollouts, scorers
 from c3jax.core import checks, metrics, sharding
 from c3jax.credit import api
@@ -76,7 +76,7 @@ def plan(asked, setup: experiment.Setup) -> Plan:
     plan = Plan(**given, methods=named or _usual(setup, given["candidates"]))
 
     # Sizes that fit the figures, the devices and the test split.
-    count, least = plan.questions, figures.LEAST
+    count, least = plan.questions, diagnostics.LEAST
     checks.require(count >= least, "audit.questions", count, f"{least} or more")
     parts = sharding.batch_size(setup.mesh)
     if plan.questions % plan.batch_size or plan.batch_size % parts:
@@ -149,6 +149,23 @@ def _resolved(run: experiment.Setup, name: str) -> experiment.Setup:
         config.credit.update({**dict.fromkeys(config.credit), "name": name})
         config.protocol.branching = config.protocol.continuations = None
     return experiment.resolve(config, list(run.mesh.devices.flat))
+
+
+def scaled(setup: experiment.Setup) -> str:
+    """Why a method's credit is not in reward units; "" if it is.
+
+    Args:
+        setup: the run with this method, from `method`.
+    """
+    bound = {n: option.default for n, option in setup.estimator.options.items()}
+    scores = bound.get("std") or bound.get("normalise")
+    if (
+        scores
+        or bound.get("baseline") == "batch"
+        or setup.config.credit.name == "ccpo_v1"
+    ):
+        return "z-scored, not in reward units: not comparable with other methods"
+    return ""
 
 
 def learned(

@@ -59,7 +59,8 @@ def ablation(
     """
     helps, hurts = _pairs(solved, ~without), _pairs(~solved, without)
     figures = (solved.mean(1), without.mean(1), helps, hurts, helps + hurts)
-    return RoleAblation(role, how, *map(stats.bootstrap, figures))
+    intervals = (stats.accuracy(rates, solved.shape[1]) for rates in figures)
+    return RoleAblation(role, how, *intervals)
 
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -112,7 +112,10 @@ def measure(
     if said is not None:
         solved[setup.task.reading] = said
     order = sorted(solved, key=lambda name: name.startswith("without"))
-    figures = {name: stats.bootstrap(solved[name].mean(1)) for name in order}
+    figures = {
+        name: stats.accuracy(solved[name].mean(1), 1 if name == "greedy" else c.samples)
+        for name in order
+    }
     return Evaluation(figures, spent, cut)
 
 

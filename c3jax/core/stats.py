@@ -40,6 +40,68 @@ def bootstrap(values: np.ndarray, resamples: int = 2000) -> Interval:
     return Interval(float(np.mean(values)), float(ends.low), float(ends.high))
 
 
+def accuracy(solved: np.ndarray, samples: int) -> Interval:
+    """The mean of rates of questions, with an interval that holds at 0 and 1, too.
+
+    Clopper and Pearson's, of as many independent answers as the spread over questions
+    says (Kish), at least one and at most `samples` a question: with p the mean of n
+    rates of variance s^2, and k the questions with an answer of the rarer kind,
+
+        n_eff = n p (1 - p) / s^2 (z_.975 / t_.975,k-1)^2.
+
+    t allows for how little k questions tell of s (Korn and Graubard). Where the answers
+    to each question agree, n_eff is n.
+
+    Source: Clopper and Pearson, Biometrika 26, 1934; Kish, Survey Sampling, 1965; Korn
+    and Graubard, Survey Methodology 24, 1998.
+
+    Args:
+        solved: [n] float in [0, 1], a question each: the share of its answers that are
+            right, or an unbiased estimate from them.
+        samples: answers to each question.
+    """
+    n, mean = len(solved), np.mean(solved)
+    variance = np.sum((solved - mean) ** 2) / max(n - 1, 1)
+    rarer = min(np.sum(solved > 0), np.sum(solved < 1))
+    ends = clopper_pearson(mean, effective(n, samples, mean, variance, rarer))
+    return Interval(float(mean), *map(float, ends))
+
+
+def effective(n: int, samples: int, mean, variance, rarer) -> np.ndarray:
+    """The independent answers that those to n questions are worth; see `accuracy`.
+
+    Args:
+        n: questions.
+        samples: answers to each.
+        mean, variance: [..] float, of the rates of questions.
+        rarer: [..] int, questions with an answer of the rarer kind.
+
+    Returns:
+        [..] float, n to n * samples; n where fewer than two questions tell.
+    """
+    t = special.stdtrit(np.maximum(rarer, 2) - 1.0, 0.975)
+    spread = np.maximum(variance, 1e-12) * (t / special.ndtri(0.975)) ** 2
+    count = np.clip(n * mean * (1 - mean) / spread, n, n * samples)
+    return np.where(rarer < 2, n, count)
+
+
+def clopper_pearson(mean, count) -> tuple[np.ndarray, np.ndarray]:
+    """The 95% interval of a proportion; `count` may be a fraction.
+
+    Args:
+        mean: [..] float in [0, 1].
+        count: [..] float, independent answers.
+
+    Returns:
+        [..] float, the lower end, and the upper one.
+    """
+    right, wrong = np.multiply(mean, count), np.multiply(np.subtract(1, mean), count)
+    # The inverse is not defined at 0 right or 0 wrong, where the end is 0 or 1.
+    low = special.betaincinv(np.maximum(right, 1e-9), wrong + 1, 0.025)
+    high = special.betaincinv(right + 1, np.maximum(wrong, 1e-9), 0.975)
+    return np.where(right < 1e-9, 0, low), np.where(wrong < 1e-9, 1, high)
+
+
 def resampled(
     figures: Callable[[np.ndarray], Sequence[float]], n: int, resamples: int = 1000
 ) -> tuple[Interval, ...]:

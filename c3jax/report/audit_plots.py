@@ -19,22 +19,22 @@ def measured(found) -> bool:
 
 
 def fidelity(roles: Sequence[RoleFigures]) -> figure.Figure:
-    """Rank correlations with their intervals, and their ceilings in grey."""
+    """Correlations with their intervals, and their ceilings in grey."""
 
     def draw(axes, y, ink, found):
         if isinstance(found, str):
             return words.NOT_MEASURED
         if found.ceiling is not None:
             _reference(axes, y, found.ceiling)
-        _dot(axes, y, found.spearman, ink)
+        _dot(axes, y, found.pearson, ink)
         above = f" of {found.ceiling.mean:.2f}" if words.bounds(found.ceiling) else ""
-        return words.minus(f"{found.spearman.mean:z.2f}") + above
+        return words.minus(f"{found.pearson.mean:z.2f}") + above
 
     page, axes = _by_method(roles, lambda method: method.fidelity, draw)
     low = min(0.0, axes.dataLim.x0)
     axes.set(xlim=(low * 1.05, max(1.0, axes.dataLim.x1)))
     axes.axvline(0, color=plots.AXIS, lw=0.8, zorder=1)
-    axes.set_xlabel("rank correlation with what messages are worth (grey: ceiling)")
+    axes.set_xlabel("correlation with what messages are worth (grey: ceiling)")
     return page
 
 
@@ -85,7 +85,7 @@ def influence(roles: Sequence[RoleFigures]) -> figure.Figure:
 
 
 def continuations(roles: Sequence[RoleFigures]) -> figure.Figure:
-    """Rank correlations against continuations, with their ceilings in grey."""
+    """Correlations against continuations, with their ceilings in grey."""
     inks = _inks(roles)
     drawn = [role for role in roles if any(method.curve for method in role.methods)]
     with plots.style("continuations"):
@@ -100,8 +100,8 @@ def continuations(roles: Sequence[RoleFigures]) -> figure.Figure:
                     continue
                 at = [point.continuations for point in method.curve]
                 ink = inks[method.method]
-                _band(axes, at, [point.spearman for point in method.curve], ink, "-")
-                end = method.curve[-1].spearman.mean
+                _band(axes, at, [point.pearson for point in method.curve], ink, "-")
+                end = method.curve[-1].pearson.mean
                 ends.append((end, _short(method.method), ink))
                 ceiling = [point.ceiling for point in method.curve]
                 if None not in ceiling and ceiling not in ceilings:
@@ -109,7 +109,7 @@ def continuations(roles: Sequence[RoleFigures]) -> figure.Figure:
                     _band(axes, at, ceiling, plots.SOFT, (0, (4, 3)))
                     ends.append((ceiling[-1].mean, "ceiling", plots.SOFT))
 
-            axes.set_ylabel(_short(role.role) or "rank correlation")
+            axes.set_ylabel(_short(role.role) or "correlation")
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:.0f}"))
             axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -214,16 +214,16 @@ def _short(name: str) -> str:
 PICTURES = {
     "fidelity": (
         "Fidelity",
-        "Dot and line: how far the ranking by credit agrees with the ranking by the "
-        "measured worth of messages. Grey: the most that the noise of that worth "
-        "allows any method.",
+        "Dot and line: the correlation of credit with the measured worth of messages. "
+        "Grey: what the noise of that worth leaves of perfect credit's.",
         lambda role: [method.fidelity for method in role.methods],
         fidelity,
     ),
     "variance": (
         "Variance",
         "How far credit differs between messages of one context, in squared reward "
-        "units. At equal cost, less means less noise, if fidelity is no worse.",
+        "units. At equal cost, less means less noise, if fidelity is no worse; credit "
+        "in other units, like z-scores, does not compare.",
         lambda role: [method.variance for method in role.methods],
         variance,
     ),

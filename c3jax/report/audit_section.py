@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 import rich.box
 import rich.table
 
+from c3jax.audit.diagnostics import NOT_IDENTIFIABLE
 from c3jax.audit.figures import RoleFigures
+from c3jax.core.stats import Interval
 from c3jax.report import audit_plots, plots, words
 from c3jax.report.words import told
 
-_METHODS = ("role", "method", "contexts", "rank correlation", "ceiling", "of it")
-_METHODS += ("linear correlation", "square error", "variance")
-_LEVELS = ("role", "seen in", "contexts", "influence, nats", "by chance")
+_METHODS = ("role", "method", "contexts", "linear correlation", "ceiling", "of it")
+_METHODS += ("rank correlation", "ceiling", "of it", "square error", "variance")
+_LEVELS = ("role", "seen in", "contexts", "influence, nats", "by chance", "beyond it")
 _LEVELS += ("bias taken off", "by chance")
 
 
@@ -65,18 +67,19 @@ def _methods(roles: Sequence[RoleFigures]) -> dict:
             if method.valued != method.contexts:
                 contexts += f" ({method.valued:,} with extra)"
 
-            # Five cells of fidelity, or a note.
+            # Seven cells of fidelity, or a note.
+            scaled = notes.mark(method.scaled)
             if isinstance(method.fidelity, str):
-                cells = [notes.cell(method.fidelity), *("–",) * 4]
+                cells = [notes.cell(method.fidelity), *("–",) * 6]
             else:
-                rank, linear, error, ceiling = method.fidelity
-                highest = "–" if ceiling is None else told(ceiling)
-                share = "–"
-                if words.bounds(ceiling):
-                    share = words.minus(f"{rank.mean / ceiling.mean:.0%}")
-                cells = [told(rank), highest, share, told(linear), told(error)]
+                linear, ceiling, rank, rank_ceiling, error = method.fidelity
+                cells = [
+                    *_of(linear, ceiling),
+                    *_of(rank, rank_ceiling),
+                    told(error) + scaled,
+                ]
 
-            variance = notes.cell(method.variance) or told(method.variance)
+            variance = notes.cell(method.variance) or told(method.variance) + scaled
             name = words.printable(method.method)
             rows.append([_name(role), name, contexts, *cells, variance])
     return _table("Credit, method by method", _METHODS, rows, notes)
@@ -87,11 +90,18 @@ def _influence(roles: Sequence[RoleFigures]) -> dict:
     for role in roles:
         for level in role.influence:
             cells = []
-            for figure in (level.plain, level.corrected):
+            for figure, width in ((level.plain, 3), (level.corrected, 2)):
                 reason = notes.cell(figure)
-                cells += [reason, "–"] if reason else [*map(told, figure)]
+                shown = [reason] if reason else [told(x) for x in figure if x]
+                cells += [*shown, *("–",) * (width - len(shown))]
             rows.append([_name(role), level.symbols, f"{level.contexts:,}", *cells])
     return _table("Whether messages show in what follows", _LEVELS, rows, notes)
+
+
+def _of(figure: Interval, ceiling: Interval | None) -> list[str]:
+    """A correlation, its ceiling, and its share of that."""
+    highest = "–" if ceiling is None else told(ceiling)
+    return [told(figure), highest, words.share(figure, ceiling)]
 
 
 def _table(title: str, headings: Sequence[str], rows: list, notes: "_Notes") -> dict:
@@ -99,26 +109,29 @@ def _table(title: str, headings: Sequence[str], rows: list, notes: "_Notes") -> 
 
 
 class _Notes:
-    """Reasons under a table, each once, by number."""
+    """Remarks under a table, each once, by number."""
 
     def __init__(self):
-        self._reasons: list[str] = []
+        self._remarks: list[str] = []
 
     def cell(self, found) -> str:
         """The number of the note on a refused figure; "" for a measured one."""
         if not isinstance(found, str):
             return ""
-        reason = words.printable(found)
-        if reason not in self._reasons:
-            self._reasons.append(reason)
-        return f"{words.NOT_MEASURED} [{self._reasons.index(reason) + 1}]"
+        if found.startswith(NOT_IDENTIFIABLE):
+            return NOT_IDENTIFIABLE + self.mark(found)
+        return words.NOT_MEASURED + self.mark(f"{words.NOT_MEASURED}: {found}")
+
+    def mark(self, remark: str) -> str:
+        """The number of a note, "" for none."""
+        remark = words.printable(remark)
+        if remark and remark not in self._remarks:
+            self._remarks.append(remark)
+        return f" [{self._remarks.index(remark) + 1}]" if remark else ""
 
     @property
     def lines(self) -> list[str]:
-        return [
-            f"[{n}] {words.NOT_MEASURED}: {text}"
-            for n, text in enumerate(self._reasons, 1)
-        ]
+        return [f"[{n}] {text}" for n, text in enumerate(self._remarks, 1)]
 
 
 def _name(role: RoleFigures) -> str:

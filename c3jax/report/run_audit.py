@@ -13,7 +13,7 @@ import jax
 from c3jax.audit import buckets, figures, methods, role_ablation, run_buckets
 from c3jax.audit.role_ablation import RoleAblation
 from c3jax.collect import scorers
-from c3jax.core import checkpoint, files, signals
+from c3jax.core import checkpoint, signals
 from c3jax.core.stats import Interval
 from c3jax.learn import training
 from c3jax.setup import experiment
@@ -21,7 +21,7 @@ from c3jax.train import admission, run_dir
 from c3jax.train.record import Record
 
 PICTURES = "audit"
-BUCKETS, ABOUT = f"{PICTURES}/buckets.jsonl", f"{PICTURES}/about.json"
+BUCKETS, _ABOUT = f"{PICTURES}/buckets.jsonl", f"{PICTURES}/about.json"
 # The key of role ablations in the file, also of their cost.
 _ABLATIONS = "riding"
 
@@ -102,8 +102,10 @@ def audit(
             _ABLATIONS: [_packed(ablation) for ablation in ablations],
             "refused": refused,
         }
-        files.write(directory / ABOUT, json.dumps(page, indent=1) + "\n")
-        audited = figures.Audit(f"step {record.step}", figures.of(contexts))
+        setups = {n: methods.method(setup, n, plan.candidates) for n in plan.methods}
+        scaled = {name: methods.scaled(own) for name, own in setups.items()}
+        roles = figures.of(contexts, scaled)
+        audited = figures.Audit(f"step {record.step}", roles, page)
         figures.write(directory, audited)
         shutil.rmtree(parts)
     return audited
@@ -111,10 +113,14 @@ def audit(
 
 def about(directory: pathlib.Path) -> About | None:
     """The circumstances of a run's audit; None if it was not audited."""
-    path = directory / ABOUT
-    if not path.exists():
+    if not (directory / figures.FILE).exists():
         return None
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields, old = figures.read(directory).run, directory / _ABOUT
+    if fields is None and old.exists():  # From before `audit.json` had these.
+        fields = json.loads(old.read_text(encoding="utf-8"))
+    if fields is None:
+        return None
+    fields = dict(fields)
     ablations = tuple(_unpacked(**page) for page in fields.pop(_ABLATIONS))
     return About(role_ablations=ablations, **fields)
 

@@ -5,7 +5,7 @@ import sys
 
 from rich import console
 
-from c3jax.audit.diagnostics import Fidelity, Influence
+from c3jax.audit.diagnostics import NOT_IDENTIFIABLE, Fidelity, Influence
 from c3jax.audit.figures import Level, RoleFigures
 from c3jax.core.stats import Interval
 
@@ -18,13 +18,12 @@ def reading(role: RoleFigures) -> str:
     shares, clauses = [], []
     for method in role.methods:
         if _has_share(method.fidelity):
-            rank, ceiling = method.fidelity.spearman.mean, method.fidelity.ceiling.mean
-            words = "with" if shares else "ranks messages with"
-            allowed = "" if shares else " of what the noise allows"
-            shares.append(
-                f"{method.method} {words} {rank / ceiling:.0%}{allowed} "
-                f"({rank:.2f} of {ceiling:.2f})"
-            )
+            reached, ceiling, *_ = method.fidelity
+            part = share(reached, ceiling)
+            if not shares:
+                part = f"reaches {part} of the correlation with worth that noise allows"
+            numbers = f"({reached.mean:.2f} of {ceiling.mean:.2f})"
+            shares.append(f"{method.method} {part} {numbers}")
         else:
             clauses.append(f"{method.method} {ranking(method.fidelity)}")
     if shares:
@@ -32,6 +31,8 @@ def reading(role: RoleFigures) -> str:
     for level in role.influence:
         if isinstance(level.corrected, Influence):
             clauses.append(_shows(level))
+        elif level.corrected.startswith(NOT_IDENTIFIABLE):
+            clauses.append(f"if it shows in the {level.symbols} is {NOT_IDENTIFIABLE}")
     start = f"{role.role}: " if role.role else ""
     return printable(f"{start}{'; '.join(clauses) or 'nothing could be measured'}.")
 
@@ -39,8 +40,20 @@ def reading(role: RoleFigures) -> str:
 def _has_share(found: Fidelity | str) -> bool:
     """Whether the share of the ceiling that a method reaches is defined."""
     return (
-        isinstance(found, Fidelity) and found.spearman.low > 0 and bounds(found.ceiling)
+        isinstance(found, Fidelity) and found.pearson.low > 0 and bounds(found.ceiling)
     )
+
+
+def share(figure: Interval, ceiling: Interval | None) -> str:
+    """How much of its ceiling a figure reaches; "–" if that is not defined.
+
+    Above it within their noise is 100%.
+    """
+    if not bounds(ceiling):
+        return "–"
+    if figure.low > ceiling.high:
+        return "> 100%"
+    return minus(f"{min(figure.mean / ceiling.mean, 1):.0%}")
 
 
 def ranking(found: Fidelity | str) -> str:
@@ -57,7 +70,7 @@ def ranking(found: Fidelity | str) -> str:
 
 def _shows(level: Level) -> str:
     """Whether messages show in the texts after them, against chance."""
-    value, null = level.corrected
+    value, null, _ = level.corrected
     text = minus(f"({value.mean:z.2f} nats, {null.mean:z.2f} by chance)")
     if value.low > null.high:
         return f"which message was sent shows in the {level.symbols} {text}"
@@ -65,7 +78,9 @@ def _shows(level: Level) -> str:
 
 
 def told(interval: Interval) -> str:
-    """A mean and its interval in brackets, if it has one."""
+    """A mean and its interval in brackets, if it has one; a range without a mean."""
+    if math.isnan(interval.mean) and not math.isnan(interval.low):
+        return f"{interval.low:.2f} to {interval.high:.2f}"
     low, high = number(interval, interval.low), number(interval, interval.high)
     return number(interval) + ("" if math.isnan(interval.low) else f" [{low}, {high}]")
 
@@ -84,8 +99,8 @@ def minus(text: str) -> str:
 
 
 def bounds(ceiling: Interval | None) -> bool:
-    """Whether there is a ceiling that is surely more than 0."""
-    return ceiling is not None and ceiling.low > 0
+    """Whether there is one ceiling, and surely more than 0."""
+    return ceiling is not None and ceiling.low > 0 and not math.isnan(ceiling.mean)
 
 
 def printable(text: str) -> str:

@@ -99,10 +99,10 @@ def test_arrays_are_padded_with_what_is_not_there():
     assert (replies[1] == -1).all() and (found.symbols["answers"][0, 1] == -1).all()
 
 
-def test_worth_is_the_return_beyond_that_of_other_samples_in_two_halves():
+def test_worth_is_the_return_beyond_that_of_other_samples_and_has_their_noise():
     (_, found), (_, without) = buckets.by_role(some())
-    # Extra samples 0, 1, 1, 1: the halves are worth 1/2 and 1.
-    np.testing.assert_array_equal(found.worth[0, 0], [1 - 0.5, 0 - 1])
-    np.testing.assert_array_equal(found.worth[1, 1], [1 - 1, 0 - 1])
-    assert np.isnan(found.worth[0, 2]).all()
-    assert without.worth.shape == (1, 2, 1) and np.isnan(without.worth).all()
+    # Returns 1, 0 and extra samples 0, 1, 1, 1.
+    assert found.worth[0, 0] == 0.5 - 0.75
+    assert found.noise[0, 0] == pytest.approx(0.5 / 2 + 0.25 / 4)
+    assert np.isnan(found.worth[0, 2]) and np.isnan(without.worth).all()
+    assert without.noise is None

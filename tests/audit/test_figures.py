@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import pytest
@@ -32,7 +33,9 @@ def test_a_figure_is_that_of_the_arrays(some, found):
     assert (writer.role, writer.contexts, writer.messages) == ("writer", 40, 160)
     assert [each.method for each in writer.methods] == ["good", "poor"]
     good = writer.methods[0]
-    assert good.fidelity == audit.fidelity(arrays.credit["good"], arrays.worth)
+    assert good.fidelity == audit.fidelity(
+        arrays.credit["good"], arrays.worth, arrays.noise
+    )
     assert good.variance == audit.variance(arrays.credit["good"])
     replies = arrays.symbols["replies"]
     level = writer.influence[0]
@@ -89,14 +92,14 @@ def test_correlation_and_ceiling_rise_with_the_number_of_continuations():
     some = logs.contexts(300, noise=(("good", 0.1),), returns=16, extra=32)
     [good] = figures.of(some)[0].methods
     assert [point.continuations for point in good.curve] == [2, 4, 8, 16]
-    ranks = [point.spearman.mean for point in good.curve]
+    ranks = [point.pearson.mean for point in good.curve]
     ceilings = [point.ceiling.mean for point in good.curve]
     assert ranks == sorted(ranks) and ceilings == sorted(ceilings)
     assert ranks[-1] - ranks[0] > 0.1
-    assert good.curve[-1].spearman == good.fidelity.spearman
+    assert good.curve[-1].pearson == good.fidelity.pearson
     # Credit that is nearly right is near the ceiling, however noisy the target.
     for point in good.curve:
-        assert point.spearman.mean == pytest.approx(point.ceiling.mean, abs=0.07)
+        assert point.pearson.mean == pytest.approx(point.ceiling.mean, abs=0.07)
 
 
 def test_a_curve_does_not_depend_on_the_order_of_a_log():
@@ -113,11 +116,11 @@ def test_a_curve_does_not_depend_on_the_order_of_a_log():
     ]
     curves = [figures.of(each)[0].methods[0].curve for each in (some, ordered)]
     for one, other in zip(*curves, strict=True):
-        assert one.spearman.mean == pytest.approx(other.spearman.mean, abs=0.06)
+        assert one.pearson.mean == pytest.approx(other.pearson.mean, abs=0.06)
 
 
 def test_figures_are_the_same_when_they_are_read_back(tmp_path, found):
-    written = figures.Audit("logs.jsonl", found)
+    written = figures.Audit("logs.jsonl", found, {"step": 4, "spent": {}})
     figures.write(tmp_path, written)
     assert figures.read(tmp_path) == written
     page = json.loads((tmp_path / figures.FILE).read_text())
@@ -128,8 +131,8 @@ def test_figures_are_the_same_when_they_are_read_back(tmp_path, found):
 def test_a_reading_says_it_in_plain_words(found):
     writer, planner = map(words.reading, found)
     assert re.search(
-        r"^writer: good ranks messages with \d+% of what the noise allows "
-        r"\(0.\d\d of 0.\d\d\), poor with \d+% \(0.\d\d of 0.\d\d\); which message was "
+        r"^writer: good reaches \d+% of the correlation with worth that noise allows "
+        r"\(0.\d\d of 0.\d\d\), poor \d+% \(0.\d\d of 0.\d\d\); which message was "
         r"sent shows in the replies \(0.\d\d nats, 0.\d\d by chance\).$",
         writer,
     )
@@ -143,7 +146,45 @@ def test_credit_that_says_nothing_is_told_apart_from_credit_that_is_upside_down(
 
 
 def audit_of(rank):
-    return audit.diagnostics.Fidelity(rank, rank, rank, None)
+    return audit.diagnostics.Fidelity(rank, None, rank, None, rank)
+
+
+def test_a_figure_above_its_ceiling_within_the_noise_is_all_of_it():
+    ceiling = Interval(0.8, 0.75, 0.85)
+    assert words.share(Interval(0.4, 0.3, 0.5), ceiling) == "50%"
+    assert words.share(Interval(0.9, 0.84, 0.95), ceiling) == "100%"
+    assert words.share(Interval(0.9, 0.86, 0.95), ceiling) == "> 100%"
+    assert words.share(Interval(0.4, 0.3, 0.5), Interval(math.nan, 0.2, 0.6)) == "–"
+
+
+def test_an_audit_from_before_keeps_the_figures_that_still_hold(tmp_path, found):
+    figures.write(tmp_path, figures.Audit("logs", found))
+    page = json.loads((tmp_path / figures.FILE).read_text())
+    for role in page["roles"]:
+        for method in role["methods"]:
+            del method["scaled"]
+            method["curve"] = [
+                {"continuations": 2, "spearman": method["variance"], "ceiling": None}
+            ]
+            if not isinstance(method["fidelity"], str):
+                del method["fidelity"]["rank_ceiling"]
+        for level in role["influence"]:
+            if not isinstance(level["plain"], str):
+                del level["plain"]["beyond"], level["corrected"]["beyond"]
+    (tmp_path / figures.FILE).write_text(json.dumps(page))
+    old = figures.read(tmp_path).roles[0].methods[0]
+    new = found[0].methods[0]
+    assert old.fidelity == new.fidelity._replace(ceiling=None, rank_ceiling=None)
+    assert old.variance == new.variance and old.curve == ()
+
+
+def test_credit_in_other_units_is_marked_where_its_size_is_shown(some):
+    role, _ = figures.of(some, {"poor": "z-scored: not comparable"})
+    table = audit_section.tables([role])[0]
+    good, poor = table["rows"]
+    assert poor[-1].endswith(" [1]") and poor[-2].endswith(" [1]")
+    assert not good[-1].endswith("[1]")
+    assert table["notes"] == ["[1] z-scored: not comparable"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +194,8 @@ def audit_of(rank):
         (Interval(0.1007, 0.0972, 0.1038), "0.101 [0.097, 0.104]"),
         (Interval(-0.001, -0.04, 0.04), "0.00 [−0.04, 0.04]"),
         (Interval(1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
-        (Interval(0.25, float("nan"), float("nan")), "0.25"),
+        (Interval(0.25, math.nan, math.nan), "0.25"),
+        (Interval(math.nan, 0.2, 0.5), "0.20 to 0.50"),
     ],
 )
 def test_numbers_have_the_digits_that_their_interval_warrants(interval, wanted):

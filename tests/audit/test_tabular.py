@@ -66,14 +66,9 @@ def test_fidelity_converges_to_that_of_the_exact_advantage():
         returns = team.reward[question, sent[..., None], said]
         more = candidates(team, 1, number, rng)
         extra = team.reward[question[..., 0], more, replies(team, more, 1, rng)[..., 0]]
-        worth = np.stack(
-            [
-                returns[..., n::2].mean(-1) - extra[..., n::2].mean(-1, keepdims=True)
-                for n in range(2)
-            ],
-            -1,
-        )
-        found = audit.fidelity(flat(credit), flat(worth))
+        worth = returns.mean(-1) - extra.mean(-1, keepdims=True)
+        noise = returns.var(-1, ddof=1) + extra.var(-1, ddof=1, keepdims=True)
+        found = audit.fidelity(flat(credit), flat(worth), flat(noise / number))
         gaps.append(abs(found.spearman.mean - wanted))
         ceilings.append(found.ceiling.mean)
     assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 0.01

@@ -2,7 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
+from benchmarks import statistics
 from c3jax.core import stats
 
 
@@ -93,3 +95,34 @@ def test_holm_leaves_one_test_as_it_is_and_never_exceeds_one():
 def test_holm_does_not_count_tests_that_were_not_made():
     found = stats.holm(np.array([np.nan, 0.02, 0.01]))
     np.testing.assert_allclose(found, [np.nan, 0.02, 0.02])
+
+
+def test_an_accuracy_at_the_edge_is_as_uncertain_as_its_questions_are_few():
+    # The rule of three: 0.05 / 2 = (1 - p)^n.
+    for samples in (1, 10):
+        mean, low, high = stats.accuracy(np.ones(512), samples)
+        assert (mean, high) == (1, 1) and low == pytest.approx(0.025 ** (1 / 512))
+        assert stats.accuracy(np.zeros(512), samples).high == pytest.approx(1 - low)
+
+
+def test_an_accuracy_of_single_answers_has_the_interval_of_a_binomial_test():
+    solved = np.repeat([1.0, 0.0], [17, 483])
+    _, low, high = stats.accuracy(solved, 1)
+    wanted = scipy_stats.binomtest(17, 500).proportion_ci(method="exact")
+    assert (low, high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_answers_that_agree_within_questions_count_as_one_each():
+    solved = np.repeat([1.0, 0.0], [30, 70])
+    assert stats.accuracy(solved, 10) == stats.accuracy(solved, 1)
+
+
+@pytest.mark.parametrize("correlation", [0, 0.3, 1])
+@pytest.mark.parametrize("samples", [1, 2, 10])
+def test_intervals_of_accuracies_hold_their_95_percent_up_to_the_edges(
+    samples, correlation
+):
+    for questions in (30, 500):
+        least, _, width = statistics.covered(samples, correlation, questions, 1000)
+        assert least >= 0.93  # The least of 50, each with an error of 0.007.
+    assert width <= 1.2

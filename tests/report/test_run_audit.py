@@ -75,6 +75,18 @@ def test_an_audit_goes_on_where_it_was_stopped_and_the_report_shows_it(trained):
     assert "How good is the credit?" in page and "The team without a role" in page
 
 
+def test_what_an_audit_from_before_left_beside_its_figures_is_read(tmp_path):
+    kept = {"step": 4, "plan": {}, "spent": {}, "riding": [], "refused": {"a": "b"}}
+    figures.write(tmp_path, figures.Audit("step 4", (), kept))
+    new = run_audit.about(tmp_path)
+    figures.write(tmp_path, figures.Audit("step 4", ()))
+    assert run_audit.about(tmp_path) is None
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "about.json").write_text(json.dumps(kept))
+    assert run_audit.about(tmp_path) == new
+    assert (new.step, new.refused) == (4, {"a": "b"})
+
+
 def test_an_audit_that_cannot_fit_is_refused_before_it_reads_the_policy(
     trained, monkeypatch
 ):
