@@ -157,6 +157,7 @@ def scaled(setup: experiment.Setup) -> str:
     Args:
         setup: the run with this method, from `method`.
     """
+    # Divided by a deviation of the rewards, by an option or always.
     bound = {n: option.default for n, option in setup.estimator.options.items()}
     scores = bound.get("std") or bound.get("normalise")
     if (

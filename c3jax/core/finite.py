@@ -16,8 +16,9 @@ def first(tree) -> jax.Array:
 
     Finite numbers above 1.8e19 count: their squares are infinite in float32.
     """
-    squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)])
-    bad = ~jnp.isfinite(squares)
+    # A sum of squares finds all three, and is that of the gradient's norm.
+    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
+    bad = ~jnp.isfinite(jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]))
     return jnp.where(bad.any(), 1 + jnp.argmax(bad), 0).astype(jnp.int32)
 
 

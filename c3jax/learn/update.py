@@ -119,6 +119,8 @@ def apply_gradients(
     for name, before in old.items():
         change, states[name] = optimise.update(grads[name], opt_state[name], before)
         part[name] = optax.apply_updates(before, change)
+
+    # Both are there already, so the check costs a pass over them and no memory.
     place = finite.first(finite.learned(grads, part))
     sound = (place == 0) & jnp.isfinite(loss)
     part, states = jax.tree.map(

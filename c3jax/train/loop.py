@@ -279,6 +279,8 @@ def _left_out(tools: Tools, state, record, error) -> tuple:
             "is kept; from there the same numbers come again. Lower train.lr or "
             f"train.max_grad_norm{'' if may else skip}."
         ) from error
+
+    # Time has passed, and nothing else.
     print(f"step {step} is left out: {error}", flush=True)
     seconds, size = tools.watch.take(), c.batch_size
     record = record.replace(step=step, next_index=record.next_index + size)

@@ -205,3 +205,14 @@ def test_the_run_s_own_method_goes_on_from_what_it_remembers():
     own = methods.method(setup, "c3_shrunk", 4)
     found = methods.learned(own, setup, remembered, asked, support.MadeUp())
     assert found.state.memory == "remembered" and found.setup is setup
+
+
+def test_credit_divided_by_a_deviation_is_marked_and_no_other():
+    def mark(name, **options):
+        options = {f"credit__{key}": value for key, value in options.items()}
+        return methods.scaled(support.math_setup(credit__name=name, **options))
+
+    plain = ("c3", "c3_shrunk", "magrpo", "rloo", "ccpo")
+    assert not any(map(mark, plain))
+    assert "not comparable" in mark("ccpo_v1")
+    assert mark("mappo") and mark("magrpo", std=True)
