@@ -55,9 +55,11 @@ def measure(side: str, width: int, steps: int, cache: str) -> dict:
             before = resource.getrusage(resource.RUSAGE_SELF)
             items = batches[step * size]
             rollout = rollouts.sample(run, state, step, items, scorer, watch)
-            advantages, kept = rollouts.credit(run, rollout, state.memory)
-            args = run, rollout, advantages, state.params, None, watch
-            state, _ = learn(step, state, kept, rollout, rollouts.batches(*args))
+            args = run.estimator, run.ancestors, rollout, state.memory
+            advantages, kept = rollouts.credit(*args)
+            args = rollout, advantages, state.params, None, watch
+            batch = rollouts.batches(run.objective, run.mesh, *args)
+            state, _ = learn(step, state, kept, rollout, batch)
             after = resource.getrusage(resource.RUSAGE_SELF)
             user, system, faults = (
                 getattr(after, name) - getattr(before, name)

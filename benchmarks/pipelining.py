@@ -68,9 +68,11 @@ class Step:
         watch = metrics.Stopwatch()
         args = self.setup, self.state, 0, self.items, scorer, watch
         rollout = rollouts.sample(*args)
-        advantages, _ = rollouts.credit(self.setup, rollout, self.state.memory)
-        args = self.setup, rollout, advantages, self.state.params, None, watch
-        batches = rollouts.batches(*args)
+        setup, state = self.setup, self.state
+        args = setup.estimator, setup.ancestors, rollout, state.memory
+        advantages, _ = rollouts.credit(*args)
+        args = rollout, advantages, state.params, None, watch
+        batches = rollouts.batches(setup.objective, setup.mesh, *args)
         self.state, stats = self.update(
             self.setup.objective, self.state, rollout, batches
         )

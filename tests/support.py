@@ -198,7 +198,7 @@ class Step:
 
     @property
     def evidence(self):
-        return rollouts.seen(self.setup, self.scores)
+        return rollouts.seen(self.setup.ancestors, self.scores)
 
     @property
     def questions(self):
@@ -216,7 +216,7 @@ class Step:
     @property
     def advantages(self):
         """Group by group."""
-        return rollouts.credit(self.setup, self.rollout, self.state.memory)[0]
+        return self._credit()[0]
 
     @property
     def advantage(self):
@@ -226,12 +226,18 @@ class Step:
 
     @property
     def memory(self):
-        return rollouts.credit(self.setup, self.rollout, self.state.memory)[1]
+        return self._credit()[1]
 
     def batches(self, params=None, reference=None):
         params = self.state.params if params is None else params
-        args = self.setup, self.rollout, self.advantages, params, reference
-        return rollouts.batches(*args, metrics.Stopwatch())
+        setup, watch = self.setup, metrics.Stopwatch()
+        args = self.rollout, self.advantages, params, reference, watch
+        return rollouts.batches(setup.objective, setup.mesh, *args)
+
+    def _credit(self):
+        setup = self.setup
+        args = setup.estimator, setup.ancestors, self.rollout, self.state.memory
+        return rollouts.credit(*args)
 
 
 def batch(

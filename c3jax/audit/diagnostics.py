@@ -58,9 +58,8 @@ def fidelity(
     variance of the target and n^2 the mean variance of its noise, perfect credit
     correlates with it as sqrt(1 - n^2 / s^2): the ceiling.
 
-    Source: C3, arXiv:2603.06859, credit fidelity; Spearman, "The proof and measurement
-    of association between two things", American Journal of Psychology 15, 1904, for the
-    ceiling.
+    Source: C3, arXiv:2603.06859, credit fidelity; the ceiling: Spearman, American
+    Journal of Psychology 15, 1904.
 
     Args:
         advantage, target: [C, J] float, of each message.
@@ -72,7 +71,6 @@ def fidelity(
         ValueError: the figure would mean nothing: too few contexts, one candidate,
             credit or target that never varies, or a target that is the credit.
     """
-    # One number or more for each message.
     advantage = _messages(advantage)
     target = np.asarray(target, np.float64)
     noise = np.zeros_like(target) if (silent := noise is None) else noise
@@ -97,9 +95,8 @@ def fidelity(
 
     # One row a message; a context is drawn with all of its messages.
     context = np.nonzero(known)[0]
-    credit, worth = advantage[known], target[known]
-    agreement = Ranks(credit, worth)
-    moments = _Moments(credit, worth, noise[known], context)
+    agreement = Ranks(advantage[known], target[known])
+    moments = _Moments(advantage[known], target[known], noise[known], context)
 
     def figures(drawn: np.ndarray) -> list[float]:
         return [*moments.figures(drawn), agreement.correlation(drawn[context])]
@@ -124,7 +121,7 @@ def variance(advantage: np.ndarray) -> Interval:
         (J / (J - 1))^2 times the variance that the mean of all J leaves.
 
     Raises:
-        ValueError: one context or one candidate.
+        ValueError: too few contexts, or one candidate.
     """
     return stats.bootstrap(np.nanvar(_messages(advantage), axis=1))
 
@@ -189,25 +186,7 @@ def influence(
             with a coverage below a half.
     """
     symbols = np.asarray(symbols)
-    if symbols.ndim != 3 or not np.issubdtype(symbols.dtype, np.integer):
-        raise ValueError(
-            f"symbols are {symbols.dtype} {symbols.shape}; wanted whole numbers, "
-            "[contexts, candidates, continuations]."
-        )
-    known = symbols >= 0
-    _several(known.any(-1))
-    if (known.sum(-1)[known.any(-1)] < 2).any():
-        raise ValueError(
-            "a candidate has one continuation: with one reply each nothing says if "
-            "replies differ by candidate or by chance; play on 2 times or more."
-        )
-
-    if correct and (seen := coverage(symbols)) < 0.5:
-        raise ValueError(
-            f"{NOT_IDENTIFIABLE}: by their repetitions the replies seen of a candidate "
-            f"are {seen:.0%} of what it draws, and half would be needed; play on more "
-            "often, or look at texts that repeat, like answers."
-        )
+    known = _checked(symbols, correct)
 
     # In chunks of contexts, since counts take memory.
     options = dict(smoothing=0.0 if correct else smoothing, correct=correct)
@@ -222,14 +201,36 @@ def influence(
     most = float(np.log(known.any(-1).sum(1)).mean())
     null = np.clip(null / len(symbols), 0, most)
     value = stats.bootstrap(np.concatenate(values))
-    beyond = [min(max(end - null.mean(), 0.0), most) for end in value]
+    beyond = np.clip(np.subtract(value, null.mean()), 0, most).tolist()
+    chance = [null.mean(), *np.quantile(null, (0.025, 0.975))]
     return Influence(
-        value=Interval(*(min(max(end, 0.0), most) for end in value)),
-        null=Interval(
-            float(null.mean()), *map(float, np.quantile(null, (0.025, 0.975)))
-        ),
-        beyond=None if correct else Interval(*map(float, beyond)),
+        value=Interval(*np.clip(value, 0, most).tolist()),
+        null=Interval(*map(float, chance)),
+        beyond=None if correct else Interval(*beyond),
     )
+
+
+def _checked(symbols: np.ndarray, correct: bool) -> np.ndarray:
+    """[C, J, M] bool, which symbols there are; refuses those that tell nothing."""
+    if symbols.ndim != 3 or not np.issubdtype(symbols.dtype, np.integer):
+        raise ValueError(
+            f"symbols are {symbols.dtype} {symbols.shape}; wanted whole numbers, "
+            "[contexts, candidates, continuations]."
+        )
+    known = symbols >= 0
+    _several(known.any(-1))
+    if (known.sum(-1)[known.any(-1)] < 2).any():
+        raise ValueError(
+            "a candidate has one continuation: with one reply each nothing says if "
+            "replies differ by candidate or by chance; play on 2 times or more."
+        )
+    if correct and (seen := coverage(symbols)) < 0.5:
+        raise ValueError(
+            f"{NOT_IDENTIFIABLE}: by their repetitions the replies seen are {seen:.0%} "
+            "of what a candidate draws; it takes half. Play on more, or look at texts "
+            "that repeat, like answers."
+        )
+    return known
 
 
 def coverage(symbols: np.ndarray) -> float:

@@ -206,9 +206,10 @@ def learned(
     for step in range(plan.fit):
         items = batches[step * size]
         rollout = rollouts.sample(setup, state, step, items, scorer, watch, stop)
-        evidence = rollouts.seen(setup, rollouts.score(rollout)[0])
+        evidence = rollouts.seen(setup.ancestors, rollouts.score(rollout)[0])
         critic, _ = learn(state.critic, rollout, evidence)
-        _, memory = rollouts.credit(setup, rollout, state.memory)
+        args = (setup.estimator, setup.ancestors, rollout, state.memory)
+        _, memory = rollouts.credit(*args)
         state = state.replace(memory=memory, critic=critic)
         progress.show(step + 1)
     return Method(setup, state)

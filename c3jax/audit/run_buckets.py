@@ -243,7 +243,7 @@ class ContextBatch:
         scores = evidence.gather(setup, state, _STEP, *args)()
 
         # Credit as in training, one group of each context at a time.
-        known = rollouts.seen(setup, scores)
+        known = rollouts.seen(setup.ancestors, scores)
         groups = np.arange(len(items)).reshape(times, -1)
         advantage = [self._advantage(method, known, rows) for rows in groups]
         return np.concatenate(advantage, -1), scores.spent

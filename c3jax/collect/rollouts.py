@@ -16,8 +16,9 @@ import numpy as np
 
 from c3jax.collect import batching, evidence, scorers, scoring
 from c3jax.collect.scoring import ScoredAnswers
-from c3jax.core import finite, hosts, metrics
+from c3jax.core import finite, hosts, metrics, sharding
 from c3jax.core.types import Evidence, Questions
+from c3jax.credit import api
 from c3jax.rollout import contexts, loads, sampler, tree
 from c3jax.rollout.tree import Tree
 from c3jax.setup import objectives, train_state
@@ -137,7 +138,10 @@ def score(rollout: Rollout) -> tuple[ScoredAnswers, ...]:
 
 
 def credit(
-    setup: Setup, rollout: Rollout, memory
+    estimator: api.Estimator,
+    ancestors: tuple[tuple[int, ...], ...],
+    rollout: Rollout,
+    memory: object,
 ) -> tuple[Iterable[Advantage], object]:
     """The advantage of every message, group by group.
 
@@ -145,7 +149,8 @@ def credit(
     other is asked as soon as a group is scored.
 
     Args:
-        setup: its estimator is asked.
+        estimator: with its options bound.
+        ancestors: per role, see `Evidence`.
         rollout: the groups of a step.
         memory: the estimator's, from the steps before.
 
@@ -156,32 +161,32 @@ def credit(
     Raises:
         NonFiniteError: of an advantage, when its group is asked for.
     """
-    fn = setup.estimator.fn
+    fn = estimator.fn
 
     def of(group, scores):
         pairs = zip(group.trees, scores, strict=True)
         return tuple(
-            _credited(fn(seen(setup, rewards), memory)[0], one)
+            _credited(fn(seen(ancestors, rewards), memory)[0], one)
             for one, rewards in pairs
         )
 
-    if setup.estimator.per_question:
+    if estimator.per_question:
         return (of(group, group.scores()) for group in rollout), memory
 
     # All questions at once, and then apart again.
     trees, (scores,) = rollout[0].trees, score(rollout)
-    advantage, memory = fn(seen(setup, scores), memory)
+    advantage, memory = fn(seen(ancestors, scores), memory)
     sizes = [group.questions.uid.shape[0] for group in rollout]
     cuts = np.cumsum(sizes)[:-1]
     roles = [np.split(np.asarray(a), cuts) for a in _credited(advantage, *trees)]
     return [(group,) for group in zip(*roles, strict=True)], memory
 
 
-def seen(setup: Setup, scores: ScoredAnswers) -> Evidence:
+def seen(ancestors: tuple[tuple[int, ...], ...], scores: ScoredAnswers) -> Evidence:
     """A tree's evidence; the role that counts votes has no axis in it."""
     reward = scores.reward
-    reward = reward.reshape(reward.shape[: 1 + len(setup.ancestors)])
-    return Evidence(reward, setup.ancestors, **scores.evidence)
+    reward = reward.reshape(reward.shape[: 1 + len(ancestors)])
+    return Evidence(reward, ancestors, **scores.evidence)
 
 
 def _credited(advantage: tuple, one: Tree) -> tuple:
@@ -197,7 +202,8 @@ def _credited(advantage: tuple, one: Tree) -> tuple:
 
 
 def batches(
-    setup: Setup,
+    objective: objectives.Objective,
+    mesh: jax.sharding.Mesh,
     rollout: Rollout,
     advantages: Iterable[Advantage],
     params: dict,
@@ -207,41 +213,43 @@ def batches(
     """One batch a group, as the update reads it; waits for rewards.
 
     Args:
-        setup: its objective shapes the credit.
+        objective: shapes the credit.
+        mesh: the devices.
         rollout: the groups of a step.
         advantages: from `credit`.
         reference: `trainable` of the starting policies; None without KL.
         watch: counts the seconds of waiting as "score".
     """
-    shaped = _shaped(setup, rollout, iter(advantages))
+    shaped = _shaped(objective, rollout, iter(advantages))
     for group in rollout:
         with watch("score"):
             advantage, counted = next(shaped)
-            mine = setup.share(group.questions.uid.shape[0])
+            mine = sharding.share(mesh, group.questions.uid.shape[0])
         trees, ref_logp = tuple(one.trimmed for one in group.trees), None
         if reference is not None:
             start = train_state.with_trainable(params, reference)
             ref_logp = all_logp(start, group.questions, trees)
         advantage = jax.tree.map(lambda x: np.asarray(x)[mine], advantage)  # noqa: B023
         if counted is not None:
-            counted = setup.place(counted[mine])
-        yield batching.Batch(
-            group.questions, trees, setup.place(advantage), ref_logp, counted
-        )
+            counted = sharding.place(mesh, counted[mine])
+        advantage = sharding.place(mesh, advantage)
+        yield batching.Batch(group.questions, trees, advantage, ref_logp, counted)
 
 
-def _shaped(setup: Setup, rollout: Rollout, advantages: Iterator) -> Iterator[tuple]:
+def _shaped(
+    objective: objectives.Objective, rollout: Rollout, advantages: Iterator
+) -> Iterator[tuple]:
     """`batching.shaped` group by group; whitening waits for all of them."""
-    objective = setup.objective
     if not objective.whiten:
         for group, advantage in zip(rollout, advantages, strict=True):
             learned = batching.credited_roles(objective, group.trees)
             (fresh,), (counts,) = batching.shaped(objective, [advantage], learned)
             yield fresh, counts
         return
-    learned, written = batching.credited_roles(objective, rollout[0].trees), None
+    trees = rollout[0].trees
+    learned, written = batching.credited_roles(objective, trees), None
     # In a dialogue that may finish early some messages do not exist.
-    if setup.team.finishes:
+    if trees[0].team.finishes:
         lengths = [
             [[one.turns[n].length for n in one.credited] for one in group.trees]
             for group in rollout

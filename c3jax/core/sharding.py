@@ -69,6 +69,23 @@ def rows(mesh: Mesh, size: int) -> tuple[np.ndarray, ...]:
     return tuple(np.array(sorted(indices), int) for indices in held)
 
 
+def share(mesh: Mesh, size: int) -> np.ndarray:
+    """Which of a batch of `size` questions are this process's, ascending.
+
+    It reads them, has them on its devices, and has their answers scored.
+    """
+    return rows(mesh, size)[jax.process_index()]
+
+
+def place(mesh: Mesh, tree):
+    """A tree of arrays whose first axis is questions, on the devices.
+
+    Args:
+        tree: this process's share, in NumPy arrays.
+    """
+    return jax.make_array_from_process_local_data(batch(mesh), tree)
+
+
 def kv(mesh: Mesh, depth: int) -> NamedSharding:
     """Keys or values, [layer, questions, .., kv, slot, head_dim], of `depth` axes."""
     spec = (None, _BATCH, *[None] * (depth - 5), _RULES["kv"], None, None)

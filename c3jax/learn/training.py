@@ -26,7 +26,7 @@ def compiled_step(setup: Setup) -> Callable:
     def learn(step, state, memory, rollout, batches, stop=lambda: False):
         objective = setup.objective_at(step)
         state, stats = update_step(objective, state, rollout, batches, stop)
-        evidence = rollouts.seen(setup, rollouts.score(rollout)[0])
+        evidence = rollouts.seen(setup.ancestors, rollouts.score(rollout)[0])
         critic, learnt = critic_step(state.critic, rollout, evidence)
         memory = jax.device_put(memory, sharding.replicated(setup.mesh))
         stats = {name: float(value) for name, value in (stats | learnt).items()}

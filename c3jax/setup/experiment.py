@@ -171,19 +171,12 @@ class Setup:
         return found
 
     def share(self, size: int) -> np.ndarray:
-        """Which of a batch of `size` questions are this process's, ascending.
-
-        It reads them, has them on its devices, and has their answers scored.
-        """
-        return sharding.rows(self.mesh, size)[jax.process_index()]
+        """`sharding.share` of the run's mesh."""
+        return sharding.share(self.mesh, size)
 
     def place(self, batch):
-        """A tree of arrays whose first axis is questions, on the devices.
-
-        Args:
-            batch: this process's share, in NumPy arrays.
-        """
-        return jax.make_array_from_process_local_data(sharding.batch(self.mesh), batch)
+        """`sharding.place` on the run's mesh."""
+        return sharding.place(self.mesh, batch)
 
     def gather(self, values: np.ndarray, size: int) -> np.ndarray:
         """What each process found for its share of `size` questions, in all of them.

@@ -53,7 +53,7 @@ def run(
         OSError: something could not be written.
         ValueError: a checkpoint is damaged.
     """
-    c = setup.config
+    c, estimator, objective = setup.config, setup.estimator, setup.objective
     with (
         checkpoint.Store(workdir / "checkpoints", _keeps(workdir)) as store,
         scorers.started(setup) as scorer,
@@ -96,11 +96,11 @@ def run(
 
                     # Rewards become advantages, and advantages an update.
                     with watch("score"):
-                        args = (rollout, state.memory)
-                        advantages, memory = rollouts.credit(branched, *args)
+                        args = (estimator, branched.ancestors, rollout, state.memory)
+                        advantages, memory = rollouts.credit(*args)
                     with watch("update"):
                         args = (rollout, advantages, state.params, reference, watch)
-                        batch = rollouts.batches(branched, *args)
+                        batch = rollouts.batches(objective, setup.mesh, *args)
                         args = (step, state, memory, rollout, batch, stop)
                         state, stats = learn(branching)(*args)
                     record = _log_step(tools, branched, record, rollout, stats)
@@ -181,7 +181,8 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
     c = setup.config
     count = min(c.evaluate.trees, c.train.batch_size)
     items = [source[record.next_index + row] for row in range(count)]
-    advantages, _ = rollouts.credit(branched, rollout, state.memory)
+    args = (branched.estimator, branched.ancestors, rollout, state.memory)
+    advantages, _ = rollouts.credit(*args)
     saved_trees.save(workdir, branched, step, items, rollout, advantages)
 
     # The test questions, of which a stopped evaluation keeps what is done.

@@ -97,11 +97,11 @@ def test_credit_waits_for_no_more_rewards_than_it_needs(per_question):
         questions = support.questions(2, roles=2)
         trees = (sampler.whole(setup.team, (None, None)),)
         groups.append(rollouts.Group(questions, trees, None, score))
-    advantages = iter(rollouts.credit(setup, groups, ())[0])
+    advantages = iter(rollouts.credit(setup.estimator, setup.ancestors, groups, ())[0])
     first = next(advantages)
     assert asked == ([0] if per_question else [0, 1])
     parts, (scores,) = [first, next(advantages)], rollouts.score(groups)
-    wanted, _ = estimator.fn(rollouts.seen(setup, scores), ())
+    wanted, _ = estimator.fn(rollouts.seen(setup.ancestors, scores), ())
     for level, whole in enumerate(wanted):
         joined = np.concatenate([part[0][level] for part in parts])
         np.testing.assert_allclose(joined, whole, rtol=1e-6)

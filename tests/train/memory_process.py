@@ -30,9 +30,10 @@ def main() -> None:
     items = [setup.task.split("train")[n] for n in range(2)]
     state = training.initial_state(setup, warm_start.initial_params(setup))
     rollout = rollouts.sample(setup, state, 0, items, support.MadeUp(), watch)
-    advantages, memories = rollouts.credit(setup, rollout, state.memory)
-    args = setup, rollout, advantages, state.params, None, watch
-    batches = rollouts.batches(*args)
+    args = setup.estimator, setup.ancestors, rollout, state.memory
+    advantages, memories = rollouts.credit(*args)
+    args = rollout, advantages, state.params, None, watch
+    batches = rollouts.batches(setup.objective, setup.mesh, *args)
     training.compiled_step(setup)(0, state, memories, rollout, batches)
     print(said, loading.resident("VmHWM"))
 
