@@ -129,7 +129,7 @@ def test_a_kept_one_is_the_one_that_was_made_and_a_damaged_one_is_made_again(
         [kept] = (cache / "warm_start").iterdir()
         if name == "kept":
             record = kept / "2" / "record.json"
-            record.write_text(record.read_text().replace("0", "1"))
+            record.write_text(record.read_text() + " ")
     for other in found[1:]:
         jax.tree.map(np.testing.assert_array_equal, found[0].params, other.params)
         assert (other.nll, other.spent) == (found[0].nll, found[0].spent)
