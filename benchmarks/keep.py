@@ -110,6 +110,8 @@ def main() -> None:
         print(json.dumps(measure(side, int(width), int(steps), cache)))
         return
     del args.measure
+    if args.steps < 3:
+        parser.error("--steps must be 3 or more: the first two are not counted")
     for width in args.widths:
         found = rows(width, args.steps, args.repeats)
         bench.finish(args, f"keep, width {width}", found, machine=bench.machine())

@@ -304,8 +304,13 @@ def _refusal(error: Exception, argv: list[str]) -> str:
 
     said = f"{error}".strip().splitlines()[-1] if f"{error}".strip() else repr(error)
     if (place := _page(argv)) and (line := _line(error, place)):
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return f"{place}, line {line}: {kind}{said[:300]}"
+        # config_flags wraps it, its kind before its words.
+        kind, _, words = said.rpartition("Error: ")
+        if not kind:
+            kind, words = type(error).__name__.removesuffix("Error"), said
+        if kind == "Value" and place in _pages().values():
+            return words  # What a page of ours refuses is no fault in it.
+        return f"{place}, line {line}: {kind}Error: {words[:300]}"
     if place and isinstance(error, OSError):
         is_there = pathlib.Path(place).exists()
         return f"--config={place}: {said if is_there else 'there is no such file.'}"

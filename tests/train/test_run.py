@@ -168,3 +168,20 @@ def test_what_cannot_run_is_refused_in_one_line(flags, message):
     assert output.startswith("c3jax: ")
     assert output.count("\n") == 1, output
     assert not pathlib.Path("nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    return 1 / 0", "page.py, line 2: ZeroDivisionError: division by zero"),
+        ("    return {}['x']", "page.py, line 2: KeyError: 'x'"),
+        ("    raise ValueError('no data')", "page.py, line 2: ValueError: no data"),
+        ("    return (", "page.py, line 2: SyntaxError: "),
+    ],
+)
+def test_an_error_of_a_page_is_shown_with_its_line(tmp_path, body, message):
+    page = tmp_path / "page.py"
+    page.write_text(f"def get_config():\n{body}\n")
+    output = c3jax(f"--config={page}", "--config.seed=1", code=1)
+    assert output.startswith(f"c3jax: {tmp_path}/{message}"), output
+    assert output.count("\n") == 1, output
