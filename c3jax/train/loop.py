@@ -365,8 +365,14 @@ def begin(setup, store, workdir, cache, stop):
         reference = train_state.trainable(start, setup.objective.learners)
         del start
     state, fields = store.restore(abstract)
-    finite.check_params(state.params)
     record = Record.from_json(fields)
+    try:
+        finite.check_params(state.params)
+    except finite.NonFiniteError as error:
+        raise FloatingPointError(
+            f"the checkpoint of step {record.step}: {error}. Take another policy, or "
+            "remove that checkpoint to go on from the one before."
+        ) from error
     if record.step:
         print(f"goes on from step {record.step} of {setup.config.train.steps}")
     return state, record, reference

@@ -62,8 +62,10 @@ def test_a_nan_among_the_logits_is_seen_in_who_sampled_it(top_k):
         rollouts.sample(setup, state, 0, items, support.MadeUp(), watch)
 
 
-def begun(setup, workdir):
-    state = training.initial_state(setup, warm_start.initial_params(setup))
+def begun(setup, workdir, change=lambda leaf: leaf):
+    params = warm_start.initial_params(setup)
+    params["shared"]["embed"] = change(params["shared"]["embed"])
+    state = training.initial_state(setup, params)
     with checkpoint.Store(workdir / "checkpoints") as store:
         record = Record(seed=0, evaluated=0)
         store.save(0, state, dataclasses.asdict(record))
@@ -109,3 +111,12 @@ def test_steps_are_left_out_and_counted_but_not_many_in_a_row(
         loop.run(setup, tmp_path)
     left_out = [line.get("left_out", 0) for line in metrics.read(tmp_path)]
     assert left_out == [0, 1, 1, 0, 1, 1]
+
+
+def test_a_policy_that_is_not_finite_is_not_trained(tmp_path):
+    setup = support.math_setup(**SMALL)
+    begun(setup, tmp_path, lambda leaf: leaf.at[0].set(jnp.nan))
+    with pytest.raises(
+        FloatingPointError, match="checkpoint of step 0: .* finite norm"
+    ):
+        loop.run(setup, tmp_path)
