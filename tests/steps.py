@@ -199,7 +199,7 @@ STEPS = {
     "add a piece": _add,
     "apply": lambda c: (
         c.pieces.apply,
-        (c.params, c.state.opt_state, c.params),
+        (c.params, c.state.opt_state, c.params, jnp.float32(0)),
     ),
     "imitate": lambda c: (
         _step(update.imitate, c),

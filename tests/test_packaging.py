@@ -73,14 +73,14 @@ def test_an_installed_c3jax_finds_its_pages_from_anywhere(tmp_path):
         )
         return done.stdout + done.stderr
 
-    refused = "c3jax: the config has no field 'nosuch'.\n"
+    refused = "c3jax: the config has no field 'nosuch'; it has name, "
     template, module = (target / "bin" / "c3jax",), ("-m", "c3jax.main")
     named = "from c3jax import main; from absl import flags\n"
     named += "for page in ('code', 'compare:trio', 'math:qwen3_4b'):\n"
     named += "    flags.FLAGS(['c3jax', f'--config={page}'])\n"
     named += "    print(flags.FLAGS.config.name)"
     assert said("-c", named) == "code\ncompare_trio\nmath\n"
-    assert said(*module, "--config=math", "--config.nosuch=1") == refused
+    assert said(*module, "--config=math", "--config.nosuch=1").startswith(refused)
     helped = [
         text.partition("flags:")[2]
         for text in (said(*template, "--help"), said(*module, "--help"))
@@ -88,5 +88,6 @@ def test_an_installed_c3jax_finds_its_pages_from_anywhere(tmp_path):
     assert helped[0] == helped[1] and "--workdir" in helped[0]
     own = elsewhere / "own.py"
     own.write_text("from c3jax.configs.math import get_config\n")
-    assert said(*template, "--config=own.py", "--config.nosuch=1") == refused
+    flags = ("--config=own.py", "--config.nosuch=1")
+    assert said(*template, *flags).startswith(refused)
     assert not [*elsewhere.glob("runs")]
