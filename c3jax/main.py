@@ -289,22 +289,28 @@ def parse(argv: list[str]) -> list[str]:
         if re.search(r" --?mode[ =]audit\b", " ".join(argv)):
             flags.set_default(CONFIG, "audit")
         rest = flags.FLAGS(argv)
-        if nones or CONFIG.value is not None:
-            config = _loaded()
+        if (config := _loaded()) is not None:
             overrides.set_none(config, nones)
             overrides.expand_home(config)
         return rest
     except Exception as error:
-        sys.exit(f"c3jax: {_refusal(error, argv)}")
+        if not (said := _refusal(error, argv)):
+            raise  # A fault of ours, with its traceback.
+        sys.exit(f"c3jax: {said}")
 
 
 def _refusal(error: Exception, argv: list[str]) -> str:
-    """What to say of an error from reading the flags, or from a page's own code."""
+    """What to say of an error from reading the flags; "" if it is not the user's."""
     from c3jax.setup import overrides
 
-    said = f"{error}".strip().splitlines()[-1] if f"{error}".strip() else repr(error)
-    if (place := _page(argv)) and (line := _line(error, place)):
-        # config_flags wraps it, its kind before its words.
+    given = [flag.partition("=")[2] for flag in argv if re.match("--?config=", flag)]
+    name = given[-1].partition(":")[0] if given else ""
+    place = _pages().get(name, name)
+    said = (f"{error}".strip() or repr(error)).splitlines()[-1]
+    said = said.rpartition("earlier failure to load: ")[2]
+
+    # The page's own code. config_flags wraps its error, the kind before the words.
+    if place and (line := _line(error, place)):
         kind, _, words = said.rpartition("Error: ")
         if not kind:
             kind, words = type(error).__name__.removesuffix("Error"), said
@@ -314,21 +320,18 @@ def _refusal(error: Exception, argv: list[str]) -> str:
     if place and isinstance(error, OSError):
         is_there = pathlib.Path(place).exists()
         return f"--config={place}: {said if is_there else 'there is no such file.'}"
+
+    if place and said.endswith("has no attribute 'get_config'"):
+        return f"--config={place}: it defines no get_config()."
+
+    # A value that its field's type cannot be read from, or a field that there is not.
     if found := re.match(r"flag --config\.([\w.]+)=(.*?): ", said):
         return overrides.refusal(found[1], found[2])
     if isinstance(error, AttributeError | KeyError):
-        # What ml_collections raises for a field that a config does not have.
-        names = [name for name, _ in overrides.given(argv)]
-        missing = [name for name in names if overrides.declared(name) is None]
-        return overrides.unknown(missing[0]) if missing else said
-    return said
-
-
-def _page(argv: list[str]) -> str:
-    """The file of the page that a command line names; "" without one."""
-    named = [flag.partition("=")[2] for flag in argv if re.match("--?config=", flag)]
-    name = named[-1].partition(":")[0] if named else ""
-    return _pages().get(name, name)
+        config = flags.FLAGS["config"].parser.parse(given[-1] if given else "audit")
+        missing = [n for n, _ in overrides.given(argv) if not overrides.has(config, n)]
+        return overrides.unknown(missing[0], config) if missing else ""
+    return said if isinstance(error, flags.Error | TypeError | ValueError) else ""
 
 
 def _line(error: BaseException | None, place: str) -> int:

@@ -72,3 +72,22 @@ def test_a_page_of_ones_own_begins_with_theirs():
     assert math.__name__ == "c3jax.configs.math"
     assert compare.math is math
     assert configs.__doc__ in (support.ROOT / "configs/__init__.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ValueError("not a number"), SystemExit),
+        (RuntimeError("a fault of ours"), RuntimeError),
+        (ZeroDivisionError("another"), ZeroDivisionError),
+    ],
+    ids=str,
+)
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, error, raised):
+    def flags(argv):
+        raise error
+
+    monkeypatch.setattr(main.flags, "FLAGS", flags)
+    monkeypatch.setattr("sys.argv", ["c3jax"])
+    with pytest.raises(raised, match=str(error)):
+        main.parse(["c3jax"])

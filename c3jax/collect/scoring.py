@@ -122,7 +122,7 @@ def submit(
 
 @jax.jit
 def _sound(logp: list) -> list[jax.Array]:
-    """Per role, whether the log-probabilities are finite; None where it has none."""
+    """Per role, whether all of its log-probabilities are finite, if it has some."""
     return [part is None or jnp.isfinite(part).all() for part in logp]
 
 

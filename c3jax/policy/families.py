@@ -271,11 +271,9 @@ def ends(model: pathlib.Path) -> tuple[int, ...]:
         return gguf_tokenizer.ends(gguf.read(model))
     found = ()
     for name in ("generation_config.json", "config.json"):
-        path = model / name
-        ids = (
-            json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
-        )
-        found += tuple(ids) if isinstance(ids, list) else (ids,)
+        if (path := model / name).exists():
+            ids = json.loads(path.read_text()).get("eos_token_id")
+            found += tuple(ids) if isinstance(ids, list) else (ids,)
     return tuple(dict.fromkeys(i for i in found if i is not None))
 
 

@@ -33,9 +33,15 @@ def warm_start(setup: Setup) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def contents(setup: Setup) -> dict[str, str]:
-    """Digests by name of the data, models and tokenizer that a run reads from files."""
-    return {path.name: files.sampled_sha256(path) for path in _read_files(setup)}
+def contents(setup: Setup) -> dict[str, list[str]]:
+    """Digests of the data, models and tokenizers that a run reads, by files' names.
+
+    Files of one name, such as those of two models, are in the order of their reading.
+    """
+    found = {}
+    for path in _read_files(setup):
+        found.setdefault(path.name, []).append(files.sampled_sha256(path))
+    return found
 
 
 def _read_files(setup: Setup) -> list[pathlib.Path]:

@@ -1,6 +1,8 @@
 """Fields of a config as they are given on a command line, --config.NAME=VALUE."""
 
 import difflib
+import functools
+import operator
 import pathlib
 import re
 from collections.abc import Iterator
@@ -39,12 +41,16 @@ def without_none(argv: list[str]) -> tuple[list[str], list[str]]:
     Flags are read by the type of a field's value, and None has none. A field of text
     that cannot be None takes the word as it is.
     """
-    found = {}
-    for flag in argv:
-        (name, text), *_ = [*given([flag]), ("", "")]
-        found[flag] = name if text == "None" and not _is_text(declared(name)) else ""
-    kept = [flag for flag in argv if not found[flag]]
-    return kept, [name for flag in argv if (name := found[flag])]
+    found = {flag: _set_to_none(flag) for flag in argv}
+    return [f for f in argv if not found[f]], [found[f] for f in argv if found[f]]
+
+
+def _set_to_none(flag: str) -> str:
+    """The field that a flag sets to None; "" for none."""
+    for name, text in given([flag]):
+        if text == "None" and not _is_text(declared(name)):
+            return name
+    return ""
 
 
 def _is_text(field: Field | Section | None) -> bool:
@@ -62,16 +68,22 @@ def set_none(config: ml_collections.ConfigDict, names: list[str]) -> None:
         ValueError: a field that there is not.
     """
     for name in names:
+        if not has(config, name):
+            raise ValueError(unknown(name, config))
         *sections, last = name.split(".")
-        place = config
-        for part in sections:
-            place = place.get(part, {}) if hasattr(place, "get") else {}
-
-        # Checked by hand, as types are ignored below.
-        if last not in place:
-            raise ValueError(unknown(name))
+        place = functools.reduce(operator.getitem, sections, config)
         with place.ignore_type(), place.unlocked():
             place[last] = None
+
+
+def has(config: ml_collections.ConfigDict, name: str) -> bool:
+    """Whether a config has a field, or a section."""
+    place = config
+    for part in name.split("."):
+        if not isinstance(place, ml_collections.ConfigDict) or part not in place:
+            return False
+        place = place[part]
+    return True
 
 
 def expand_home(config: ml_collections.ConfigDict) -> None:
@@ -80,16 +92,15 @@ def expand_home(config: ml_collections.ConfigDict) -> None:
         for name, value in config.items():
             if isinstance(value, ml_collections.ConfigDict):
                 expand_home(value)
-            elif isinstance(value, tuple):
-                config[name] = tuple(map(_expanded, value))
-            else:
-                config[name] = _expanded(value)
+            elif (expanded := _expanded(value)) != value:
+                config[name] = expanded
 
 
 def _expanded(value):
-    if isinstance(value, str) and value.startswith("~/"):
-        return str(pathlib.Path(value).expanduser())
-    return value
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    is_home = isinstance(value, str) and value.startswith("~/")
+    return str(pathlib.Path(value).expanduser()) if is_home else value
 
 
 def refusal(name: str, text: str) -> str:
@@ -102,11 +113,10 @@ def refusal(name: str, text: str) -> str:
     return f"{name}={text}{wanted}."
 
 
-def unknown(name: str) -> str:
-    """What to say of a field that there is not: the nearest that there are."""
-
+def unknown(name: str, config: ml_collections.ConfigDict) -> str:
+    """What to say of a field that a config has not: the nearest that it has."""
     # The likeliest, if they are like it at all.
-    known = [line.name for line in fields.lines(defaults.EXPERIMENT, _SHOWN)]
+    known = [line.name for line in fields.lines(defaults.declared(config), config)]
     near = sorted(known, key=lambda other: -_likeness(name, other))[:3]
     near = [other for other in near if _likeness(name, other) > _LIKE]
     said = f"the config has no field {name!r}"
@@ -114,14 +124,16 @@ def unknown(name: str) -> str:
         return f"{said}; did you mean {' or '.join(near)}?"
 
     # Else what there is in its section.
-    section, place = name.partition(".")[0], defaults.EXPERIMENT.fields
-    inside = place.get(section)
-    if isinstance(inside, Section) and inside.of({}):
-        return f"{said}; {section} has {', '.join(inside.of({}))}."
-    return f"{said}; it has {', '.join(place)}."
+    section = name.rpartition(".")[0]
+    while section and not has(config, section):
+        section = section.rpartition(".")[0]
+    place = functools.reduce(operator.getitem, filter(None, section.split(".")), config)
+    if not isinstance(place, ml_collections.ConfigDict):
+        return f"{said}; {section} is no section."
+    return f"{said}; {section or 'it'} has {', '.join(place)}."
 
 
-_SHOWN, _LIKE = defaults.experiment(), 0.75
+_LIKE = 0.75
 
 
 def _likeness(name: str, other: str) -> float:

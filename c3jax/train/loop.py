@@ -76,14 +76,8 @@ def run(
                     step = record.step
                     branching = setup.schedule.at(record.seen, step)
                     branched = setup.branched(branching)
-                    args = (
-                        state,
-                        step,
-                        batches[record.next_index],
-                        scorer,
-                        watch,
-                        stop,
-                    )
+                    items = batches[record.next_index]
+                    args = (state, step, items, scorer, watch, stop)
                     rollout = rollouts.sample(branched, *args)
 
                     # Evaluate and save the policy that sampled, where that is due.

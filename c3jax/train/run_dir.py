@@ -98,7 +98,7 @@ def _holds(path: pathlib.Path, text: str) -> bool:
 
 
 def check_or_create(
-    workdir: pathlib.Path, config, described: dict, contents: Mapping[str, str]
+    workdir: pathlib.Path, config, described: dict, contents: Mapping[str, list[str]]
 ) -> list[str]:
     """Writes the config of a new run, or checks that the directory holds the same.
 
@@ -132,12 +132,12 @@ def check_or_create(
     if refused := [change for change in changed if not _follows(change[0])]:
         raise ValueError(_refusal(workdir, refused))
     _check_reached(workdir, config)
-    for name, old in page.setdefault("files", {**contents}).items():
-        if contents.get(name, old) != old:
-            raise ValueError(
-                f"{name} has another content than when {workdir} began; put that back, "
-                "or give --workdir=DIR for a new run."
-            )
+    # A run that an older version made has its files as they are now.
+    for name, *_ in differences(page.get("files", contents), contents):
+        raise ValueError(
+            f"{name} has another content than when {workdir} began, or was not there; "
+            "put that back, or give --workdir=DIR for a new run."
+        )
 
     # The run, and all that it has been.
     moved = differences(page["environments"][-1], described)
@@ -147,8 +147,9 @@ def check_or_create(
         page["changed"] = [*page.get("changed", []), changed]
         if any(key.startswith(("train.steps", "train.until")) for key, *_ in changed):
             (workdir / SUMMARY).unlink(missing_ok=True)
-    if moved or changed:
-        files.write(path, json.dumps(page | {"config": wanted}, indent=2) + "\n")
+    page |= {"config": wanted, "files": {**contents}}
+    if page != json.loads(path.read_text()):
+        files.write(path, json.dumps(page, indent=2) + "\n")
     told = [(*change, _follows(change[0])) for change in changed]
     told += [(*change, "not bit-equal to an unbroken run") for change in moved]
     return [f"{key} was {old} and is {new}: {text}" for key, old, new, text in told]

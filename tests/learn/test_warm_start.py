@@ -98,6 +98,24 @@ def test_it_is_known_by_what_is_in_a_model_and_in_data_of_ones_own(tmp_path):
         path.write_text("one")
 
 
+def test_files_of_one_name_are_each_known_by_their_content(tmp_path):
+    rows = [tmp_path / name / "own.jsonl" for name in ("a", "b")]
+    setup = support.math_setup()
+    config = setup.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.train = tuple(map(str, rows))
+    setup = dataclasses.replace(setup, config=config)
+    for path in rows:
+        path.parent.mkdir()
+        path.write_text("one")
+    first = identity.contents(setup)
+    for path in rows:
+        path.write_text("another")
+        assert identity.contents(setup) != first
+        path.write_text("one")
+    assert identity.contents(setup) == first
+
+
 @pytest.mark.parametrize(
     ("changes", "is_same"),
     [

@@ -37,7 +37,16 @@ def test_a_field_that_may_be_none_is_set_so_and_text_stays_text():
     ],
 )
 def test_the_nearest_field_is_named_first(name, meant):
-    assert f"did you mean {meant}" in overrides.unknown(name)
+    assert f"did you mean {meant}" in overrides.unknown(name, support.page_config())
+
+
+def test_the_fields_are_those_of_the_page_and_not_of_all_pages():
+    published = support.page_config("math:smollm2")
+    for name in "policy.width", "audit.questions":
+        assert f"{name}," not in overrides.unknown(name, published)
+    assert "policy has adapters," in overrides.unknown("policy.width", published)
+    compared = support.page_config("compare")
+    assert "did you mean base.train.lr" in overrides.unknown("base.train.lrr", compared)
 
 
 def test_a_value_that_cannot_be_read_is_refused_with_what_the_field_may_be():

@@ -60,7 +60,22 @@ def test_more_steps_open_a_finished_run(tmp_path):
 
 
 def test_a_file_with_another_content_is_another_experiment(tmp_path):
-    resumed(tmp_path, {"mine.jsonl": "ab"})
-    resumed(tmp_path, {"mine.jsonl": "ab"})
-    with pytest.raises(ValueError, match="mine.jsonl has another content than when"):
-        resumed(tmp_path, {"mine.jsonl": "cd"})
+    began = {"mine.jsonl": ["ab"], "model.safetensors": ["1", "2"]}
+    resumed(tmp_path, began)
+    resumed(tmp_path, began)
+    for name, other in ("mine.jsonl", ["cd"]), ("model.safetensors", ["3", "2"]):
+        with pytest.raises(ValueError, match=f"{name} has another content than when"):
+            resumed(tmp_path, began | {name: other})
+    with pytest.raises(ValueError, match="more.json has .* or was not there"):
+        resumed(tmp_path, began | {"more.json": ["4"]})
+
+
+def test_a_run_from_before_files_were_known_has_those_of_now(tmp_path):
+    resumed(tmp_path)
+    path = tmp_path / run_dir.CONFIG
+    page = json.loads(path.read_text())
+    del page["files"]
+    path.write_text(json.dumps(page))
+    assert resumed(tmp_path, {"mine.jsonl": ["ab"]}) == []
+    with pytest.raises(ValueError, match="mine.jsonl has another content"):
+        resumed(tmp_path, {"mine.jsonl": ["cd"]})
