@@ -73,7 +73,7 @@ def test_an_installed_c3jax_finds_its_pages_from_anywhere(tmp_path):
         )
         return done.stdout + done.stderr
 
-    refused = "c3jax: the config has no field 'nosuch'; it has name, "
+    refused = "c3jax: the config has no field 'nosuch'; it has credit, "
     template, module = (target / "bin" / "c3jax",), ("-m", "c3jax.main")
     named = "from c3jax import main; from absl import flags\n"
     named += "for page in ('code', 'compare:trio', 'math:qwen3_4b'):\n"
