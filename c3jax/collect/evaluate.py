@@ -1,7 +1,7 @@
-"""Evaluation of a team on test questions, which it never trained on."""
+"""Evaluation of a team on questions that it never trains on."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,39 +10,49 @@ import numpy as np
 from c3jax.collect import scorers, scoring
 from c3jax.core import keys, metrics, parts, signals, stats
 from c3jax.core.ledger import Spent
+from c3jax.data import pipeline
 from c3jax.reward import math
 from c3jax.rollout import continuous
 from c3jax.setup.experiment import Setup
 
+# How a line of the log names the figures of a split.
+PREFIXES = {"test": "evaluate/", "validation": "validation/"}
+
 
 class Evaluation(NamedTuple):
-    """Accuracies of a team on the test questions.
+    """Accuracies of a team on the questions of a split.
 
     Attributes:
+        split: "test" or "validation".
+        questions: how many.
         figures: "greedy"; "pass_at_1" and other k, of `evaluate.samples` episodes a
-            question; and for each role that does not answer, "without <role>", sampled
-            while its message is empty. If the task has a second reading, its name: the
+            question; and on the test split, for each role that does not answer,
+            "without <role>", sampled while its message is empty. If the task has a second reading, its name: the
             share of the answers of "pass_at_1" that are right in either reading.
             Intervals are over questions. A vote that ends in a tie solves nothing.
         spent: on measuring all of them.
         cut: share of the messages of "pass_at_1" that did not end.
     """
 
+    split: str
+    questions: int
     figures: dict[str, stats.Interval]
     spent: Spent
     cut: float
 
     def fields(self) -> dict[str, float]:
         """As fields of the log."""
-        fields = self.spent.figures("evaluate/")
+        start = PREFIXES[self.split]
+        fields = self.spent.figures(start) | {f"{start}questions": self.questions}
         for name, interval in self.figures.items():
-            fields[f"evaluate/{name}"] = interval.mean
-            fields[f"evaluate/{name}_low"] = interval.low
-            fields[f"evaluate/{name}_high"] = interval.high
-        return {**fields, "evaluate/sampled_truncated_frac": self.cut}
+            fields[f"{start}{name}"] = interval.mean
+            fields[f"{start}{name}_low"] = interval.low
+            fields[f"{start}{name}_high"] = interval.high
+        return {**fields, f"{start}sampled_truncated_frac": self.cut}
 
     def __str__(self) -> str:
-        return "  ".join(f"{shown(n)} {value}" for n, value in self.figures.items())
+        figures = (f"{shown(n)} {value}" for n, value in self.figures.items())
+        return "  ".join([self.split, *figures])
 
 
 def shown(name: str) -> str:
@@ -54,14 +64,16 @@ def measure(
     params: dict,
     setup: Setup,
     scorer: scorers.Scorer,
+    split: str = "test",
     stop: Callable[[], bool] = lambda: False,
     kept: parts.Parts | None = None,
 ) -> Evaluation | None:
-    """Greedy accuracy and pass@k on the test questions.
+    """Greedy accuracy and pass@k on the questions of a split.
 
     Args:
         setup: `config.evaluate` says how many questions and episodes.
         scorer: from `scorers.started`.
+        split: "test" or "validation".
         stop: asked between batches and inside of them; see `continuous.sample`.
         kept: batches that were finished before this evaluation was stopped, and where
             further ones are kept; None to keep none.
@@ -71,14 +83,15 @@ def measure(
     """
     # Per name, a team and the keys of its passes over the questions.
     chain, c = setup.team.protocol.chain(), setup.config.evaluate
-    key = keys.stream(setup.config.seed, "evaluate")
+    key = keys.stream(setup.config.seed, _STREAMS[split])
     greedy = setup.team.sampling.greedy()
     passes = {"greedy": (setup.team.replace(protocol=chain, sampling=greedy), [key])}
-    passes["sampled"] = episodic_team(setup)
-    for level, role in enumerate(chain.roles):
+    passes["sampled"] = episodic_team(setup, split=split)
+    for level, role in enumerate(chain.roles if split == "test" else ()):
         if not role.answers:
             passes[f"without {role.name}"] = episodic_team(setup, (level,))
-    per_pass = -(-c.questions // c.batch_size)
+    asked = _asked(setup, split)
+    per_pass = -(-len(asked) // c.batch_size)
     total = per_pass * sum(len(draws) for _, draws in passes.values())
     progress = metrics.Progress("evaluate", total)
 
@@ -89,8 +102,8 @@ def measure(
         for place, (name, (team, draws)) in enumerate(passes.items()):
             runs = [[] for _ in draws]
             for number, draw in enumerate(draws):
-                args = (params, setup, team, scorer, draw, stop, kept)
-                for scores in _graded(*args, f"{place}-{number}"):
+                args = (params, setup, team, asked, scorer, draw, stop, kept)
+                for scores in _graded(*args, f"{split}-{place}-{number}"):
                     runs[number].append(scores)
                     done += 1
                     if done < total:
@@ -116,11 +129,11 @@ def measure(
         name: stats.accuracy(solved[name].mean(1), 1 if name == "greedy" else c.samples)
         for name in order
     }
-    return Evaluation(figures, spent, cut)
+    return Evaluation(split, len(asked), figures, spent, cut)
 
 
 class Played(NamedTuple):
-    """Outcomes of some episodes on the test questions.
+    """Outcomes of some episodes on the questions of a split.
 
     Attributes:
         solved: [questions, episodes] bool.
@@ -155,12 +168,27 @@ def sampled(
         signals.Stopped: it was stopped.
     """
     team, draws = episodic_team(setup, silenced)
-    return _played([[*_graded(params, setup, team, scorer, k, stop)] for k in draws])
+    args = (params, setup, team, _asked(setup, "test"), scorer)
+    return _played([[*_graded(*args, key, stop)] for key in draws])
 
 
-def episodic_team(setup: Setup, silenced: tuple[int, ...] = ()) -> tuple:
+# The random numbers of a split are its own.
+_STREAMS = {"test": "evaluate", "validation": "validate"}
+
+
+def _asked(setup: Setup, split: str) -> Sequence:
+    """The first questions of a split, `evaluate.questions` if there are so many."""
+    questions = setup.task.split(split)
+    count = min(setup.config.evaluate.questions, len(questions))
+    return pipeline.Selected(questions, range(count))
+
+
+def episodic_team(
+    setup: Setup, silenced: tuple[int, ...] = (), split: str = "test"
+) -> tuple:
     """The team of `evaluate.samples` episodes, and the keys of its passes."""
-    chain, key = setup.team.protocol.chain(), keys.stream(setup.config.seed, "evaluate")
+    chain = setup.team.protocol.chain()
+    key = keys.stream(setup.config.seed, _STREAMS[split])
     episodes, draws = setup.config.evaluate.samples, [key]
     if not chain.is_episodic:  # All episodes would share later roles' messages.
         draws = [jax.random.fold_in(key, n) for n in range(episodes)]
@@ -170,7 +198,7 @@ def episodic_team(setup: Setup, silenced: tuple[int, ...] = ()) -> tuple:
 
 
 def _played(runs: list[list[scoring.ScoredAnswers]]) -> Played:
-    """The outcomes of all batches of some passes over the test questions."""
+    """The outcomes of all batches of some passes over the questions."""
     spent = sum((scores.spent for run in runs for scores in run), Spent())
 
     def flat(field):
@@ -184,16 +212,16 @@ def _played(runs: list[list[scoring.ScoredAnswers]]) -> Played:
 
 
 def _graded(
-    params, setup, team, scorer, key, stop=lambda: False, kept=None, name=""
+    params, setup, team, asked, scorer, key, stop=lambda: False, kept=None, name=""
 ) -> Iterator[scoring.ScoredAnswers]:
-    """The test questions, a batch at a time; one is scored while the next is sampled.
+    """The questions, a batch at a time; one is scored while the next is sampled.
 
     A batch that is finished is kept before a stop takes effect.
 
     Raises:
         signals.Stopped: it was stopped.
     """
-    c, waiting = setup.config.evaluate, []
+    size, waiting = setup.config.evaluate.batch_size, []
 
     def settled():
         for part, pending in waiting:
@@ -204,7 +232,7 @@ def _graded(
         waiting.clear()
 
     # A batch is sampled while the answers of the one before are scored.
-    for begin in range(0, c.questions, c.batch_size):
+    for begin in range(0, len(asked), size):
         part = f"{name}-{begin:08d}"
         fields = None if kept is None else kept.get(part)
         if fields:  # Nothing is left to do, nor to keep.
@@ -212,7 +240,7 @@ def _graded(
             part = ""
         else:
             try:
-                pending = _batch(params, setup, team, scorer, key, begin, stop)
+                pending = _batch(params, setup, team, asked, scorer, key, begin, stop)
             except signals.Stopped:
                 yield from settled()
                 raise
@@ -222,14 +250,13 @@ def _graded(
 
 
 def _batch(
-    params, setup, team, scorer, key, begin, stop
+    params, setup, team, asked, scorer, key, begin, stop
 ) -> Callable[[], scoring.ScoredAnswers]:
-    """A batch of test questions from `begin` on, sampled and being scored."""
-    c, test = setup.config.evaluate, setup.task.split("test")
-    share, says = setup.share(c.batch_size), math.READINGS.get(setup.task.reading)
-    count = min(c.batch_size, c.questions - begin)
+    """A batch of questions from `begin` on, sampled and being scored."""
+    size, says = setup.config.evaluate.batch_size, math.READINGS.get(setup.task.reading)
+    share, count = setup.share(size), min(size, len(asked) - begin)
     # The last batch is filled up, so that one shape is compiled, and cut again.
-    filled = [test[begin + min(int(row), count - 1)] for row in share]
+    filled = [asked[begin + min(int(row), count - 1)] for row in share]
     questions = setup.questions(filled)
     turns, _ = continuous.sample(params, team, questions, key, stop=stop)
     items = filled[: (share < count).sum()]

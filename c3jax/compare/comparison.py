@@ -204,7 +204,8 @@ def finished(
     """The kept runs that belong to the comparison, by name.
 
     A field that a kept run's config lacks, because the program had none then, does not
-    keep it out, but is reported: the default of a new field does the same as before.
+    keep it out, but is reported: a new field does the same as before, unless
+    `defaults.EARLIER` has it.
     Settings of a critic do not keep out a run that has no critic.
 
     Args:
@@ -219,7 +220,8 @@ def finished(
             continue
         # Both configs as a run reads them.
         wanted = json.loads(json.dumps(cell.config.to_dict()))
-        saved, _ = fields.with_new_names(kept[cell.name]["config"], defaults.RENAMED)
+        args = (kept[cell.name]["config"], defaults.RENAMED, defaults.EARLIER)
+        saved, _ = fields.with_new_names(*args)
         changes = run_dir.differences(_read_by_run(saved), _read_by_run(wanted))
         added = [change for change in changes if change[1] == run_dir.ABSENT]
         if len(added) == len(changes):

@@ -1,105 +1,14 @@
-"""The table of tasks: sources of questions, their graders, their demonstrators."""
+"""The questions of a task: read, kept apart, and short enough."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 from c3jax.core import checks
-from c3jax.core.types import EXACT, Rules
-from c3jax.data import (
-    arithmetic,
-    demonstrations,
-    overlap,
-    pipeline,
-    problems,
-    programs,
-    rows,
-)
-from c3jax.data.builders import origins, prepared
-
-
-@dataclasses.dataclass(frozen=True)
-class Generator:
-    """Generated questions, and demonstrations of answering them.
-
-    Attributes:
-        split: name -> a random-access sequence of items; where there are levels,
-            (name, some of the levels, uid of the first item) -> the same.
-        demonstrate: (item, rng, carelessness) -> a `problems.Demonstration`.
-        careless: how often demonstrations go wrong.
-        levels: names of how hard questions may be, for `data.train` and `data.test` to
-            choose from; () for one kind of question, in words that all fit.
-    """
-
-    split: Callable[..., Sequence]
-    demonstrate: Callable
-    careless: type
-    levels: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """An entry of the table.
-
-    Attributes:
-        train: "dataset/split" to train on.
-        test: "dataset/split" to be measured on.
-        reward: the grader of answers, "math" or "code".
-        rules: what is allowed in an answer to a question of the user's own.
-        generator: makes the questions; None for questions read from files.
-        reading: a second reading of answers in evaluation, a key of
-            `reward.math.READINGS`, that separates content from form; "" for none.
-    """
-
-    train: str
-    test: str
-    reward: str = "math"
-    rules: Rules = EXACT
-    generator: Generator | None = None
-    reading: str = ""
-
-
-def _kind(train: str, test: str) -> Kind:
-    """A task whose own questions are graded like those of its test split."""
-    dataset = origins.DATASETS[test.partition("/")[0]]
-    return Kind(train, test, dataset.reward, dataset.rules)
-
-
-TASKS = {
-    "problems": Kind(
-        "problems/train",
-        "problems/test",
-        generator=Generator(
-            problems.Problems, problems.demonstrate, problems.Carelessness
-        ),
-    ),
-    "programs": Kind(
-        "programs/train",
-        "programs/test",
-        reward="code",
-        generator=Generator(
-            programs.Programs, programs.demonstrate, programs.Carelessness
-        ),
-    ),
-    "arithmetic": Kind(
-        "arithmetic.one_step/train",
-        "arithmetic.one_step/test",
-        generator=Generator(
-            arithmetic.Arithmetic,
-            arithmetic.demonstrate,
-            problems.Carelessness,
-            tuple(arithmetic.LEVELS),
-        ),
-        reading="any_number",
-    ),
-    "math": _kind("math/train", "math500/test"),
-    "gsm8k": _kind("gsm8k/train", "gsm8k/test"),
-    "cmath": _kind("cmath/validation", "cmath/test"),
-    "logiqa": _kind("logiqa/train", "logiqa/test"),
-    "mbpp": _kind("mbpp/train", "mbpp/test"),
-}
-# The splits of generated questions.
-SPLITS = ("train", "validation", "test")
+from c3jax.data import demonstrations, pipeline, rows, splits
+from c3jax.data.builders import prepared
+from c3jax.data.kinds import SPLITS, TASKS, Generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +16,9 @@ class Task:
     """Questions, checked and ready.
 
     Attributes:
-        splits: "train" and "test" -> a random-access sequence of items, each with
-            `uid`, `text`, `answer`, `id`, `entry_point` and `rules`.
+        splits: "train", "test" and, if there is one, "validation" -> a random-access
+            sequence of items, each with `uid`, `text`, `answer`, `id`, `entry_point`
+            and `rules`.
         reward, generator, reading: as in `Kind`.
         report: what is in the splits and what was left out, in words.
         dropped: per split, questions that were too long.
@@ -127,8 +37,18 @@ class Task:
     demonstrations: Sequence = ()
 
     def split(self, name: str) -> Sequence:
-        """The questions of "train" or of "test"."""
+        """The questions of "train", "test" or "validation"."""
         return self.splits[name]
+
+    @property
+    def measured(self) -> list[str]:
+        """The splits that a team is measured on."""
+        return [name for name in ("test", "validation") if name in self.splits]
+
+    @property
+    def watched(self) -> str:
+        """The split that is looked at while a team learns."""
+        return self.measured[-1]
 
 
 def load(
@@ -137,6 +57,8 @@ def load(
     train: Sequence[str] = (),
     weights: Sequence[float] = (),
     test: str = "",
+    validation: str | None = "",
+    held_out: int = 0,
     directory: str = "",
     source: str = "",
     fields: Mapping[str, str],
@@ -153,10 +75,13 @@ def load(
         train: splits to train on; () for the task's own.
         weights: how often each is drawn from; () for every question equally often.
         test: the split to be measured on; "" for the task's own.
+        validation: the split to be looked at meanwhile; "" for the task's own, or for a
+            part of the training questions; None for none.
+        held_out: questions of that part at most.
         directory: where prepared datasets are kept; "" for the usual place.
         source: a directory with the files of the datasets; "" to download them.
         fields: names of the fields in the user's own files; see `rows.own`.
-        near: `action`, what becomes of training questions in the test split, "drop",
+        near: `action`, what becomes of training questions in another split, "drop",
             "keep" or "refuse", with `ngram` and `share` for `overlap.find`.
 
     Raises:
@@ -164,16 +89,17 @@ def load(
     """
     # Generated questions come without files.
     kind = checks.pick(TASKS, task, "data.task")
-    _check(task, train, weights, test, source, near)
+    _check(task, train, weights, test, validation, source, near)
     if kind.generator is not None and not kind.generator.levels:
-        splits = {name: kind.generator.split(name) for name in ("train", "test")}
-        return Task(splits, kind.reward, kind.generator, kind.reading)
+        names = SPLITS if validation is not None else ("train", "test")
+        made = {name: kind.generator.split(name) for name in names}
+        return Task(made, kind.reward, kind.generator, kind.reading)
     if kind.generator is not None:
-        return _generated(task, kind, train or (kind.train,), weights, test, near)
+        return _generated(task, kind, train, weights, test, validation, near)
     place = pathlib.Path(directory) if directory else prepared.default_directory()
     given = pathlib.Path(source) if source else None
 
-    def opened(name: str, field: str, first: int) -> Sequence:
+    def opened(name: str, field: str, first: int = 0) -> Sequence:
         if name.endswith(rows.ENDINGS):
             return rows.own(pathlib.Path(name), fields, kind.rules, first)
         dataset, split = prepared.find(name, field)
@@ -184,20 +110,40 @@ def load(
             )
         return prepared.split(dataset, split, place, given, first)
 
-    # The test split first: training questions that overlap with it are left out.
-    tested = opened(test or kind.test, "data.test", 0)
+    def apart(part: Sequence, split: str, field: str, name: str) -> tuple:
+        kept, told = splits.apart(part, found[split], near, split)
+        if not len(kept):
+            raise ValueError(f"{field}={name!r}: all of it is in data.{split}.")
+        return kept, told
+
+    # The test split first: what overlaps with it is left out of the others.
+    found, told = {"test": opened(test or kind.test, "data.test")}, []
+    if validation == "" and not train:
+        validation = kind.validation
+    if validation:
+        part = opened(validation, "data.validation")
+        kept, shared = apart(part, "test", "data.validation", validation)
+        found["validation"] = kept
+        told.append(f"validation: {validation} {len(part):,} questions{shared}")
+
+    # Then the training questions, which overlap with neither.
     parts, lines, first = [], [], 0
     for name in train or (kind.train,):
         part = opened(name, "data.train", first)
         first += len(part)
-        kept, shared = _kept(part, tested, near)
-        if not len(kept):
-            raise ValueError(f"data.train={name!r}: all of it is in data.test.")
-        parts.append(kept)
-        lines.append(f"{name} {len(part):,} questions{_told(shared, near['action'])}")
-    report = f"train: {'; '.join(lines)}. test: {test or kind.test} {len(tested):,}"
-    splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
-    return Task(splits, kind.reward, reading=kind.reading, report=report)
+        lines.append(f"{name} {len(part):,} questions")
+        for split in found:
+            part, shared = apart(part, split, "data.train", name)
+            lines[-1] += shared
+        parts.append(part)
+    if validation == "":
+        held, parts, text = splits.held_out(parts, held_out, near)
+        found["validation"] = held
+        told.append(f"validation: {text}")
+    found["train"] = pipeline.Mixture(parts, weights)
+    told = [f"train: {'; '.join(lines)}", *told]
+    told.append(f"test: {test or kind.test} {len(found['test']):,}")
+    return Task(found, kind.reward, reading=kind.reading, report=". ".join(told))
 
 
 def unread(task: str) -> Task:
@@ -206,10 +152,10 @@ def unread(task: str) -> Task:
     return Task({}, kind.reward, kind.generator, kind.reading)
 
 
-def _generated(task, kind, train, weights, test, near) -> Task:
+def _generated(task, kind, train, weights, test, validation, near) -> Task:
     """The questions of a task with levels."""
 
-    def opened(name: str, field: str, first: int) -> tuple[str, Sequence]:
+    def read(name: str, field: str) -> tuple[str, Sequence[str]]:
         place, _, split = name.partition("/")
         own, _, given = place.partition(".")
         if own != task:
@@ -222,24 +168,48 @@ def _generated(task, kind, train, weights, test, near) -> Task:
             known = dict.fromkeys(kind.generator.levels)
             checks.pick(known, level, f"{field}={name!r}: level")
         checks.pick(dict.fromkeys(SPLITS), split, f"{field}={name!r}: split")
-        return split, kind.generator.split(split, levels, first)
+        return split, levels
 
-    test_split, tested = opened(test or kind.test, "data.test", 0)
-    parts, lines, first = [], [], 0
-    for name in train:
-        # Splits are disjoint, so only the test split itself overlaps with it.
-        split, part = opened(name, "data.train", first)
-        if split == test_split and near["action"] != "keep":
+    # Splits are disjoint, so a question is in two only if they are the same split.
+    test, train = test or kind.test, train or (kind.train,)
+    measured = {"test": read(test, "data.test")}
+    learned = {name: read(name, "data.train") for name in train}
+    taken = [measured["test"][0], *(split for split, _ in learned.values())]
+    if validation == "":
+        free = [name for name in ("validation", "test", "train") if name not in taken]
+        if not free:
             raise ValueError(
-                f"data.train={name!r}: its sums are those of data.test; name another "
-                "split, or say data.overlap.action='keep'."
+                f"data.validation='': data.train and data.test take all of {SPLITS}; "
+                "take fewer, or say None, and the test questions are read instead."
             )
-        first += len(part)
-        parts.append(part)
-        lines.append(f"{name} {len(part):,} questions")
-    report = f"train: {'; '.join(lines)}. test: {test or kind.test} {len(tested):,}"
-    splits = {"train": pipeline.Mixture(parts, weights), "test": tested}
-    return Task(splits, kind.reward, kind.generator, kind.reading, report=report)
+        validation = f"{test.partition('/')[0]}/{free[0]}"
+    if validation:
+        measured["validation"] = read(validation, "data.validation")
+    for field, names in {"train": train, "validation": (validation,)}.items():
+        for name, other in itertools.product(filter(None, names), measured):
+            split = name.rpartition("/")[2]
+            is_same = other != field and split == measured[other][0]
+            if is_same and near["action"] != "keep":
+                raise ValueError(
+                    f"data.{field}={name!r}: its sums are those of data.{other}; name "
+                    "another split, or say data.overlap.action='keep'."
+                )
+
+    # Training questions have addresses of their own.
+    found = {n: kind.generator.split(*place, 0) for n, place in measured.items()}
+    parts, first = [], 0
+    for split, levels in (learned[name] for name in train):
+        parts.append(kind.generator.split(split, levels, first))
+        first += len(parts[-1])
+    sizes = zip(train, parts, strict=True)
+    lines = [f"{name} {len(part):,} questions" for name, part in sizes]
+    told = [f"train: {'; '.join(lines)}"]
+    if validation:
+        told.append(f"validation: {validation} {len(found['validation']):,}")
+    told.append(f"test: {test} {len(found['test']):,}")
+    found["train"] = pipeline.Mixture(parts, weights)
+    report = ". ".join(told)
+    return Task(found, kind.reward, kind.generator, kind.reading, report=report)
 
 
 def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> Task:
@@ -247,16 +217,22 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
 
     Args:
         path: their file; see `demonstrations.read`.
-        near: what happens to demonstrations on test questions, as in `load`.
+        near: what happens to demonstrations on questions that are measured, as in
+            `load`.
 
     Raises:
-        ValueError: the file is malformed, or all of it is in the test split.
+        ValueError: the file is malformed, or all of it is in another split.
     """
-    given = demonstrations.read(pathlib.Path(path), roles)
-    kept, shared = _kept(given, task.split("test"), near)
+    kept = given = demonstrations.read(pathlib.Path(path), roles)
+    line = f"{path} {len(given):,} demonstrations"
+    for split in task.measured:
+        kept, shared = splits.apart(kept, task.split(split), near, split)
+        line += shared
     if not len(kept):
-        raise ValueError(f"warm_start.demonstrations={path!r}: all are in data.test.")
-    line = f"{path} {len(given):,} demonstrations{_told(shared, near['action'])}"
+        raise ValueError(
+            f"warm_start.demonstrations={path!r}: all are in data.test or "
+            "data.validation."
+        )
     report = f"{task.report}. {line}" if task.report else line
     return dataclasses.replace(task, demonstrations=kept, report=report)
 
@@ -279,7 +255,7 @@ def fitting(
     """
     if task.generator is not None and not task.generator.levels:
         return task
-    dropped, lengths = {}, {"train": [], "test": []}
+    dropped, lengths = {}, {name: [] for name in task.splits}
 
     def short_enough(part: Sequence, name: str) -> Sequence:
         sizes = count([item.text for item in part])
@@ -298,10 +274,13 @@ def fitting(
             )
         return pipeline.Selected(part, places)
 
-    # The test split and every source of training questions.
-    train, test = task.split("train"), short_enough(task.split("test"), "test")
+    # Every source of training questions, and what is measured.
+    train = task.split("train")
     parts = [short_enough(part, "train") for part in train.parts]
-    if not all(len(part) for part in (*parts, test)):
+    found = {"train": pipeline.Mixture(parts, train.weights)}
+    for name in task.measured:
+        found[name] = short_enough(task.split(name), name)
+    if not all(len(part) for part in (*parts, *found.values())):
         raise ValueError(
             f"no question fits: {dropped} are longer than {limit} tokens with their "
             "instruction, or have a word that the tokenizer does not know; raise "
@@ -313,54 +292,17 @@ def fitting(
     if any(dropped.values()):
         counts = ", ".join(f"{n} of {name}" for name, n in dropped.items() if n)
         report += f". Longer than {limit} tokens, or unknown words, left out: {counts}"
-    splits = {"train": pipeline.Mixture(parts, train.weights), "test": test}
     return dataclasses.replace(
-        task, splits=splits, report=report, dropped=dropped, lengths=lengths
+        task, splits=found, report=report, dropped=dropped, lengths=lengths
     )
 
 
-def _kept(part: Sequence, tested: Sequence, near: Mapping):
-    """A part of the training questions without those of the test; and the overlap."""
-    train, test = list(part), list(tested)
-    shared = overlap.find(
-        [item.text for item in train],
-        [item.text for item in test],
-        near["ngram"],
-        near["share"],
-    )
-    shared = overlap.named(shared, [*map(_called, train)], [*map(_called, test)])
-    if near["action"] == "refuse" and shared.places:
-        first = part[min(shared.places)]
-        raise ValueError(
-            f"data.overlap.action='refuse': {len(shared.places)} training questions "
-            f"are in the test split ({shared}), the first of them {first.id!r}. Say "
-            "'drop' to leave them out."
-        )
-    if near["action"] == "drop" and shared.places:
-        places = [place for place in range(len(part)) if place not in shared.places]
-        part = pipeline.Selected(part, places)
-    return part, shared
-
-
-def _called(item: rows.Item) -> str:
-    """The name of a published question in its family; "" for one's own."""
-    dataset = origins.DATASETS.get(item.id.partition("/")[0])
-    return dataset.called(item.id) if dataset else ""
-
-
-def _told(shared: overlap.Overlap, action: str) -> str:
-    """The report's words for training questions that are in the test split."""
-    if not shared.places:
-        return ", none of them in the test split"
-    outcome = "left out" if action == "drop" else "kept"
-    return f", {len(shared.places)} of them in the test split ({shared}) and {outcome}"
-
-
-def _check(task, train, weights, test, source, near) -> None:
+def _check(task, train, weights, test, validation, source, near) -> None:
     """Refuses values that are wrong whatever the questions are."""
     generator, given = TASKS[task].generator, {"data.source": source}
     if generator is not None and not generator.levels:
         given |= {"data.train": train, "data.weights": weights, "data.test": test}
+        given |= {"data.validation": validation}
     if generator is not None and any(given.values()):
         read = sorted(name for name, kind in TASKS.items() if kind.generator is None)
         raise ValueError(

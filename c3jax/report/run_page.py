@@ -8,7 +8,7 @@ from matplotlib import ticker
 
 from c3jax.audit import certificate, figures
 from c3jax.core import files, metrics
-from c3jax.data import tasks
+from c3jax.data import kinds
 from c3jax.report import audit_section, explorer, plots, run_audit
 from c3jax.train import run_dir, summary
 
@@ -114,7 +114,7 @@ def _words(evaluations, audited: run_audit.About | None, replayed) -> list[str]:
 
 def _places(config: dict) -> list[str]:
     """Where mathematical answers are looked for, in order; [] for other answers."""
-    task = tasks.TASKS.get(config["data"]["task"])
+    task = kinds.TASKS.get(config["data"]["task"])
     return config["reward"]["fallback"] if task and task.reward == "math" else []
 
 

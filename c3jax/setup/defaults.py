@@ -22,6 +22,9 @@ RENAMED: dict[str, str] = {
     "credit.name=c3_comb": "credit.name=c3_vine",
 }
 
+# Fields that earlier versions had not, where these did another thing than the default.
+EARLIER: dict[str, object] = {"data.validation": None}
+
 # Domains of values. MAYBE: or None.
 COUNT, NATURAL = fields.whole(above=0), fields.whole(least=0)
 SEED = fields.number(least=0, most=2**32 - 1, kind=int)
@@ -130,6 +133,12 @@ DATA = section(
     train=Field((), TEXTS, '"dataset/split" or files of your own; (): the task\'s'),
     weights=Field((), RATES, "relative rates of these; (): all questions equally"),
     test=Field("", TEXT, 'like one of train; "": the task\'s'),
+    validation=Field(
+        "",
+        fields.optional(TEXT),
+        'read between the first step and the last, like one of train; "": the '
+        "task's, or a tenth of train; None: none, the test split is read instead",
+    ),
     directory=Field("", TEXT, 'of prepared datasets; "": ~/.cache/c3jax/data'),
     source=Field("", TEXT, 'directory of datasets\' files; "": they are downloaded'),
     fields=section(

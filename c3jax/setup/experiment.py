@@ -17,7 +17,7 @@ import numpy as np
 from c3jax.core import checks, hosts, sharding
 from c3jax.core.types import Questions, Role
 from c3jax.credit import api, branchings
-from c3jax.data import tasks
+from c3jax.data import kinds, tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
 from c3jax.rollout import contexts, critic_values, draws, extra_runs
@@ -203,7 +203,7 @@ def resolve(
         ValueError: what came, what was wanted, what to change.
     """
     fields.check(config, defaults.EXPERIMENT)
-    checks.pick(tasks.TASKS, config.data.task, "data.task")
+    checks.pick(kinds.TASKS, config.data.task, "data.task")
 
     # Who plays, how their credit is assigned, and what an update minimises.
     options = config.credit.to_dict()
@@ -335,6 +335,7 @@ def _prompt_lengths(config, task, count: Callable) -> prompt_lengths.PromptLengt
     batch_size = {
         "train": config.train.batch_size,
         "test": config.evaluate.batch_size,
+        "validation": config.evaluate.batch_size,
         "demonstrations": config.warm_start.batch_size,
     }
     return prompt_lengths.of(task, count, batch_size, config.data.prompt_tokens)
@@ -372,6 +373,8 @@ def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
         train=c.train,
         weights=c.weights,
         test=c.test,
+        validation=c.validation,
+        held_out=config.evaluate.questions,
         directory=c.directory,
         source=c.source,
         fields=c.fields,
@@ -390,4 +393,9 @@ def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
     checks.require(
         2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
     )
+    if (watched := len(task.split(task.watched))) < 2:
+        raise ValueError(
+            f"data.validation={c.validation!r}: {watched} question is left; name a "
+            "file of two or more, or say None, and the test questions are read instead."
+        )
     return task

@@ -9,6 +9,7 @@ import datetime
 import functools
 import math
 import numbers
+import types
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -272,14 +273,17 @@ def lines(section: Section, given: Mapping, name: str = "") -> list[Line]:
 
 
 def saved(
-    given: Mapping, section: Section, renamed: Mapping[str, str]
+    given: Mapping,
+    section: Section,
+    renamed: Mapping[str, str],
+    earlier: Mapping[str, object] = types.MappingProxyType({}),
 ) -> tuple[dict, list[str]]:
     """A config that an earlier version saved, as this one has it.
 
     Args:
         given: as it was saved.
         section: what a config is now.
-        renamed: see `with_new_names`.
+        renamed, earlier: see `with_new_names`.
 
     Returns:
         The config, and what was changed: `name=value` of fields that it did not have.
@@ -287,12 +291,14 @@ def saved(
     Raises:
         ValueError: it has a field that there is no more.
     """
-    given, told = with_new_names(given, renamed)
+    given, told = with_new_names(given, renamed, earlier)
     return _completed(given, section, "", told), told
 
 
 def with_new_names(
-    given: Mapping, renamed: Mapping[str, str]
+    given: Mapping,
+    renamed: Mapping[str, str],
+    earlier: Mapping[str, object] = types.MappingProxyType({}),
 ) -> tuple[dict, list[str]]:
     """A saved config with fields called as they are now, and what was changed.
 
@@ -300,8 +306,15 @@ def with_new_names(
         given: as it was saved, of a run or a comparison.
         renamed: old name with sections to new, or of one value `name=old` to
             `name=new`.
+        earlier: values of fields that it may lack, if these are not the defaults.
     """
     made, told = _copied(given), []
+    for name, value in earlier.items():
+        section, _, key = name.rpartition(".")
+        for place in (made, made.get("base", {})):
+            if _holds(place, section) and not _holds(place, name):
+                functools.reduce(dict.get, section.split("."), place)[key] = value
+                told.append(f"{name}={value!r}")
     places = (made, made.get("base", {}), *made.get("methods", {}).values())
     for old, new in renamed.items():
         told += [_renamed(place, old, new) for place in places if _holds(place, old)]

@@ -75,7 +75,7 @@ def of(
         task: with `lengths` unless all of it is generated; without splits, which were
             not read then, only the limit is known.
         count: texts to their tokens with the longest instruction.
-        batch_size: of "train", "test" and "demonstrations".
+        batch_size: of "train", "test", "validation" and "demonstrations".
         prompt_tokens: `data.prompt_tokens`; 0: as needed, up to the default limit.
     """
     if not task.splits:

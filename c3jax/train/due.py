@@ -18,6 +18,13 @@ def is_due(setup: Setup, record: Record) -> bool:
     return regular or crossed_here or is_last(setup, record)
 
 
+def splits(setup: Setup, record: Record) -> list[str]:
+    """The splits that a step is evaluated on: test at the start and the end only."""
+    if record.step == 0 or is_last(setup, record):
+        return setup.task.measured[::-1]
+    return [setup.task.watched]
+
+
 def is_saved(setup: Setup, record: Record) -> bool:
     """Whether a step is a checkpoint."""
     regular = record.step % setup.config.train.checkpoint_every == 0

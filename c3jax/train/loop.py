@@ -179,26 +179,29 @@ def _evaluate(tools: Tools, branched: Setup, state, record, rollout, source) -> 
     advantages, _ = rollouts.credit(*args)
     saved_trees.save(workdir, branched, step, items, rollout, advantages)
 
-    # The test questions, of which a stopped evaluation keeps what is done.
-    kept = _kept(setup, workdir, step)
-    try:
-        with tools.watch("evaluate"):
-            args = (state.params, setup, tools.scorer, tools.stop, kept)
-            result = evaluate.measure(*args)
-    except finite.NonFiniteError as error:
-        raise FloatingPointError(f"evaluation of step {step}: {error}.") from error
-    if result is None:
-        raise signals.Stopped
+    # The questions, of which a stopped evaluation keeps what is done.
+    kept, results = _kept(setup, workdir, step), []
+    for split in due.splits(setup, record):
+        try:
+            with tools.watch("evaluate"):
+                args = (state.params, setup, tools.scorer, split, tools.stop, kept)
+                results.append(evaluate.measure(*args))
+        except finite.NonFiniteError as error:
+            raise FloatingPointError(f"evaluation of step {step}: {error}.") from error
+        if results[-1] is None:
+            raise signals.Stopped
     kept.remove()
 
     # The cost, and the figures.
-    spent = result.spent
+    spent = sum((result.spent for result in results), Spent())
     if due.is_last(setup, record):  # Nothing is learned from these trees.
         spent += rollouts.spent(rollouts.score(rollout))
     record = record.replace(evaluated=step)
     record = record.spend("evaluate", spent, tools.watch.take())
-    tools.log.write(step=step, **result.fields(), **record.ledger.figures())
-    print(f"step {step}  {result}", flush=True)
+    measured = {name: x for result in results for name, x in result.fields().items()}
+    tools.log.write(step=step, **measured, **record.ledger.figures())
+    for result in results:
+        print(f"step {step}  {result}", flush=True)
     return record
 
 

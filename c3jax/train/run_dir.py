@@ -191,8 +191,8 @@ def describe(workdir: pathlib.Path, config) -> None:
 def config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     """The locked config of a run; tuples have become lists.
 
-    Fields that an earlier version did not have are at their defaults, which keep its
-    behaviour; a printed line names them.
+    Fields that an earlier version did not have are at values that keep its behaviour;
+    a printed line names them.
 
     Raises:
         ValueError: the directory holds no run, or its config has an unknown field.
@@ -207,7 +207,8 @@ def _read(path: pathlib.Path) -> dict:
     """A saved config with the fields of this version; new ones are printed."""
     given = json.loads(path.read_text())["config"]
     try:
-        page, new = fields.saved(given, defaults.declared(given), defaults.RENAMED)
+        args = (defaults.declared(given), defaults.RENAMED, defaults.EARLIER)
+        page, new = fields.saved(given, *args)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if new:

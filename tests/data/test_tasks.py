@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import arithmetic, demonstrations, problems, tasks
+from c3jax.data import arithmetic, demonstrations, kinds, problems, tasks
 from c3jax.data.builders import origins
 from tests.data import layout
 from tests.data.test_overlap import LONG
@@ -39,12 +39,12 @@ def test_the_embedded_task_has_demonstrations():
 
 
 def test_a_task_says_who_grades_it():
-    assert {name: kind.reward for name, kind in tasks.TASKS.items()} == {
+    assert {name: kind.reward for name, kind in kinds.TASKS.items()} == {
         **dict.fromkeys(("problems", "arithmetic", "math", "gsm8k"), "math"),
         **dict.fromkeys(("cmath", "logiqa"), "math"),
         **dict.fromkeys(("programs", "mbpp"), "code"),
     }
-    assert tasks.TASKS["cmath"].rules == Rules(chinese=True)
+    assert kinds.TASKS["cmath"].rules == Rules(chinese=True)
 
 
 def test_a_task_with_levels_trains_on_some_and_is_measured_on_others():
