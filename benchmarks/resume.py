@@ -110,7 +110,7 @@ def is_now(moment: str, workdir: pathlib.Path, step: int, every: int) -> bool:
         return False
     if moment == "evaluation":
         due = lines[-1]["step"] % every == 0
-        return due and "evaluate/greedy" not in lines[-1]
+        return due and "validation/greedy" not in lines[-1]
     return "reward" in lines[-1]
 
 

@@ -27,9 +27,10 @@ class Evaluation(NamedTuple):
         questions: how many.
         figures: "greedy"; "pass_at_1" and other k, of `evaluate.samples` episodes a
             question; and on the test split, for each role that does not answer,
-            "without <role>", sampled while its message is empty. If the task has a second reading, its name: the
-            share of the answers of "pass_at_1" that are right in either reading.
-            Intervals are over questions. A vote that ends in a tie solves nothing.
+            "without <role>", sampled while its message is empty. If the task has a
+            second reading, its name: the share of the answers of "pass_at_1" that are
+            right in either reading. Intervals are over questions. A vote that ends in a
+            tie solves nothing.
         spent: on measuring all of them.
         cut: share of the messages of "pass_at_1" that did not end.
     """

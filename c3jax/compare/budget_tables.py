@@ -21,6 +21,8 @@ class Row:
         spent: training's cost by then, mean over seeds, by name as in `budgets.spent`.
         sampled: accuracy of one sampled answer a question.
         greedy: accuracy of the greedy answer.
+        test: `sampled` on the test questions, where runs end at this budget and were
+            read on others until then; None elsewhere.
         difference: `sampled` less the reference's with the same seed; None for the
             reference itself and where no seed has both.
         p: p-value of the paired t-test of that difference; NaN where there is none.
@@ -33,6 +35,7 @@ class Row:
     spent: Mapping[str, float]
     sampled: Interval
     greedy: Interval
+    test: Interval | None = None
     difference: Interval | None = None
     p: float = math.nan
     holm: float = math.nan
@@ -94,13 +97,15 @@ def tables(
 def _table(budget, amount, labels, reference, records) -> Table:
     # The evaluation of every run that crossed the budget, by method and seed.
     readings: dict[str, dict[int, dict]] = {label: {} for label in labels}
-    lacking = []
+    tested, lacking = {label: [] for label in labels}, []
     for record in records:
         reading = read(record, budget)
         if reading is None:
             lacking.append(record["cell"])
         else:
             readings[record["label"]][record["seed"]] = reading
+            if _ends(record, reading):
+                tested[record["label"]].append(record["test"]["pass_at_1"])
 
     # A row a method; p-values are adjusted for all of them.
     rows = [
@@ -110,10 +115,21 @@ def _table(budget, amount, labels, reference, records) -> Table:
     ]
     adjusted = stats.holm([row.p for row in rows])
     rows = [
-        dataclasses.replace(row, holm=float(p))
+        dataclasses.replace(row, holm=float(p), test=_all(tested[row.label], row))
         for row, p in zip(rows, adjusted, strict=True)
     ]
     return Table(budget, amount, reference, tuple(rows), tuple(lacking))
+
+
+def _ends(record: Mapping, reading: Mapping) -> bool:
+    """Whether a run ends at a reading, and was read on other questions until then."""
+    apart = record.get("split", "test") != "test"
+    return apart and record["test"]["step"] == reading["step"]
+
+
+def _all(values: Sequence[float], row: Row) -> Interval | None:
+    """The mean over the seeds of a row, if all of them have a value."""
+    return stats.student(values) if len(values) == len(row.seeds) else None
 
 
 def _row(label: str, mine: Mapping[int, dict], theirs: Mapping[int, dict]) -> Row:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import ml_collections
 
+from c3jax.collect.evaluate import PREFIXES
 from c3jax.core import budgets, checks, files, metrics
 from c3jax.credit import api
 from c3jax.setup import defaults, fields
@@ -122,10 +123,13 @@ def distilled(cell: Cell, directory: pathlib.Path) -> dict:
         directory: the run's directory; log, config and summary are read.
 
     Returns:
-        Beside its name and its config: `budgets` as in `summary.json`, and for each of
-        `evaluations` the step, the cost of training by then, and accuracies.
+        Beside its name and its config: `budgets` as in `summary.json`, for each of
+        `evaluations` the step, the cost of training by then, and accuracies on the
+        questions of a `split`, and the accuracies of `test` at its end.
     """
     lines, totals = metrics.read(directory), run_dir.summary(directory)
+    split = summary.watched(lines)
+    seen, tested = summary.evaluations(lines, split), summary.evaluations(lines)
     about = json.loads((directory / run_dir.CONFIG).read_text())
     environment = about["environments"][-1]
     # Before an evaluation, whose own work is not the method's.
@@ -142,21 +146,26 @@ def distilled(cell: Cell, directory: pathlib.Path) -> dict:
         ),
         "budgets": totals["budgets"],
         "seconds_by_phase": totals["seconds_by_phase"],
+        "split": split,
+        "questions": seen[-1][f"{PREFIXES[split]}questions"],
         "evaluations": [
             {
                 "step": line["step"],
                 **budgets.spent_by(after.get(line["step"], {})),
-                **_figures(line),
+                **_figures(line, PREFIXES[split]),
             }
-            for line in summary.evaluations(lines)
+            for line in seen
         ],
+        "test": {
+            "step": tested[-1]["step"],
+            **_figures(tested[-1], PREFIXES["test"]),
+        },
         "config": about["config"],
     }
 
 
-def _figures(line: Mapping) -> dict[str, float]:
+def _figures(line: Mapping, start: str) -> dict[str, float]:
     """Accuracies of an evaluation with their intervals, without its cost."""
-    start = "evaluate/"
     names = [n.removeprefix(start) for n in line if n.startswith(start)]
     measured = [n for n in names if f"{n}_low" in names]
     ends = ("", "_low", "_high")

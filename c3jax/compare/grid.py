@@ -142,7 +142,7 @@ def _failure(name: str, code: int, place: pathlib.Path) -> str:
 
 def _told(record: Mapping) -> str:
     """The line about a finished run."""
-    last = record["evaluations"][-1]
+    last = record["test"]
     seconds = metrics.clock(sum(record["seconds_by_phase"].values()))
     text = f"{record['cell']}: sampled {last['pass_at_1']:.1%}, greedy "
     text += f"{last['greedy']:.1%} after {last['step']} steps, {seconds}"

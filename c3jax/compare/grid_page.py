@@ -48,11 +48,12 @@ def write(
         curves[title] = _picture(place, title, runs, x, y, amounts.get(x))
 
     # Settings that all runs share are read from the first.
-    first = next(iter(records.values()))["config"]
+    some = next(iter(records.values()))
+    first = some["config"]
     text = plots.template(PAGE).render(
         config=config,
         tables=tables,
-        headings=_headings(reference),
+        headings=[_headings(table) for table in tables],
         cells=[table_cells(table) for table in tables],
         curves=curves,
         records=records,
@@ -60,14 +61,17 @@ def write(
         starts=budget_tables.starts(records.values()),
         versions=sorted({str(record["versions"]) for record in records.values()}),
         devices=sorted({record["device"] for record in records.values()}),
-        questions=first["evaluate"]["questions"],
+        questions=some.get("questions", first["evaluate"]["questions"]),
+        split=some.get("split", "test"),
         team=first["protocol"]["name"],
         settings=plots.flat(first),
         methods={n: plots.flat(own) for n, own in config["methods"].items()},
         words=_words,
     )
     files.write(directory / PAGE, text)
-    files.write(directory / LATEX, latex(config["name"], tables))
+    files.write(
+        directory / LATEX, latex(config["name"], tables, some.get("split", "test"))
+    )
     return tables
 
 
@@ -76,25 +80,27 @@ def shown(table: Table) -> rich.table.Table:
     page = rich.table.Table(
         title=_title(table), title_justify="left", box=rich.box.SIMPLE_HEAD
     )
-    for number, heading in enumerate(_headings(table.reference)):
+    for number, heading in enumerate(_headings(table)):
         page.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for cells in table_cells(table):
         page.add_row(*cells)
     return page
 
 
-def latex(name: str, tables: Sequence[Table]) -> str:
+def latex(name: str, tables: Sequence[Table], split: str = "test") -> str:
     """The tables as LaTeX, for a document that loads booktabs.
 
     Args:
         name: the comparison's name, for labels.
+        split: of the questions that accuracies are on.
     """
     lines = ["% \\usepackage{booktabs}"]
     for table in tables:
-        headings = _headings(table.reference)
+        headings = _headings(table)
         caption = (
-            f"{_title(table)}. Accuracy in percent, mean over seeds with Student's 95% "
-            "interval; $p$ of paired t-tests, then adjusted by Holm."
+            f"{_title(table)}. Accuracy on {split} questions in percent, mean over "
+            "seeds with Student's 95% interval; $p$ of paired t-tests, then adjusted "
+            "by Holm."
         )
         lines += [
             "\\begin{table}",
@@ -130,20 +136,28 @@ def _title(table: Table) -> str:
     return f"At {table.amount:,.0f} {_words(table.budget)}"
 
 
-def _headings(reference: str) -> list[str]:
-    accuracies = ["sampled", f"less {reference}", "p", "Holm", "greedy"]
+def _is_tested(table: Table) -> bool:
+    """Whether a table has test accuracies beside those of the validation split."""
+    return any(row.test is not None for row in table.rows)
+
+
+def _headings(table: Table) -> list[str]:
+    accuracies = ["sampled", f"less {table.reference}", "p", "Holm", "greedy"]
+    accuracies += ["test"] if _is_tested(table) else []
     return ["method", "seeds", *accuracies, "steps", "calls", "tokens", "seconds"]
 
 
 def table_cells(table: Table) -> list[list[str]]:
     """The rows of a table as text, the reference method marked."""
-    return [_row(row, row.label == table.reference) for row in table.rows]
+    tested = _is_tested(table)
+    return [_row(row, row.label == table.reference, tested) for row in table.rows]
 
 
-def _row(row: Row, is_reference: bool) -> list[str]:
+def _row(row: Row, is_reference: bool, is_tested: bool) -> list[str]:
     difference = "reference" if is_reference else "–"
     if row.difference is not None:
         difference = _points(row.difference, sign="+")
+    test = [_points(row.test) if row.test else "–"] if is_tested else []
     costs = [row.steps, *(row.spent[name] for name in budgets.NAMES)]
     return [
         row.label,
@@ -153,6 +167,7 @@ def _row(row: Row, is_reference: bool) -> list[str]:
         _probability(row.p),
         _probability(row.holm),
         _points(row.greedy),
+        *test,
         *(f"{cost:,.0f}" for cost in costs),
     ]
 

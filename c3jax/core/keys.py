@@ -13,7 +13,10 @@ import jax.numpy as jnp
 IMPLEMENTATION = "threefry2x32"
 
 # New ones go to the end: a stream is known by its place.
-STREAMS = ("init", "rollout", "evaluate", "adapters", "evidence", "vine", "audit")
+STREAMS = (
+    *("init", "rollout", "evaluate", "adapters", "evidence", "vine", "audit"),
+    "validate",
+)
 
 
 def stream(seed: int, name: str) -> jax.Array:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import ticker
 
 from c3jax.audit import certificate, figures
+from c3jax.collect.evaluate import PREFIXES
 from c3jax.core import files, metrics
 from c3jax.data import kinds
 from c3jax.report import audit_section, explorer, plots, run_audit
@@ -44,14 +45,16 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         credit = audit_section.section(roles, directory / run_audit.PICTURES)
     replayed = certificate.certified(directory)
 
-    # A curve needs two evaluations.
-    first, last = evaluations[0], evaluations[-1]
-    several = len(evaluations) > 1
+    # A curve needs two evaluations; so does what changed on the test questions.
+    first, last, split = evaluations[0], evaluations[-1], summary.watched(lines)
+    seen = summary.evaluations(lines, split)
     text = plots.template(PAGE).render(
         about=about,
         directory=directory,
         settings=plots.flat(about["config"]),
-        ends=[first, last] if several else evaluations,
+        ends=[first, last] if len(evaluations) > 1 else evaluations,
+        split=split,
+        questions=seen[0].get(f"{PREFIXES[split]}questions"),
         spent=lines[-1],
         counted=lines[0].keys(),  # An older version may have begun, and counted less.
         places=_places(about["config"]),
@@ -60,13 +63,13 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         done=lines[-1]["step"],
         summary=run_dir.summary(directory),
         curves={
-            name: _curves(evaluations, x, name, place)
+            name: _curves(lines, split, x, name, place)
             for x, name in _SCALES.items()
-            if several
+            if len(seen) > 1
         },
         pictures=_pictures(lines, place),
         phases=_phases(lines[-1]),
-        words=_words(evaluations, audited, replayed),
+        words=_words(evaluations, seen, audited, replayed),
         audited=audited,
         credit=credit,
         certificate=replayed,
@@ -76,7 +79,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     return directory / PAGE
 
 
-def _words(evaluations, audited: run_audit.About | None, replayed) -> list[str]:
+def _words(evaluations, seen, audited: run_audit.About | None, replayed) -> list[str]:
     """The page in a few sentences."""
     first, last = evaluations[0], evaluations[-1]
 
@@ -84,10 +87,20 @@ def _words(evaluations, audited: run_audit.About | None, replayed) -> list[str]:
         return f"{line[f'evaluate/{name}']:.1%}"
 
     # Accuracy, and what training changed.
+    so_far = len(evaluations) == 1 and len(seen) > 1
     sentences = [
-        f"The team answers {share(last, 'pass_at_1')} of new questions right when it "
-        f"samples, and {share(last, 'greedy')} when it always takes the likeliest word."
+        f"{'Before training the team answered' if so_far else 'The team answers'} "
+        f"{share(last, 'pass_at_1')} of new questions right when it samples, and "
+        f"{share(last, 'greedy')} when it always takes the likeliest word."
     ]
+    if so_far:
+        start, end = (
+            f"{line['validation/pass_at_1']:.1%}" for line in (seen[0], seen[-1])
+        )
+        sentences.append(
+            "The test questions are read again at the end. On the validation questions "
+            f"it went from {start} to {end} so far, sampled."
+        )
     if len(evaluations) > 1:
         calls = f"{last['total/evaluator_calls']:,} scored answers"
         change = last["evaluate/pass_at_1"] - first["evaluate/pass_at_1"]
@@ -118,17 +131,18 @@ def _places(config: dict) -> list[str]:
     return config["reward"]["fallback"] if task and task.reward == "math" else []
 
 
-def _curves(evaluations, x: str, label: str, folder: pathlib.Path) -> str:
-    """Accuracy against a cost, with 95% bands."""
+def _curves(lines, split: str, x: str, label: str, folder: pathlib.Path) -> str:
+    """Accuracy on a split against a cost, with 95% bands."""
     # pass@k in grey, below the two that have intervals.
+    start, evaluations = PREFIXES[split], summary.evaluations(lines, split)
     names = sorted(
-        (int(n.removeprefix("evaluate/pass_at_")), n)
+        (int(n.removeprefix(f"{start}pass_at_")), n)
         for n in evaluations[-1]
-        if n.removeprefix("evaluate/pass_at_").isdigit()
+        if n.removeprefix(f"{start}pass_at_").isdigit()
     )
     curves = [(n, f"pass@{k}", "other", "-") for k, n in names if k > 1]
-    curves += [("evaluate/pass_at_1", "sampled", "sampled", "-")]
-    curves += [("evaluate/greedy", "greedy", "greedy", "-")]
+    curves += [(f"{start}pass_at_1", "sampled", "sampled", "-")]
+    curves += [(f"{start}greedy", "greedy", "greedy", "-")]
     with plots.style(label):
         page, axes = plots.axes(12, 4.2)
         at = [line[x] for line in evaluations]
@@ -150,7 +164,7 @@ def _curves(evaluations, x: str, label: str, folder: pathlib.Path) -> str:
         axes.set(xlabel=label, ylim=(0, 102), xlim=(0, None))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
         plots.whole_ticks(axes.xaxis)
-        title = f"Accuracy on the test questions against {label}."
+        title = f"Accuracy on the {split} questions against {label}."
         return plots.saved(page, title, f"accuracy {label}".replace(" ", "-"), folder)
 
 

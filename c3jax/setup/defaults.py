@@ -136,8 +136,8 @@ DATA = section(
     validation=Field(
         "",
         fields.optional(TEXT),
-        'read between the first step and the last, like one of train; "": the '
-        "task's, or a tenth of train; None: none, the test split is read instead",
+        'read between start and end, like one of train; "": the task\'s, or a tenth of '
+        "train; None: none, and the test split is read then",
     ),
     directory=Field("", TEXT, 'of prepared datasets; "": ~/.cache/c3jax/data'),
     source=Field("", TEXT, 'directory of datasets\' files; "": they are downloaded'),

@@ -4,15 +4,20 @@ from collections.abc import Mapping
 
 import ml_collections
 
-from c3jax.collect.evaluate import shown
+from c3jax.collect.evaluate import PREFIXES, shown
 from c3jax.core import budgets, metrics
 from c3jax.core.ledger import Ledger
 from c3jax.reward import math
 
 
-def evaluations(lines: list[dict]) -> list[dict]:
-    """The lines of a log that are evaluations."""
-    return [line for line in lines if "evaluate/greedy" in line]
+def evaluations(lines: list[dict], split: str = "test") -> list[dict]:
+    """The lines of a log that are evaluations on a split."""
+    return [line for line in lines if f"{PREFIXES[split]}greedy" in line]
+
+
+def watched(lines: list[dict]) -> str:
+    """The split that a run was evaluated on at all of its evaluations."""
+    return "validation" if evaluations(lines, "validation") else "test"
 
 
 def summarise(
@@ -24,7 +29,8 @@ def summarise(
     """The figures of a run in one record.
 
     Accuracies are fractions of the test questions, sampled ones the mean over
-    `evaluate.samples` episodes, with 95% intervals over questions. Counts are of
+    `evaluate.samples` episodes, with 95% intervals over questions; `validation` has
+    those of the validation split, None without one. Counts are of
     training; those of evaluation and of the warm start stand apart. `seconds` is the
     wall-clock of the work kept, the warm start's included even when it was cached.
     `budgets` holds for each given budget the step at which it was crossed, or None, and
@@ -60,6 +66,7 @@ def summarise(
         "intervals": {n: _interval(line, field) for n, (line, field) in named.items()},
         "pass_at_k": _by_k(last),
         "pass_at_k_before": _by_k(first),
+        "validation": _validation(evaluations(lines, "validation")),
         "without_role": {
             role: last[f"evaluate/without {role}"] for role in emptied(last)
         },
@@ -68,6 +75,19 @@ def summarise(
         "warm_start_trained_tokens": ledger.warm_start.trained_tokens,
         "seconds": sum(ledger.seconds.values()),
         "seconds_by_phase": dict(sorted(ledger.seconds.items())),
+    }
+
+
+def _validation(lines: list[dict]) -> dict | None:
+    """Sampled and greedy accuracies of the validation split, before and after."""
+    if not lines:
+        return None
+    ends, names = {"before": lines[0], "after": lines[-1]}, ("pass_at_1", "greedy")
+    shown = dict(zip(names, ("accuracy", "greedy"), strict=True))
+    return {
+        f"{shown[name]}_{when}": line[PREFIXES["validation"] + name]
+        for name in names
+        for when, line in ends.items()
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from c3jax.collect import evaluate, scorers, scoring
 from c3jax.core import parts
-from c3jax.data import problems
+from c3jax.data import pipeline, problems
 from c3jax.learn import warm_start
 from c3jax.reward import math
 from tests import support
@@ -48,6 +48,26 @@ def test_an_evaluation_does_not_depend_on_how_questions_are_batched():
     assert cut == round(cut) and 0 <= spent - cut <= 6
     # One greedy answer a question, and three sampled.
     assert whole.spent.evaluator_calls == whole.spent.messages == 6 * 4
+
+
+def test_validation_has_questions_draws_and_names_of_its_own():
+    setup = support.math_setup(evaluate__batch_size=6, **SMALL)
+    params = warm_start.initial_params(setup)
+    few = pipeline.Selected(setup.task.split("test"), range(5))
+    both = dataclasses.replace(
+        setup.task, splits=setup.task.splits | {"validation": few}
+    )
+    setup = dataclasses.replace(setup, task=both)
+    with scorers.started(setup) as scorer:
+        test = evaluate.measure(params, setup, scorer)
+        found = evaluate.measure(params, setup, scorer, "validation")
+    # No more than there are, and no copy of the test's samples.
+    assert (test.questions, found.questions) == (6, 5)
+    assert found.spent.evaluator_calls == 5 * 4
+    assert found.spent.generated_tokens != test.spent.generated_tokens * 5 / 6
+    assert str(found).startswith("validation  greedy ")
+    assert {name.partition("/")[0] for name in found.fields()} == {"validation"}
+    assert {name.partition("/")[0] for name in test.fields()} == {"evaluate"}
 
 
 def test_a_second_reading_tells_arithmetic_from_form():
@@ -125,12 +145,13 @@ def test_an_evaluation_that_was_stopped_goes_on_and_scores_no_batch_twice(tmp_pa
     while found is None:
         asked, attempts = itertools.count(), attempts + 1
         found = evaluate.measure(
-            *(params, setup, scorers[1], lambda: next(asked) == 2),  # noqa: B023
+            *(params, setup, scorers[1], "test"),
+            lambda: next(asked) == 2,  # noqa: B023
             parts.Parts(tmp_path / "evaluation", [0]),
         )
     assert attempts == 3 and found == whole
     assert scorers[0].scored == scorers[1].scored
-    assert parts.Parts(tmp_path / "evaluation", [0]).get("0-0-00000000")
+    assert parts.Parts(tmp_path / "evaluation", [0]).get("test-0-0-00000000")
     # Those of another step are none of this one's.
-    assert parts.Parts(tmp_path / "evaluation", [1]).get("0-0-00000000") is None
+    assert parts.Parts(tmp_path / "evaluation", [1]).get("test-0-0-00000000") is None
     assert not (tmp_path / "evaluation").exists()

@@ -68,6 +68,24 @@ def test_runs_that_did_not_cross_a_budget_are_named_and_left_out():
     assert "At 60 evaluator calls: c3-1 ended before, at the limit" in words
 
 
+def test_runs_that_end_at_a_budget_have_test_accuracies_beside_the_others():
+    records = made_up.records()
+    [table] = tables(records)
+    assert "test" not in grid_page.table_cells(table) and table.rows[0].test is None
+    for record in records.values():
+        step = record["budgets"]["evaluator_calls"]["step"]
+        tested = {"step": step, "pass_at_1": 0.5 + record["seed"] / 10}
+        record |= {"split": "validation", "questions": 99, "test": tested}
+    [table] = tables(records)
+    assert [row.test.mean for row in table.rows] == pytest.approx([0.6] * 3)
+    assert grid_page.table_cells(table)[0][7].startswith("60.0 ± ")
+    assert "validation questions" in grid_page.latex("x", [table], "validation")
+    # A run that went on has no test accuracy here.
+    records["c3-1"]["test"]["step"] += 1
+    [table] = tables(records)
+    assert table.rows[0].test is None and grid_page.table_cells(table)[0][7] == "–"
+
+
 def test_without_the_reference_there_are_means_and_no_differences():
     records = {"c3-0": made_up.record("c3", 0)}
     [table] = tables(records)

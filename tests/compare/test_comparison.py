@@ -122,6 +122,17 @@ def test_a_kept_run_that_is_older_than_a_field_is_taken_and_that_is_told():
     assert told == "c3-0 is older than train.final_lr=1.0"
 
 
+def test_a_kept_run_that_was_read_on_the_test_questions_is_another():
+    cells = comparison.cells(changed())
+    kept = {"c3-0": record(cells["c3-0"])}
+    del kept["c3-0"]["config"]["data"]["validation"]
+    found, [told] = comparison.finished(kept, cells.values())
+    assert found == {}
+    assert told == "c3-0 was of another config: data.validation was None, is ''"
+    cells = comparison.cells(changed(base__data__validation=None))
+    assert comparison.finished(kept, cells.values()) == ({"c3-0": kept["c3-0"]}, [])
+
+
 def test_a_critic_that_a_method_does_not_have_makes_no_other_run_of_it():
     config = changed()
     with config.unlocked():

@@ -70,7 +70,10 @@ def test_a_run_ends_at_its_last_budget_and_is_evaluated_at_each(directory):
             assert at[budget] == lines[held[0] - 1][f"total/{budget}"]
             steps.append(held[0])
         assert lines[-1]["step"] == max(steps) == found["steps"] < 20
-        evaluated = [x["step"] for x in metrics.read(place) if "evaluate/greedy" in x]
+        logged = metrics.read(place)
+        tested = [x["step"] for x in logged if "evaluate/greedy" in x]
+        evaluated = [x["step"] for x in logged if "validation/greedy" in x]
+        assert tested == [0, max(steps)]
         assert evaluated == sorted({0, *steps, *range(0, max(steps), 10)})
 
 
@@ -82,7 +85,9 @@ def test_kept_runs_say_what_the_tables_need(directory):
         first, *_, last = record["evaluations"]
         assert first["step"] == first["evaluator_calls"] == first["seconds"] == 0
         line = metrics.read(place)[-1]
-        assert last["pass_at_1_low"] == line["evaluate/pass_at_1_low"]
+        assert last["pass_at_1_low"] == line["validation/pass_at_1_low"]
+        assert record["test"]["pass_at_1"] == line["evaluate/pass_at_1"]
+        assert (record["split"], record["questions"]) == ("validation", 6)
         assert last["evaluator_calls"] == line["total/evaluator_calls"]
         # The tree that is grown before an evaluation is none of the step's.
         for at in record["budgets"].values():

@@ -27,7 +27,8 @@ def mine(tmp_path):
 
 
 def load(task="math", **options):
-    return tasks.load(task, **{"fields": FIELDS, "near": NEAR, **options})
+    given = {"fields": FIELDS, "near": NEAR, "validation": None, **options}
+    return tasks.load(task, **given)
 
 
 def test_the_embedded_task_has_demonstrations():
@@ -93,6 +94,52 @@ def test_they_can_be_kept_or_refused(mine):
         load(**mine, near={**NEAR, "action": "refuse"})
     exact = load(**mine, near={**NEAR, "ngram": 0})
     assert len(exact.split("train")) == 3
+
+
+def test_a_validation_split_is_apart_from_train_and_test(tmp_path, mine):
+    texts = ["What is 2+2?", LONG, "What is 5+5?", "What is 6+6?"]
+    found = [{"question": text, "answer": "4"} for text in texts]
+    name = str(layout.jsonl(tmp_path / "own.jsonl", found))
+    task = load(**mine, validation=name)
+    assert [item.text for item in task.split("train")] == ["What is 1+1?"]
+    kept = [item.text for item in task.split("validation")]
+    assert kept == [texts[0], *texts[2:]]
+    assert task.measured == ["test", "validation"] and task.watched == "validation"
+    assert (
+        "1 of them in the validation split (1 word for word, 0 nearly)" in task.report
+    )
+    assert "validation: " in task.report and "4 questions, 1 of them in the test split"
+    with pytest.raises(ValueError, match=r"own.jsonl'.*: all of it is in data.valid"):
+        load(train=(name,), test=mine["test"], validation=name)
+    assert load(**mine).watched == "test"
+
+
+def test_generated_tasks_have_a_validation_split(mine):
+    task = load("problems", validation="")
+    assert task.split("validation")[3] == problems.Problems("validation")[3]
+    own = load("arithmetic", validation="", test="arithmetic.two_steps/test")
+    validation = arithmetic.Arithmetic("validation", ("two_steps",))
+    assert own.split("validation")[7] == validation[7]
+    # One that is neither learned from nor tested on.
+    other = load("arithmetic", validation="", train=("arithmetic/validation",))
+    train = arithmetic.Arithmetic("train", ("one_step",))
+    assert other.split("validation")[7] == train[7]
+    every = ("arithmetic/validation", "arithmetic/train")
+    with pytest.raises(ValueError, match="data.train and data.test take all of"):
+        load("arithmetic", validation="", train=every)
+    with pytest.raises(ValueError, match="validation='arithmetic/test': its sums are"):
+        load("arithmetic", validation="arithmetic/test")
+
+
+def test_without_one_of_its_own_a_task_holds_out_a_part_of_train(tmp_path, mine):
+    texts = [f"What is {n}+{n}?" for n in range(40)]
+    found = [{"question": text, "answer": "4"} for text in texts]
+    name = str(layout.jsonl(tmp_path / "own.jsonl", found))
+    task = load(train=(name,), test=mine["test"], validation="", held_out=9)
+    train, held = ({x.text for x in task.split(n)} for n in ("train", "validation"))
+    assert len(held) == 3 and not train & held
+    assert train | held == {*texts} - {"What is 3+3?"}
+    assert "validation: 3 of the training questions. test: " in task.report
 
 
 def test_parts_of_a_mixture_have_addresses_of_their_own(mine):

@@ -14,8 +14,11 @@ from tests.audit import made_up
 from tests.report.pages import Page
 
 
-def write_run(directory, finished=True):
-    """The files of a run of 2 steps, as `loop.run` leaves them."""
+def write_run(directory, finished=True, validation=False):
+    """The files of a run of 2 steps, as `loop.run` leaves them.
+
+    With a validation split, the test questions are read before it and after the end.
+    """
     config = support.page_config(train__steps=2).to_dict()
     environment = {
         "versions": {"jax": "0.10.2"},
@@ -42,12 +45,17 @@ def write_run(directory, finished=True):
             training |= {"seconds/rollout": 2.0, "seconds/update": 1.0}
             lines.append({"step": step, **training, **totals})
         if step != 1:
-            found = {}
-            for name, value in (figures | {"without reasoner": 0.1}).items():
-                value += step / 20
-                found |= {f"evaluate/{name}": value}
-                found |= {f"evaluate/{name}_low": value - 0.1}
-                found |= {f"evaluate/{name}_high": value + 0.1}
+            found, starts = {}, ["evaluate/"]
+            if validation:
+                starts = ["validation/", "evaluate/"] if finished or not step else []
+                starts = starts or ["validation/"]
+                found["validation/questions"] = 77
+            for start in starts:
+                for name, value in (figures | {"without reasoner": 0.1}).items():
+                    value += step / 20 + 0.001 * (start == "validation/")
+                    found |= {f"{start}{name}": value}
+                    found |= {f"{start}{name}_low": value - 0.1}
+                    found |= {f"{start}{name}_high": value + 0.1}
             lines.append({"step": step, **found, **totals})
     text = "".join(json.dumps(x) + "\n" for x in lines)
     (directory / "metrics.jsonl").write_text(text)
@@ -85,6 +93,23 @@ def test_a_page_says_in_words_what_came_of_it(tmp_path):
     words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
     assert "Messages could not all be sampled again" in words
     assert "FAIL 2 of 3 messages" in words and "question 1, actor [0, 0]" in words
+
+
+def test_a_page_says_which_questions_a_figure_is_of(tmp_path):
+    write_run(tmp_path, validation=True)
+    words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
+    assert re.search(r"25.0% → 35.0%.* 50.0% → 60.0%", words)
+    assert "Accuracy on 77 validation questions; the test questions" in words
+    picture = (tmp_path / run_page.PICTURES / "accuracy-seconds.svg").read_text()
+    assert "Accuracy on the validation questions against seconds" in picture
+
+
+def test_a_page_of_an_unfinished_run_has_the_validation_questions_so_far(tmp_path):
+    write_run(tmp_path, finished=False, validation=True)
+    words = " ".join(Page(run_page.write(tmp_path).read_text()).words)
+    assert "Before training the team answered 25.0% of new questions right" in words
+    assert "it went from 25.1% to 35.1% so far, sampled." in words
+    assert "→" not in words
 
 
 def test_pictures_are_files_too(tmp_path):

@@ -185,6 +185,20 @@ def test_a_field_that_has_another_name_now_is_found_by_the_old_one():
     assert "seats" in given["sampling"]
 
 
+def test_a_run_of_before_there_was_validation_has_none():
+    given = saved(support.page_config())
+    del given["data"]["validation"]
+    args = (defaults.EXPERIMENT, defaults.RENAMED, defaults.EARLIER)
+    found, told = fields.saved(given, *args)
+    assert found["data"]["validation"] is None and told == ["data.validation=None"]
+    assert "validation" not in given["data"]
+    grid = saved(page("compare")) | {"base": given, "methods": {"c3": {"data": {}}}}
+    args = (defaults.COMPARISON, defaults.RENAMED, defaults.EARLIER)
+    found, told = fields.saved(grid, *args)
+    assert found["base"]["data"]["validation"] is None and len(told) == 1
+    assert found["methods"]["c3"] == {"data": {}}
+
+
 def test_what_ed586e0_saved_is_read_with_the_names_of_today():
     given = saved(support.page_config(train__grad_accumulation=6))
     for section, old, new in (

@@ -109,7 +109,7 @@ def test_two_processes_grow_the_trees_that_one_grows(alone, together):
 def test_only_the_first_process_tells_of_the_run(together):
     first, second = ((together / f"logs/process-{i}.log").read_text() for i in range(2))
     assert "goes on from step " in first
-    assert "step 4  greedy" in first
+    assert "step 4  test  greedy" in first
     assert "step" not in second
     left = {path.name.split(".")[0] for path in (together / "run").iterdir()}
     names = ("checkpoints", "config", "metrics", "report", "summary", "trees", "")

@@ -164,8 +164,9 @@ def test_a_run_trains_a_published_model_and_gives_it_back(tmp_path):
         # No random text is right, so that only decay is sure to change anything.
         *("--config.train.lr=1e-2", "--config.train.weight_decay=1"),
     )
-    assert "left out: 1 of test, 1 of train" in output
-    assert "step 2  greedy" in output
+    assert "validation: 4 of the training questions" in output
+    assert "left out: 1 of train, 1 of test" in output
+    assert "step 2  test  greedy" in output
     assert "PASS" in c3jax(f"--workdir={workdir}", "--mode=replay", "--cache_dir=")
     written = c3jax(f"--workdir={workdir}", "--mode=export", "--cache_dir=").split()[-1]
     assert_trained(model, written)
@@ -239,6 +240,7 @@ def test_the_page_of_a_small_model_takes_questions_of_others_as_they_are(
         data__task="gsm8k",
         data__train=(str(questions),),
         data__test=str(questions),
+        data__validation=None,
         data__overlap__action="keep",
         evaluate__questions=2,
     )

@@ -65,7 +65,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_bit_equal(workdir, tmp_pat
     flags = (*RUN, f"--workdir={tmp_path / 'run'}")
     for moment, number, told, code in [
         ("warm start 10/", signal.SIGTERM, "saved at warm start step", 0),
-        ("step 2  greedy", signal.SIGINT, "saved at step", 130),
+        ("step 2  validation  greedy", signal.SIGINT, "saved at step", 130),
     ]:
         with start(*flags) as process:
             until(process, moment)
@@ -152,7 +152,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_bit_equal(workdir, tmp_path, durin
         ballast = disk / "ballast"
         begun(workdir, disk / "run")
         with start(*RUN, f"--workdir={disk / 'run'}") as process:
-            until(process, "step 0  greedy")
+            until(process, "step 0  test  greedy")
             process.send_signal(signal.SIGSTOP)
             left = os.statvfs(disk)
             free = left.f_bavail * left.f_bsize

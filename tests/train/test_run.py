@@ -16,7 +16,9 @@ def workdir(tmp_path_factory):
     made, output = finished()
     path = tmp_path_factory.mktemp("runs") / "whole"
     shutil.copytree(made, path)
-    assert re.search(r"step 0  greedy .*step 2  greedy .*step 4  greedy", output, re.S)
+    read = [(0, "validation"), (0, "test"), (2, "validation"), (4, "validation")]
+    found = re.findall(r"^step (\d)  (\w+)  greedy", output, re.M)
+    assert [(int(step), split) for step, split in found] == [*read, (4, "test")]
     return path
 
 
@@ -32,6 +34,11 @@ def test_a_run_logs_every_step_and_every_evaluation(workdir):
         for x in lines
         for trained in [x.get("reward")]
     ]
+    # The test questions are read at the start and at the end.
+    tested = [x["step"] for x in lines if "evaluate/greedy" in x]
+    watched = [x["step"] for x in lines if "validation/greedy" in x]
+    assert (tested, watched) == ([0, 4], [0, 2, 4])
+    assert not any("validation/without reasoner" in x for x in lines)
     assert [x["step"] for x in lines] == [0, 0, 1, 2, 2, 3, 4, 4]
     assert kinds == ["warm", "evaluation", "", "", "evaluation", "", "", "evaluation"]
     assert lines[2]["generated_tokens"] > 0
@@ -47,10 +54,12 @@ def test_the_ledger_counts_what_was_done(workdir):
     lines = metrics.read(workdir)
     steps = [x for x in lines if "reward" in x]
     # Four questions, eight answers each; evaluation: six questions, one greedy answer,
-    # two sampled ones and two more without the reasoner.
+    # two sampled ones and, of test questions, two more without the reasoner.
     assert [x["evaluator_calls"] for x in steps] == [32] * 4
     assert [x["total/evaluator_calls"] for x in steps] == [32, 64, 96, 128]
     assert lines[1]["evaluate/evaluator_calls"] == 6 * 5
+    assert lines[1]["validation/evaluator_calls"] == 6 * 3
+    assert lines[1]["evaluate/questions"] == lines[1]["validation/questions"] == 6
     for name in ("generated_tokens", "prefilled_tokens", "trained_tokens"):
         assert sum(x[name] for x in steps) == steps[-1][f"total/{name}"]
     assert all(x["trained_tokens"] == x["generated_tokens"] for x in steps)
@@ -74,7 +83,14 @@ def test_a_summary_says_what_a_run_came_to(workdir):
     assert page["generated_tokens"] > 0
     assert page["seconds"] > 0
     # The trees of the last step were grown to be looked at, and count as evaluation.
-    assert page["evaluation"]["evaluator_calls"] == 3 * 30 + 32
+    assert page["evaluation"]["evaluator_calls"] == 2 * 30 + 3 * 18 + 32
+    watched = [x for x in metrics.read(workdir) if "validation/greedy" in x]
+    assert page["validation"] == {
+        "accuracy_before": watched[0]["validation/pass_at_1"],
+        "accuracy_after": watched[-1]["validation/pass_at_1"],
+        "greedy_before": watched[0]["validation/greedy"],
+        "greedy_after": watched[-1]["validation/greedy"],
+    }
 
 
 def test_a_config_is_saved_with_versions_and_devices(workdir):
@@ -114,7 +130,7 @@ def test_one_altered_context_token_makes_the_replay_fail(copied):
 
 def test_evaluation_of_a_checkpoint_finds_what_the_run_found(workdir):
     output = c3jax("--mode=evaluate", f"--workdir={workdir}")
-    assert "\nstep 4  greedy " in output, output
+    assert "\nstep 4  test  greedy " in output, output
     found = json.loads((workdir / "evaluation-4.json").read_text())
     last = metrics.read(workdir)[-1]
     assert all(found[name] == last[name] for name in found)
