@@ -149,10 +149,10 @@ DATA = section(
         entry_point=Field("", TEXT, "what the tests of a program call"),
     ),
     overlap=section(
-        "training questions that are in the test split",
+        "training questions that are in another split",
         action=Field("drop", OVERLAP, "how these are treated"),
         ngram=Field(13, NATURAL, "words of an n-gram; 0: only equal questions count"),
-        share=Field(0.5, PART, "of a test question's n-grams that make it the same"),
+        share=Field(0.5, PART, "of the other's n-grams that make a question the same"),
     ),
     tokenizer=Field("words", TEXT, 'or a directory or GGUF; "": that of policy.path'),
     prompt_tokens=Field(32, NATURAL, "of the longest question; 0: as it needs, to 512"),
@@ -318,7 +318,7 @@ EXPERIMENT = section(
     evaluate=section(
         "how good the team is on questions it never trained on",
         every=Field(40, COUNT, "training steps"),
-        questions=Field(512, COUNT, "of the test split"),
+        questions=Field(512, COUNT, "of the test split; of validation, at most"),
         samples=Field(10, COUNT, "episodes a question, for pass@k"),
         k=Field((1, 4, 10), COUNTS, "of pass@k"),
         batch_size=Field(512, COUNT, "questions"),
