@@ -19,10 +19,15 @@ def is_due(setup: Setup, record: Record) -> bool:
 
 
 def splits(setup: Setup, record: Record) -> list[str]:
-    """The splits that a step is evaluated on: test at the start and the end only."""
-    if record.step == 0 or is_last(setup, record):
-        return setup.task.measured[::-1]
-    return [setup.task.watched]
+    """The splits that a step is evaluated on: test at the start and the end only.
+
+    A run that is evaluated nowhere between needs no other.
+    """
+    c = setup.config
+    if record.step and not is_last(setup, record):
+        return [setup.task.watched]
+    between = c.evaluate.every < c.train.steps or budgets.asked(c.train.until)
+    return setup.task.measured[::-1] if between else ["test"]
 
 
 def is_saved(setup: Setup, record: Record) -> bool:

@@ -10,13 +10,34 @@ import pytest
 from c3jax.core import checkpoint
 from c3jax.learn import critic_update, training
 from c3jax.setup import train_state
-from c3jax.train import loop
+from c3jax.train import due, loop
 from c3jax.train.record import Record
 from tests import support
 from tests.setup import test_branching_schedule
 from tests.setup.test_branching_schedule import cheap  # noqa: F401
 
 SMALL = dict(policy__width=32, policy__hidden=48, policy__layers=1, train__batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "read"),
+    [
+        (dict(), {0: ["validation", "test"], 2: ["validation"]}),
+        (dict(data__validation=None), {0: ["test"], 2: ["test"]}),
+        # Nothing is read between: the test questions do.
+        (dict(evaluate__every=4), {0: ["test"]}),
+        (
+            dict(evaluate__every=4, train__until__evaluator_calls=9),
+            {0: ["validation", "test"]},
+        ),
+    ],
+)
+def test_test_questions_are_read_at_the_start_and_the_end(changes, read):
+    given = dict(train__steps=4, evaluate__every=2, **SMALL) | changes
+    setup = support.math_setup(**given)
+    found = {step: due.splits(setup, Record(0, step)) for step in read}
+    assert found == read
+    assert due.splits(setup, Record(0, 4)) == read[0]
 
 
 def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
