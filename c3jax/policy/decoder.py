@@ -253,7 +253,7 @@ def forward(
 
 def embedded(params: dict, s: Shape, tokens: jax.Array) -> jax.Array:
     """[T] ids to the [T, width] input of the first layer."""
-    return _table(params, s, "embed")[tokens].astype(s.dtype)
+    return _rows(_table(params, s, "embed"), tokens).astype(s.dtype)
 
 
 def positions(s: Shape, start: jax.Array | int, size: int) -> jax.Array:
@@ -369,8 +369,14 @@ def logits(params: dict, s: Shape, hidden: jax.Array) -> jax.Array:
 def logits_at(params: dict, s: Shape, hidden: jax.Array, ids: jax.Array) -> jax.Array:
     """Logits of a few ids: [.., width] and [.., M] int to [.., M] float32."""
     table = _table(params, s, "embed" if s.tied else "unembed")
-    rows = table[ids].astype(hidden.dtype)
+    rows = _rows(table, ids).astype(hidden.dtype)
     return segments.product("...d,...md->...m", hidden, rows)
+
+
+def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """Rows of a table; NaN for an id that it does not have, which would be clamped."""
+    fill = dict(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return table.at[ids].get(**fill)
 
 
 def _table(params: dict, s: Shape, name: str, dtype=None) -> jax.Array:

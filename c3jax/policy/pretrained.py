@@ -39,10 +39,11 @@ class Policy:
         """Scores of the next token at every position.
 
         Args:
-            tokens: [B, T] int; padding, if any, on the right.
+            tokens: [B, T] int; padding, if any, on the right, of ids that there are.
 
         Returns:
-            [B, T, V] float32, before any temperature.
+            [B, T, V] float32, before any temperature; NaN in a row with an id that the
+            model does not have.
         """
         return _logits(self.params, self.shape, jnp.asarray(tokens))
 

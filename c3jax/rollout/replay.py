@@ -119,7 +119,7 @@ def compare(
         gap = float(np.sqrt(np.square(gaps).sum() / max(1, gaps.size)))
     else:
         gap = float(gaps.max(initial=0.0))
-    if gap > allowed.logp:
+    if not gap <= allowed.logp:  # NaN, too.
         return Agreement(False, None, gap, f"logp differs by {gap:.1e}")
 
     # The margin rule, for the others.

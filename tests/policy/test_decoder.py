@@ -125,6 +125,20 @@ def test_logits_of_chosen_ids_are_those_of_all_ids():
         support.assert_rounded(some, expected)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_id_without_a_row_is_nan_and_not_another_ids_row(tied):
+    shape = dataclasses.replace(SHAPE, tied=tied)
+    params, hidden = support.params()["shared"], jnp.ones((3, SHAPE.width))
+    tokens = jnp.array([SHAPE.vocab - 1, SHAPE.vocab, -1])
+    known = [True, False, False]
+    rows = jax.jit(decoder.embedded, static_argnums=1)(params, shape, tokens)
+    assert np.isfinite(rows).all(1).tolist() == known
+    assert np.isnan(rows).all(1).tolist() == [not one for one in known]
+    at = jax.jit(decoder.logits_at, static_argnums=1)
+    found = at(params, shape, hidden, tokens[:, None])[:, 0]
+    assert np.isfinite(found).tolist() == known
+
+
 def test_every_parameter_is_declared_with_an_axis_name_per_axis():
     declared = jax.tree.leaves(
         decoder.declare(SHAPE), is_leaf=lambda x: isinstance(x, decoder.Param)

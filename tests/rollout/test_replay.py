@@ -52,6 +52,8 @@ def test_a_message_is_judged_by_its_mean_or_by_its_worst_token():
 
 def test_nothing_allows_nothing():
     assert replay.compare(RECORD, RECORD, replay.NOTHING).agrees
+    lost = again(logp=[float("nan")] * len(RECORD["logp"]))
+    assert not replay.compare(RECORD, lost, ALLOWED).agrees
     least = float(np.nextafter(np.float32(-0.5), np.float32(0)))
     other = again(logp=[-1.0, -2.0, least])
     assert not replay.compare(RECORD, other, replay.NOTHING).agrees
