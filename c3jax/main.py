@@ -89,6 +89,12 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
+_DEVICES = flags.DEFINE_integer(
+    "expect_devices", None, "Refuse to train on fewer devices, or more, in all."
+)
+_PROFILE = flags.DEFINE_string(
+    "profile", "", "FROM:TO, steps to trace for TensorBoard and XProf, such as 10:12."
+)
 _CERTIFY = flags.DEFINE_bool(
     "certify",
     True,
@@ -141,8 +147,9 @@ def _act(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
     cache, asked, code = _CACHE.value, CONFIG.value, 0
     match MODE.value:
         case "train":
+            asked = dict(devices=_DEVICES.value, profile=_PROFILE.value)
             found = modes.train(
-                config, directory, cache, certify=_CERTIFY.value, release=True
+                config, directory, cache, certify=_CERTIFY.value, release=True, **asked
             )
             code = _stopped(found.stopped)
         case "evaluate":

@@ -4,6 +4,7 @@ Each prints what a reader at a terminal wants to see and returns the same as a r
 None reads a flag, defines one or ends the process.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
-from c3jax.core import files, hosts, metrics, signals
+from c3jax.core import files, hosts, metrics, signals, watchdog
 
 if TYPE_CHECKING:
     from c3jax.compare import mode
@@ -101,6 +102,8 @@ def train(
     *,
     certify: bool,
     release: bool,
+    devices: int | None = None,
+    profile: str = "",
 ) -> Run:
     """Trains, or goes on with a run.
 
@@ -109,16 +112,24 @@ def train(
         certify: whether a fresh process replays the finished run for its report.
         release: whether this process may give up its arrays on an accelerator for
             that replay.
+        devices: how many there must be in all processes; None for any number.
+        profile: FROM:TO of steps to trace; "" for none.
     """
     from c3jax.core import environment
     from c3jax.report import run_page
     from c3jax.setup import identity
     from c3jax.train import device_memory, loop, run_dir, summary
+    from c3jax.train import profile as tracing
 
-    cache = cached(cache_dir)
-    resolved = _admitted(config, device_memory.training)
+    profiled, cache = tracing.steps(profile), cached(cache_dir)
     page = directory / run_page.PAGE
-    with run_dir.lock(directory), signals.Stop(hosts.largest) as stop:
+    with contextlib.ExitStack() as stack:
+        dog = stack.enter_context(watchdog.Watchdog())
+        environment.check_devices(devices)
+        resolved = _admitted(config, device_memory.training)
+        stack.enter_context(run_dir.lock(directory))
+        stop = stack.enter_context(signals.Stop(hosts.largest))
+        heard = dog.heard(stop)
         described = environment.describe(resolved.mesh)
         contents = hosts.by_first(identity.contents, resolved)
         args = (directory, config, described, contents)
@@ -126,14 +137,15 @@ def train(
         if is_open := hosts.by_first(run_dir.summary, directory) is None:
             for change in changes:
                 print(change, flush=True)
-            loop.run(resolved, directory, cache=cache, stop=stop)
+            args = (resolved, directory)
+            loop.run(*args, cache=cache, profiled=profiled, stop=heard)
         outcome = hosts.by_first(run_dir.summary, directory)
 
         # A finished run is replayed for its page, which is made once. A page that is
         # there already may be that of the unfinished run.
         if outcome is not None and (is_open or not hosts.by_first(page.exists)):
             if certify and config.evaluate.trees:
-                certify_run(directory, cache_dir, release, stop)
+                certify_run(directory, cache_dir, release, heard)
             hosts.by_first(run_page.write, directory)
     if outcome is None:
         print(stop.advice)

@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -50,6 +51,7 @@ class Store:
         self._checkpointer = ocp.StandardCheckpointer(use_ocdbt=False)
         self._worker = concurrent.futures.ThreadPoolExecutor(1)
         self._pending: concurrent.futures.Future | None = None
+        self._since = time.monotonic()
 
     def __enter__(self) -> "Store":
         return self
@@ -66,6 +68,10 @@ class Store:
 
     def path(self, step: int) -> pathlib.Path:
         return self._directory / str(step)
+
+    def age(self) -> float:
+        """Seconds since the last save began, or since this store was made."""
+        return time.monotonic() - self._since
 
     def steps(self) -> list[int]:
         """Steps that are there, ascending."""
@@ -86,6 +92,7 @@ class Store:
             OSError: this step or the one before could not be written.
         """
         self.wait()
+        self._since = time.monotonic()
         hosts.by_first(self._tidy)
         unfinished = self._directory / f"{step}.unfinished"
         with _plainly(unfinished):

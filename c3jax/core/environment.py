@@ -10,6 +10,7 @@ import sys
 from importlib import metadata
 
 import jax
+import numpy as np
 
 import c3jax
 
@@ -39,6 +40,33 @@ def describe(mesh: jax.sharding.Mesh) -> dict:
             "mesh": {name: int(size) for name, size in mesh.shape.items()},
         },
     }
+
+
+def check_devices(wanted: int | None = None) -> None:
+    """Refuses devices that are not as many as they should be, or that miscalculate.
+
+    Args:
+        wanted: devices of all processes; None for any number.
+
+    Raises:
+        ValueError: names what is there, or the device.
+    """
+    there, processes = jax.device_count(), jax.process_count()
+    if wanted is not None and there != wanted:
+        raise ValueError(
+            f"--expect_devices={wanted}: JAX has {there} of "
+            f"{jax.devices()[0].device_kind!r} in {processes} processes; look for a "
+            "machine that is missing or a driver that fails, or correct the number."
+        )
+    # A product of small whole numbers, which is exact in any precision.
+    x = np.arange(64 * 64).reshape(64, 64) % 7
+    for device in jax.local_devices():
+        on_device = jax.device_put(x.astype(np.float32), device)
+        if not np.array_equal(on_device @ on_device, x @ x):
+            raise ValueError(
+                f"{device} in process {jax.process_index()} multiplies wrongly; take "
+                "its machine out of the run."
+            )
 
 
 def rounding(mesh: jax.sharding.Mesh) -> str:

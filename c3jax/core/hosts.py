@@ -8,6 +8,7 @@ process none of these does anything.
 
 import os
 import pickle
+import re
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from jax.experimental import multihost_utils
 
 # Variables of SLURM from which JAX works out the rest.
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+# The variable with the number of TPU slices, where there are several.
+_SLICES = "MEGASCALE_NUM_SLICES"
 # Seconds that a finished process waits for the others, before it ends them.
 _LEAVE_S = 20
 
@@ -78,20 +81,29 @@ def announced(environ: Mapping[str, str]) -> int:
     workers = environ.get("TPU_PROCESS_ADDRESSES") or environ.get(
         "TPU_WORKER_HOSTNAMES"
     )
-    workers = _tpu_machines(environ) if workers is None else workers
-    slices = int(environ.get("MEGASCALE_NUM_SLICES") or 1)
-    return slices * len(workers.split(","))
+    count = slices(environ)
+    if workers is None:
+        # Of Cloud TPU; JAX looks for both there, too. A line is NAME: 'VALUE'.
+        workers = _metadata(environ, "worker-network-endpoints")
+        if workers and _SLICES not in environ:
+            lines = _metadata(environ, "tpu-env")
+            count = int(*re.findall(rf"^{_SLICES}: *'?(\d+)", lines, re.M)[:1] or "1")
+    return count * len(workers.split(","))
 
 
-def _tpu_machines(environ: Mapping[str, str]) -> str:
-    """The machines of a Cloud TPU slice, as its metadata server lists them; or ""."""
+def slices(environ: Mapping[str, str]) -> int:
+    """The number of TPU slices that the environment announces; 1 by default."""
+    return int(environ.get(_SLICES) or 1)
+
+
+def _metadata(environ: Mapping[str, str], attribute: str) -> str:
+    """What the metadata server of a Cloud TPU machine says; "" elsewhere."""
     # JAX sets it where there is no TPU.
     if "TPU_SKIP_MDS_QUERY" in environ:
         return ""
     server = environ.get("GCE_METADATA_IP", "metadata.google.internal")
     request = urllib.request.Request(
-        f"http://{server}/computeMetadata/v1/instance/attributes/"
-        "worker-network-endpoints",
+        f"http://{server}/computeMetadata/v1/instance/attributes/{attribute}",
         headers={"Metadata-Flavor": "Google"},
     )
     try:

@@ -1,12 +1,16 @@
 """Devices and the placement of arrays: the one module that names mesh axes."""
 
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from c3jax.core import hosts
 
 AXES = ("data", "fsdp", "tensor")
 # Questions are spread over both; parameters are spread over fsdp and tensor.
@@ -24,6 +28,9 @@ _RULES = {
 def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh:
     """A mesh of named axes; one size may be -1 and takes what the others leave.
 
+    Several TPU slices are parts of the data axis: only gradients go from one to
+    another, by the network between machines; all else stays within a slice.
+
     Args:
         data: parts that questions are split into, each with all parameters.
         fsdp: parts that questions and parameters are both split into.
@@ -31,7 +38,8 @@ def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh
         devices: the devices to use; None for all.
 
     Raises:
-        ValueError: the sizes do not multiply to the number of devices.
+        ValueError: the sizes do not multiply to the number of devices, or the parts of
+            `data` are not a multiple of the slices.
     """
     # Fill in the size that is left open.
     sizes = [data, fsdp, tensor]
@@ -47,7 +55,30 @@ def make(data: int, fsdp: int, tensor: int, devices: list | None = None) -> Mesh
             "leave one size at -1, or make the product agree."
         )
     auto = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=auto, devices=devices)
+    return Mesh(arranged(sizes, devices), AXES, axis_types=auto)
+
+
+def arranged(sizes: Sequence[int], devices: list) -> np.ndarray:
+    """[data, fsdp, tensor] devices, each part of `data` within one slice.
+
+    Raises:
+        ValueError: the parts of `data` are not a multiple of the slices.
+    """
+    # Processes are numbered slice by slice, where no TPU says which is its own.
+    slices, announced = {}, hosts.slices(os.environ)
+    for device in devices:
+        number = device.process_index * announced // jax.process_count()
+        if device.platform == "tpu":
+            number = getattr(device, "slice_index", 0)
+        slices.setdefault(number, []).append(device)
+    if sizes[0] % len(slices):
+        raise ValueError(
+            f"mesh data={sizes[0]}: it must be a multiple of the {len(slices)} slices, "
+            "as every slice has all parameters; make fsdp or tensor smaller."
+        )
+    within = (sizes[0] // len(slices), *sizes[1:])
+    parts = [slices[number] for number in sorted(slices)]
+    return np.concatenate([mesh_utils.create_device_mesh(within, x) for x in parts])
 
 
 def batch_size(mesh: Mesh) -> int:

@@ -1,6 +1,7 @@
 """The questions of a task: read, kept apart, and short enough."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -96,19 +97,7 @@ def load(
         return Task(made, kind.reward, kind.generator, kind.reading)
     if kind.generator is not None:
         return _generated(task, kind, train, weights, test, validation, near)
-    place = pathlib.Path(directory) if directory else prepared.default_directory()
-    given = pathlib.Path(source) if source else None
-
-    def opened(name: str, field: str, first: int = 0) -> Sequence:
-        if name.endswith(rows.ENDINGS):
-            return rows.own(pathlib.Path(name), fields, kind.rules, first)
-        dataset, split = prepared.find(name, field)
-        if dataset.reward != kind.reward:
-            raise ValueError(
-                f"{field}={name!r} is graded as {dataset.reward}, data.task={task!r} "
-                f"as {kind.reward}; a run grades all its answers alike."
-            )
-        return prepared.split(dataset, split, place, given, first)
+    opened = functools.partial(_opened, task, kind, directory, source, fields)
 
     def apart(part: Sequence, split: str, field: str, name: str) -> tuple:
         kept, told = splits.apart(part, found[split], near, split)
@@ -118,15 +107,14 @@ def load(
 
     # The test split first: what overlaps with it is left out of the others.
     found, told = {"test": opened(test or kind.test, "data.test")}, []
-    if validation == "" and not train:
-        validation = kind.validation
+    validation = kind.validation if validation == "" and not train else validation
     if validation:
         part = opened(validation, "data.validation")
         kept, shared = apart(part, "test", "data.validation", validation)
         found["validation"] = kept
         told.append(f"validation: {validation} {len(part):,} questions{shared}")
 
-    # Then the training questions, which overlap with neither.
+    # Then the training questions.
     parts, lines, first = [], [], 0
     for name in train or (kind.train,):
         part = opened(name, "data.train", first)
@@ -141,9 +129,24 @@ def load(
         found["validation"] = held
         told.append(f"validation: {text}")
     found["train"] = pipeline.Mixture(parts, weights)
-    told = [f"train: {'; '.join(lines)}", *told]
-    told.append(f"test: {test or kind.test} {len(found['test']):,}")
-    return Task(found, kind.reward, reading=kind.reading, report=". ".join(told))
+    told = [f"train: {'; '.join(lines)}", *told, f"test: {test or kind.test} "]
+    report = f"{'. '.join(told)}{len(found['test']):,}"
+    return Task(found, kind.reward, reading=kind.reading, report=report)
+
+
+def _opened(task, kind, directory, source, fields, name: str, field: str, first=0):
+    """A split or a file, with addresses from `first` on; `field` is its config's."""
+    if name.endswith(rows.ENDINGS):
+        return rows.own(pathlib.Path(name), fields, kind.rules, first)
+    dataset, split = prepared.find(name, field)
+    if dataset.reward != kind.reward:
+        raise ValueError(
+            f"{field}={name!r} is graded as {dataset.reward}, data.task={task!r} as "
+            f"{kind.reward}; a run grades all its answers alike."
+        )
+    place = pathlib.Path(directory) if directory else prepared.default_directory()
+    given = pathlib.Path(source) if source else None
+    return prepared.split(dataset, split, place, given, first)
 
 
 def unread(task: str) -> Task:

@@ -272,6 +272,9 @@ TRAIN = section(
     ),
     max_skipped=Field(3, COUNT, "steps in a row that may be left out"),
     checkpoint_every=Field(20, COUNT, "steps"),
+    checkpoint_minutes=Field(
+        10.0, MAYBE_RATE, "until a step is saved that is not due otherwise; None: never"
+    ),
     until=UNTIL,
 )
 CRITIC = section(

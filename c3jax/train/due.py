@@ -30,7 +30,18 @@ def splits(setup: Setup, record: Record) -> list[str]:
     return setup.task.measured[::-1] if between else ["test"]
 
 
-def is_saved(setup: Setup, record: Record) -> bool:
-    """Whether a step is a checkpoint."""
-    regular = record.step % setup.config.train.checkpoint_every == 0
-    return regular or is_due(setup, record)
+def is_saved(setup: Setup, record: Record, age_s: float) -> bool:
+    """Whether a step is a checkpoint; `age_s` is of the newest one, in seconds."""
+    c = setup.config.train
+    regular = record.step % c.checkpoint_every == 0
+    is_late = c.checkpoint_minutes is not None and age_s >= 60 * c.checkpoint_minutes
+    return regular or is_late or is_due(setup, record)
+
+
+def promise(setup: Setup) -> str:
+    """What is lost with a machine that is lost, in words."""
+    c = setup.config.train
+    often = f"every {c.checkpoint_every} steps"
+    if c.checkpoint_minutes is not None:
+        often += f" and at the first step after {c.checkpoint_minutes:g} minutes"
+    return f"checkpoints: {often}; a kill without notice costs what came since"

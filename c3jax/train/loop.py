@@ -28,7 +28,7 @@ from c3jax.data import pipeline
 from c3jax.learn import training, warm_start
 from c3jax.setup import train_state
 from c3jax.setup.experiment import Setup
-from c3jax.train import due, run_dir, saved_trees, summary
+from c3jax.train import due, profile, run_dir, saved_trees, summary
 from c3jax.train.record import Record
 
 
@@ -37,6 +37,7 @@ def run(
     workdir: pathlib.Path,
     *,
     cache: pathlib.Path | None = None,
+    profiled: range = range(0),
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains one experiment, from where its directory stands to `summary.json`.
@@ -45,6 +46,7 @@ def run(
         setup: the experiment, checked and resolved.
         workdir: its directory, locked by this process.
         cache: where a warm start is kept for other runs; None for nowhere.
+        profiled: steps, from 1, that are traced; see `profile`.
         stop: asked every few tokens of a rollout, between microbatches of an update and
             between batches of an evaluation; if true, the run is saved and left.
 
@@ -67,13 +69,15 @@ def run(
         learn = _programs(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, rollouts.share(setup))
-        tools = _opened(setup, workdir, store, scorer, record, stop)
+        trace = profile.Profile(workdir, profiled)
+        tools = _opened(setup, workdir, store, scorer, trace, record, stop)
         watch, done = tools.watch, False
         try:
             while not done:
                 try:
                     # Sample trees, and hand their answers over to be scored.
                     step = record.step
+                    trace.at(step + 1)
                     branching = setup.schedule.at(record.seen, step)
                     branched = setup.branched(branching)
                     items = batches[record.next_index]
@@ -117,6 +121,7 @@ class Tools(NamedTuple):
         store: its checkpoints.
         scorer: scores answers in other processes.
         log: a line of metrics a step.
+        trace: of steps that are profiled.
         watch: seconds by phase since the last line.
         progress: a line for a person, now and then.
         stop: whether a stop was asked for.
@@ -127,24 +132,26 @@ class Tools(NamedTuple):
     store: checkpoint.Store
     scorer: scorers.Scorer
     log: object
+    trace: profile.Profile
     watch: metrics.Stopwatch
     progress: metrics.Progress
     stop: Callable[[], bool]
 
 
-def _opened(setup, workdir, store, scorer, record, stop) -> Tools:
+def _opened(setup, workdir, store, scorer, trace, record, stop) -> Tools:
     """The tools of a run that goes on from a record; shows the lengths of questions."""
-    print(setup.prompt_lengths, flush=True)
+    print(f"{setup.prompt_lengths}\n{due.promise(setup)}", flush=True)
     log, watch = metrics.log(workdir, record.log), metrics.Stopwatch()
     progress = metrics.Progress("train", setup.config.train.steps)
     progress.open(record.step)
-    return Tools(setup, workdir, store, scorer, log, watch, progress, stop)
+    return Tools(setup, workdir, store, scorer, log, trace, watch, progress, stop)
 
 
 def _end(tools: Tools, record: Record, done: bool) -> None:
     """Closes the files of a run; its summary, or where it goes on from."""
     store = tools.store
     tools.log.close()
+    tools.trace.close()
     store.wait()
     if done:
         hosts.by_first(_summarise, tools.workdir, tools.setup.config, record)
@@ -157,7 +164,7 @@ def _evaluate_and_save(tools: Tools, branched: Setup, state, record, *step) -> R
     """Measures and saves the policy of a step, where that is due; the record after."""
     if due.is_due(tools.setup, record) and record.evaluated < record.step:
         record = _evaluate(tools, branched, state, record, *step)
-    if due.is_saved(tools.setup, record):
+    if due.is_saved(tools.setup, record, hosts.by_first(tools.store.age)):
         with tools.watch("checkpoint"):
             record = _save(tools, state, record)
     return record

@@ -26,6 +26,7 @@ CHANGEABLE = {
     "evaluate.trees": _EQUAL,
     "reward.workers": _EQUAL,
     "train.checkpoint_every": _EQUAL,
+    "train.checkpoint_minutes": _EQUAL,
     "train.max_skipped": _EQUAL,
     "train.nonfinite": _EQUAL,
     "train.until.evaluator_calls": _EQUAL,

@@ -105,24 +105,35 @@ def test_a_run_has_as_many_processes_as_the_system_says(environ, count):
 
 
 @pytest.mark.parametrize(
-    ("listed", "count"),
-    [(None, 1), ("1:a:10.0.0.1", 1), ("1:a:10.0.0.1,2:b:10.0.0.2", 2)],
+    ("listed", "env", "count"),
+    [
+        (None, "", 1),
+        ("1:a:10.0.0.1", "ZONE: 'z'\n", 1),
+        ("1:a:10.0.0.1,2:b:10.0.0.2", "", 2),
+        # Two slices of one machine, and of two.
+        ("1:a:10.0.0.1", "ZONE: 'z'\nMEGASCALE_NUM_SLICES: '2'\n", 2),
+        ("1:a:10.0.0.1,2:b:10.0.0.2", "MEGASCALE_NUM_SLICES: '2'\n", 4),
+    ],
 )
-def test_a_cloud_tpu_machine_asks_its_metadata(listed, count):
+def test_a_cloud_tpu_machine_asks_its_metadata(listed, env, count):
+    told = {"worker-network-endpoints": listed, "tpu-env": env}
+
     class Metadata(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked = self.path.endswith("/attributes/worker-network-endpoints")
-            self.send_response(200 if asked and listed else 404)
+            place, _, name = self.path.rpartition("/")
+            known = place.endswith("/attributes") and told[name]
+            self.send_response(200 if known else 404)
             self.end_headers()
-            self.wfile.write((listed or "").encode())
+            self.wfile.write((known or "").encode())
 
         def log_message(self, *_):
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Metadata) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
         assert hosts.announced({"GCE_METADATA_IP": address}) == count
+        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,17 @@ def test_test_questions_are_read_at_the_start_and_the_end(changes, read):
     assert due.splits(setup, Record(0, 4)) == read[0]
 
 
+def test_a_step_is_saved_when_the_last_one_is_old():
+    setup = support.math_setup(train__checkpoint_every=5, evaluate__every=50, **SMALL)
+    saved = [step for step in range(1, 12) if due.is_saved(setup, Record(0, step), 0)]
+    assert saved == [5, 10]
+    assert due.is_saved(setup, Record(0, 3), 600) and "10 minutes" in due.promise(setup)
+    assert not due.is_saved(setup, Record(0, 3), 599)
+    never = support.math_setup(train__checkpoint_minutes=None, **SMALL)
+    assert not due.is_saved(never, Record(0, 3), 1e6)
+    assert "every 20 steps; a kill" in due.promise(never)
+
+
 def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
     setup = support.math_setup(train__kl=0.1, **SMALL)
 
