@@ -54,10 +54,14 @@ def begin(params, team, level, questions, turns, key, steps):
     def place_kv(x):
         return place(x, sharding.kv(team.mesh, x.ndim))
 
-    # Keys and values have layers in front of the questions.
+    # Keys and values have layers in front of the questions. An instruction that all
+    # questions share has none of them, and is whole everywhere.
     own = sharding.batch(team.mesh)
     segments = tuple(
-        Segment(place_kv(s.k), place_kv(s.v), place(s.length, own)) for s in segments
+        Segment(place_kv(s.k), place_kv(s.v), place(s.length, own))
+        if s.length.ndim
+        else s
+        for s in segments
     )
     token, turn = place((now.token, now.turn), own)
     cache = tuple(map(place_kv, now.cache))

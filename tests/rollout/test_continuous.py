@@ -77,11 +77,17 @@ def test_a_stop_is_heard_while_messages_are_written(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mesh", [pytest.param((8, 1, 1), marks=pytest.mark.slow), (2, 2, 2)], ids=str
+    ("mesh", "slots"),
+    [
+        pytest.param((8, 1, 1), 64, marks=pytest.mark.slow),
+        ((2, 2, 2), 64),
+        ((4, 2, 1), 0),
+    ],
+    ids=str,
 )
-def test_slots_spread_over_devices_write_the_same_messages(mesh):
+def test_messages_spread_over_devices_are_the_same(mesh, slots):
     mesh = sharding.make(*mesh)
-    params, team = support.spread(teams().replace(max_concurrent=64), mesh)
+    params, team = support.spread(teams().replace(max_concurrent=slots), mesh)
     placed = jax.device_put(questions(), sharding.batch(mesh))
     turns, _ = continuous.sample(params, team, placed, KEY)
     assert len(disagreements(at_once(), turns)) <= 1
