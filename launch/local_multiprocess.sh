@@ -11,7 +11,8 @@
 #
 # --processes=N     how many
 # --devices=cpu     cpu: processes talk through gloo; gpu: process I has GPU I
-# --port=P          where process 0 listens on this machine; a free one unless given
+# --host=127.0.0.1  where process 0 is, for the others
+# --port=P          where it listens; a free one of this machine unless given
 # --logs=runs/logs  one log per process, process-I.log; restarts are appended
 # --restarts=0      how often all are started again after one failed
 # --grace=10        seconds from the request to stop to the kill, after one failed
@@ -22,7 +23,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 flag=(
-    [processes]="" [devices]=cpu [port]="" [logs]=runs/logs [restarts]=0 [grace]=10
+    [processes]="" [devices]=cpu [host]=127.0.0.1 [port]="" [logs]=runs/logs [restarts]=0 [grace]=10
     [program]='python -m c3jax.main'
 )
 parse "$@"
@@ -56,7 +57,7 @@ command_of() {
     fi
     command+=(
         bash -c "exec ${flag[program]} \"\$@\"" c3jax
-        "--coordinator=127.0.0.1:$port" "--processes=$processes" "--process=$1"
+        "--coordinator=${flag[host]}:$port" "--processes=$processes" "--process=$1"
         "${rest[@]}"
     )
 }

@@ -21,8 +21,9 @@ from jax.experimental import multihost_utils
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
 # The variable with the number of TPU slices, where there are several.
 _SLICES = "MEGASCALE_NUM_SLICES"
-# Seconds that a finished process waits for the others, before it ends them.
-_LEAVE_S = 20
+# Seconds that a finished process waits for the others, before it ends them; and until
+# one that sends no sign of life, every few seconds, counts as lost.
+_LEAVE_S, _LOST_S = 20, 30
 
 
 def join(
@@ -62,7 +63,8 @@ def join(
 
     # JAX's service would handle SIGTERM, which `signals.Stop` does.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.distributed.initialize(*arguments, shutdown_timeout_seconds=_LEAVE_S)
+    waits = dict(shutdown_timeout_seconds=_LEAVE_S, heartbeat_timeout_seconds=_LOST_S)
+    jax.distributed.initialize(*arguments, **waits)
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
