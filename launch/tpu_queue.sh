@@ -1,0 +1,194 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # of tpu_pod.sh, which also reads what is set here
+# What tpu_pod.sh asks of gcloud, and for how long it waits. Sourced, never run.
+#
+# Sources, with the release of gcloud whose code was read in 2026-11:
+# docs.cloud.google.com/sdk/gcloud/reference/compute/tpus/queued-resources and
+# google-cloud-sdk-unofficial/google-cloud-sdk, lib/surface/compute/tpus.
+#
+# `queued-resources ssh --node=all` leaves out a node that it cannot prepare, says so and
+# still exits 0. So every machine has to answer with a line of its own that begins with
+# `worker`, and lines are counted.
+
+scratch='' child='' machines=0 now='' nodes='' answers=''
+
+# Prepares what the functions below need: the program, a place for answers.
+prepare() {
+    local tool
+    dry && return
+    for tool in gcloud timeout; do
+        command -v "$tool" >/dev/null ||
+            refuse "$tool is not installed ($([[ $tool == timeout ]] &&
+                printf 'coreutils' || printf 'https://cloud.google.com/sdk'))"
+    done
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'leave 130' INT
+    trap 'leave 143' TERM
+}
+
+# leave CODE: ends this script, and what it waits for, because it was told to.
+leave() {
+    trap '' INT TERM
+    [[ -z $child ]] || kill "$child" 2>/dev/null || true
+    [[ ! $verb =~ ^(create|resume|watch)$ ]] || say "ended by a signal. $(left_behind)"
+    exit "$1"
+}
+
+left_behind() {
+    printf '%s' "A slice that is there is paid for, and a request holds quota, until:" \
+        " $(quoted "$0" delete "--name=$name" "${where[@]}")"
+}
+
+# within SECONDS COMMAND..: with a time limit. The command runs in the background, as bash
+# hears a signal only between two commands, and in a group of its own, which ends as one.
+within() {
+    local code=0
+    if dry; then
+        run timeout "$@"
+        return
+    fi
+    timeout --kill-after=10 "$@" </dev/null &
+    child=$!
+    wait "$child" || code=$?
+    child=''
+    ((code != 124)) || say "no end within $1 seconds: $(quoted "${@:2:6}") .."
+    return "$code"
+}
+
+nap() {
+    sleep "$1" &
+    child=$!
+    wait "$child"
+    child=''
+}
+
+# queue VERB [FLAG..]: of the queued resource.
+queue() {
+    local limit=300
+    [[ $1 == describe ]] || limit=1800
+    within "$limit" "${tpus[@]}" queued-resources "$1" "$name" "${where[@]}" "${@:2}"
+}
+
+# The state of the request in `now`; NONE if there is none. Fails if nobody knows.
+ask() {
+    if dry; then
+        queue describe '--format=value(state.state)'
+    elif queue describe '--format=value(state.state)' \
+        >"$scratch/now" 2>"$scratch/complaint"; then
+        now=$(<"$scratch/now")
+    elif grep -q NOT_FOUND "$scratch/complaint"; then
+        now=NONE
+    else
+        cat "$scratch/complaint" >&2
+        return 1
+    fi
+}
+
+# Says why a request failed; $1 is what gcloud says.
+explain() {
+    say "the request was refused: ${1:-gcloud gives no reason}"
+    if [[ ${1,,} == *quota* ]]; then
+        say "quota: ask for more (IAM & Admin, Quotas, Cloud TPU API), or give back what" \
+            "holds it, failed and suspended requests too:" \
+            "$(quoted "${tpus[@]}" queued-resources list "${where[@]}")"
+    fi
+}
+
+request() {
+    local flags key
+    if ((flag[slices] > 1)); then
+        flags=("--node-count=${flag[slices]}" "--node-prefix=$name")
+    else
+        flags=("--node-id=$name")
+    fi
+    flags+=("--accelerator-type=${flag[accelerator]}" "--runtime-version=${flag[runtime]}")
+    for key in reserved internal-ips; do
+        [[ ${switch[$key]} == no ]] || flags+=("--$key")
+    done
+    # Alpha's --spot alone is sent as provisioningModel STANDARD (queued_resources/util.py).
+    if [[ ${switch[spot]} == yes ]]; then
+        [[ ${tpus[1]} == alpha ]] && flags+=(--provisioning-model=spot) || flags+=(--spot)
+    fi
+    [[ -z ${flag[flex-start]} ]] ||
+        flags+=(--provisioning-model=flex-start "--max-run-duration=${flag[flex-start]}")
+    for key in reservation network subnetwork labels service-account; do
+        [[ -z ${flag[$key]} ]] || flags+=("--$key=${flag[$key]}")
+    done
+    flags+=("${create_flags[@]}")
+    if dry; then
+        queue create "${flags[@]}"
+    elif ! queue create "${flags[@]}" 2>"$scratch/complaint"; then
+        explain "$(<"$scratch/complaint")"
+        return 1
+    fi
+}
+
+# What has become of the nodes, in `nodes`: ready, gone, or their states if that will
+# pass; and how many machines they are, in `machines`. Fails if nobody knows. States:
+# tpu/docs/reference/rest/v2/projects.locations.nodes (2026-11).
+ask_nodes() {
+    local index node state health count total=0 passing='' gone=''
+    for ((index = 0; index < flag[slices]; index++)); do
+        node=$name
+        ((flag[slices] == 1)) || node+=-$index
+        set -- within 300 "${tpus[@]}" tpu-vm describe "$node" "${where[@]}" \
+            '--format=csv[no-heading](state,health,networkEndpoints.len())'
+        if dry; then
+            "$@"
+            continue
+        elif "$@" >"$scratch/node" 2>"$scratch/complaint"; then
+            IFS=, read -r state health count <"$scratch/node" || return 1
+        elif grep -q NOT_FOUND "$scratch/complaint"; then
+            state=NOT_FOUND health='' count=0
+        else
+            cat "$scratch/complaint" >&2
+            return 1
+        fi
+        total=$((total + ${count:-0}))
+        case $state,$health in
+            PREEMPTED,* | TERMINATED,* | UNKNOWN,* | NOT_FOUND,*) gone+=" $node is $state" ;;
+            READY,UNHEALTHY_MAINTENANCE) passing+=" $node is under maintenance" ;;
+            READY,*) ;;
+            *) passing+=" $node is $state" ;;
+        esac
+    done
+    machines=$total nodes=ready
+    [[ -z $passing ]] || nodes=${passing:1}
+    if [[ -n $gone ]]; then
+        say "${gone:1}"
+        nodes=gone
+    fi
+}
+
+# on WORKERS COMMAND: in the home directory of these workers of the nodes in `node`.
+on() {
+    within "${limit:-300}" "${tpus[@]}" queued-resources ssh "$name" "${where[@]}" \
+        "--node=${node:-all}" "--worker=$1" --quiet "${route[@]}" \
+        "${ssh_flags[@]/#/--ssh-flag=}" "--command=$2"
+}
+
+# everywhere COMMAND: on every machine. Its lines are in `answers`; fails unless all
+# machines have answered.
+everywhere() {
+    local code=0 answered wanted=$((machines ? machines : 1))
+    if dry; then
+        on all "$1"
+        return
+    fi
+    on all "$1" >"$scratch/answers" || code=$?
+    grep -v '^worker ' "$scratch/answers" >&2 || true
+    answers=$(grep '^worker ' "$scratch/answers" || true)
+    answered=$(grep -c '^worker ' "$scratch/answers" || true)
+    if ((answered < wanted)); then
+        say "$answered of $wanted machines answered"
+        return 1
+    fi
+    return "$code"
+}
+
+# send FILE NAME: to the home directory of every machine. `scp` has --scp-flag, not
+# --ssh-flag.
+send() {
+    within 1800 "${tpus[@]}" queued-resources scp "$1" "$name:$2" "${where[@]}" \
+        --node=all --worker=all --quiet "${route[@]}" "${ssh_flags[@]/#/--scp-flag=}"
+}
