@@ -52,7 +52,8 @@
 # --batch-size=N         reach so many machines at a time; gcloud's own is 64
 # --create-flag=FLAG     one more flag of `queued-resources create`; may be repeated
 # --ssh-flag=FLAG        one more flag of ssh and scp, without blanks; may be repeated
-# --track=alpha          `gcloud alpha compute tpus ..`, for flags that only it has
+# --track=alpha          `gcloud alpha compute tpus ..`, for flags that only it has; needs
+#                        `gcloud components install alpha`
 # --ref=HEAD             the commit that is sent; changes not committed are not
 # --bucket=BUCKET        a Cloud Storage bucket that is mounted on all machines
 # --nfs=HOST:/SHARE      or an NFS share
@@ -161,42 +162,6 @@ need_command() {
     fi
 }
 
-# Sees to it that the slice is there; `fresh` says whether it was made just now.
-create() {
-    local begun=$SECONDS pause=$((flag[every] < 30 ? flag[every] : 30))
-    fresh=no now=NONE
-    ask || return 1
-    while [[ $now != ACTIVE ]]; do
-        case $now in
-            NONE)
-                request || return 1
-                fresh=yes
-                ;;
-            FAILED)
-                queue describe '--format=value(state.failedData.error.message)' \
-                    >"$scratch/why" || true
-                explain "$(<"$scratch/why")"
-                # It would keep its quota.
-                queue delete --force --quiet || return 1
-                # A request that we made just now would fail again.
-                [[ $fresh == no ]] || return 1
-                ;;
-            SUSPENDED)
-                say "the slice was taken away: asking for another"
-                queue delete --force --quiet || return 1
-                ;;
-            *) say "$now, $(((SECONDS - begun) / 60)) min" ;;
-        esac
-        if dry; then
-            ask # again and again, until it says ACTIVE
-            return
-        fi
-        nap "$pause"
-        until ask; do nap "$pause"; done
-    done
-    say "$name is ACTIVE"
-}
-
 # worker_does VERB [FLAG]: what worker.sh answers on every machine.
 worker_does() {
     everywhere "if test -d c3jax-state; then cd c3jax && $(quoted launch/worker.sh "$1" \
@@ -254,17 +219,7 @@ look() {
 # `fruitless` counts deaths in a row that left no newer one.
 resume() {
     local newest
-    create || return 1
-    ask_nodes || return 1
-    if [[ $nodes == gone ]]; then
-        say "a node is gone: asking for another slice"
-        died=no
-        queue delete --force --quiet && create && ask_nodes || return 1
-    fi
-    if ! dry && [[ $nodes != ready ]]; then
-        say "not ready: $nodes"
-        return 1
-    fi
+    settle || return 1
     if [[ $fresh == no ]]; then
         look
         case $doing in

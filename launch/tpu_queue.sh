@@ -9,7 +9,7 @@
 # still exits 0. So every machine has to answer with a line of its own that begins with
 # `worker`, and lines are counted.
 
-scratch='' child='' machines=0 now='' nodes='' answers=''
+scratch='' child='' machines=0 now='' fresh=no nodes='' seen=no answers=''
 
 # Prepares what the functions below need: the program, a place for answers.
 prepare() {
@@ -22,13 +22,14 @@ prepare() {
     done
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
+    trap 'leave 129' HUP
     trap 'leave 130' INT
     trap 'leave 143' TERM
 }
 
 # leave CODE: ends this script, and what it waits for, because it was told to.
 leave() {
-    trap '' INT TERM
+    trap '' HUP INT TERM
     [[ -z $child ]] || kill "$child" 2>/dev/null || true
     [[ ! $verb =~ ^(create|resume|watch)$ ]] || say "ended by a signal. $(left_behind)"
     exit "$1"
@@ -123,9 +124,46 @@ request() {
     fi
 }
 
+# Sees to it that the slice is there; `fresh` says whether it was made just now.
+create() {
+    local begun=$SECONDS pause=$((flag[every] < 30 ? flag[every] : 30))
+    fresh=no now=NONE
+    ask || return 1
+    while [[ $now != ACTIVE ]]; do
+        case $now in
+            NONE)
+                request || return 1
+                fresh=yes
+                ;;
+            FAILED)
+                queue describe '--format=value(state.failedData.error.message)' \
+                    >"$scratch/why" || true
+                explain "$(<"$scratch/why")"
+                # It would keep its quota.
+                queue delete --force --quiet || return 1
+                # A request that we made just now would fail again.
+                [[ $fresh == no ]] || return 1
+                ;;
+            SUSPENDED)
+                say "the slice was taken away: asking for another"
+                queue delete --force --quiet || return 1
+                ;;
+            *) say "$now, $(((SECONDS - begun) / 60)) min" ;;
+        esac
+        if dry; then
+            ask # again and again, until it says ACTIVE
+            return
+        fi
+        nap "$pause"
+        until ask; do nap "$pause"; done
+    done
+    say "$name is ACTIVE"
+}
+
 # What has become of the nodes, in `nodes`: ready, gone, or their states if that will
-# pass; and how many machines they are, in `machines`. Fails if nobody knows. States:
-# tpu/docs/reference/rest/v2/projects.locations.nodes (2026-11).
+# pass; and how many machines they are, in `machines`. Fails if nobody knows. A node that
+# never was there may have another name, and its slice must not be deleted for that.
+# States: tpu/docs/reference/rest/v2/projects.locations.nodes (2026-11).
 ask_nodes() {
     local index node state health count total=0 passing='' gone=''
     for ((index = 0; index < flag[slices]; index++)); do
@@ -146,18 +184,47 @@ ask_nodes() {
         fi
         total=$((total + ${count:-0}))
         case $state,$health in
-            PREEMPTED,* | TERMINATED,* | UNKNOWN,* | NOT_FOUND,*) gone+=" $node is $state" ;;
-            READY,UNHEALTHY_MAINTENANCE) passing+=" $node is under maintenance" ;;
+            PREEMPTED,* | TERMINATED,* | UNKNOWN,*) gone+=", $node is $state" ;;
+            READY,UNHEALTHY_MAINTENANCE) passing+=", $node is under maintenance" ;;
             READY,*) ;;
-            *) passing+=" $node is $state" ;;
+            NOT_FOUND,*)
+                if [[ $seen == yes ]]; then
+                    gone+=", $node is $state"
+                else
+                    passing+=", no node is called $node; --slices=N names several"
+                fi
+                ;;
+            *) passing+=", $node is $state" ;;
         esac
     done
-    machines=$total nodes=ready
-    [[ -z $passing ]] || nodes=${passing:1}
+    machines=$total
     if [[ -n $gone ]]; then
-        say "${gone:1}"
+        say "${gone:2}"
         nodes=gone
+    elif [[ -n $passing ]]; then
+        nodes=${passing:2}
+    else
+        nodes=ready seen=yes
     fi
+}
+
+# Sees to it that the slice is there and its nodes are ready.
+settle() {
+    create || return 1
+    while ask_nodes; do
+        case $nodes in
+            ready) return ;;
+            gone)
+                say "asking for another slice"
+                queue delete --force --quiet && create || return 1
+                ;;
+            *)
+                say "waiting: $nodes"
+                nap "${flag[every]}"
+                ;;
+        esac
+    done
+    return 1
 }
 
 # on WORKERS COMMAND: in the home directory of these workers of the nodes in `node`.

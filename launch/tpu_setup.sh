@@ -39,8 +39,7 @@ run env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user uv
 run python3 -m uv venv --allow-existing --python=3.12 "$HOME/c3jax-venv"
 run python3 -m uv pip install -q --python="$HOME/c3jax-venv/bin/python" \
     -r requirements-tpu.lock
-# JAX advises it for v5e and newer, where start-up takes half the time (jax/_src/clusters/
-# ../cloud_tpu_init.py).
+# JAX warns that without it a TPU starts much slower (jax/_src/cloud_tpu_init.py, 0.12.0).
 run sudo sh -c 'echo always >/sys/kernel/mm/transparent_hugepage/enabled'
 
 if [[ -z ${flag[bucket]}${flag[nfs]} ]] || { ! dry && mountpoint -q "$mount"; }; then

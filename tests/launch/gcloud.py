@@ -1,7 +1,7 @@
 """A stand-in for `gcloud compute tpus` that refuses what the real one refuses.
 
 Flags: docs.cloud.google.com/sdk/gcloud/reference/[alpha/]compute/tpus/ of
-queued-resources/{create,delete,describe,ssh,scp} and tpu-vm/describe, read on 2026-11-28;
+queued-resources/{create,delete,describe,ssh,scp} and tpu-vm/describe, of 2026-11-28;
 what excludes what, and exit codes: google-cloud-sdk-unofficial/google-cloud-sdk at
 9c300a6 (lib/surface/compute/tpus/queued_resources/create.yaml) and 01f043c
 (lib/googlecloudsdk/command_lib/compute/tpus: queued_resources/util.py, tpu_vm/ssh.py).
@@ -47,8 +47,7 @@ EXCLUSIVE = """--node-id/--node-count --node-id/--node-prefix
 
 _PROGRAM = r"""#!/bin/bash
 cd "$(dirname "$0")/cloud"
-printf '%q ' "$@" >>../calls
-echo >>../calls
+printf '%s\n' "$(printf '%q ' "$@")" >>../calls
 fail() { echo "ERROR: (gcloud) $1" >&2; exit "${2:-1}"; }
 next() { head -n 1 "$1"; [[ $(wc -l <"$1") == 1 ]] || sed -i 1d "$1"; }
 declare -A has

@@ -88,14 +88,9 @@ def test_one_machine_may_keep_its_workdir_and_is_told_the_risk():
 
 
 def test_machines_follow_from_the_name_of_the_accelerator():
-    machines = dict(
-        zip(
-            "v2-8 v3-32 v4-8 v4-16 v5p-8 v5p-64 v5litepod-1 v5litepod-8".split()
-            + "v5litepod-16 v6e-4 v6e-8 v6e-16 v6e-256".split(),
-            [1, 4, 1, 2, 1, 8, 1, 1, 4, 1, 1, 4, 64],
-            strict=True,
-        )
-    )
+    one = ["v2-8", "v4-8", "v5p-8", "v5litepod-1", "v5litepod-8", "v6e-4", "v6e-8"]
+    machines = dict.fromkeys(one, 1) | {"v4-16": 2, "v3-32": 4, "v5p-64": 8}
+    machines |= {"v5litepod-16": 4, "v6e-16": 4, "v6e-256": 64}
     script = """
         source accelerators.sh
         for type; do machines_of "$type"; echo; done
@@ -249,6 +244,14 @@ def test_a_node_that_is_gone_under_an_active_request_is_replaced_uncounted(tmp_p
     assert "c3 is PREEMPTED" in said
 
 
+def test_a_slice_whose_nodes_have_other_names_is_not_deleted(tmp_path):
+    nodes = ["NONE", "NONE", "READY,HEALTHY,2"]
+    cloud = gcloud.Cloud(["ACTIVE"], nodes=nodes, looks=[finished()])
+    taken, said = watch(tmp_path, cloud)
+    assert "delete" not in taken
+    assert "no node is called c3; --slices=N names several" in said
+
+
 def test_maintenance_is_waited_for(tmp_path):
     nodes = ["READY,HEALTHY,2", "READY,UNHEALTHY_MAINTENANCE,2", "REPAIRING,,2"]
     cloud = gcloud.Cloud(nodes=nodes, looks=[died(), died(), finished()])
@@ -314,9 +317,7 @@ def ended(tmp_path, cloud, way, arguments=WATCH):
     env = cloud.beside(tmp_path)
     (tmp_path / "calls").touch()
     with support.start("tpu_pod.sh", *arguments, env=env) as run:
-        while not (tmp_path / "calls").exists() or "status" not in gcloud.steps(
-            tmp_path
-        ):
+        while "status" not in gcloud.steps(tmp_path):
             time.sleep(0.01)
         begun = time.monotonic()
         run.send_signal(way)
@@ -352,6 +353,43 @@ def test_a_call_that_hangs_is_ended(tmp_path):
     _, said = support.launch("tpu_pod.sh", *WATCH, env=support.beside(tmp_path))
     assert "no end within 300 seconds: gcloud compute tpus queued-resources ssh" in said
     assert gcloud.steps(tmp_path) == [*MADE, "status", "status"]
+
+
+def test_what_is_typed_on_a_machine_works_in_its_shell(tmp_path):
+    single = [*SLICE[:2], "--accelerator=v5p-8", *support.TRAIN, *support.AWKWARD]
+    *_, packed, sent, set_up, started, looked = (
+        command[-1].removeprefix("--command=")
+        for command in support.dry("tpu_pod.sh", "watch", *single)
+    )
+    assert packed and sent
+    (tmp_path / "c3jax-venv/bin").mkdir(parents=True)
+    program = tmp_path / "c3jax-venv/bin/python"
+    program.write_text(
+        '#!/bin/bash\nmkdir -p runs/x/checkpoints/4\nprintf "%s\\n" "$@"\n'
+    )
+    program.chmod(0o755)
+    archive = set_up.split("tar -xzf ")[1].split()[0]
+    subprocess.run(["tar", "-czf", tmp_path / archive, "launch"], cwd=support.ROOT)
+
+    def on(command):
+        # As gcloud does it, which splits at blanks and ssh joins.
+        command = " ".join(
+            command.replace("tpu_setup.sh ", "tpu_setup.sh --dry-run ").split(" ")
+        )
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        options = dict(
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        )
+        return subprocess.run(["bash", "-c", command], **options).stdout.splitlines()
+
+    assert on(looked)[0].endswith(" none")
+    assert on(set_up)[-1].endswith(" none, no checkpoint")
+    assert on(started)[-1].startswith("worker ")
+    while "running" in on(looked)[0]:
+        time.sleep(0.01)
+    assert on(looked)[0].endswith(" exited 0, newest of checkpoints is 4")
+    said = (tmp_path / "c3jax-state/log").read_text().splitlines()[1:]
+    assert said == ["-m", "c3jax.main", *support.TRAIN[1:], *support.AWKWARD]
 
 
 def test_setup_installs_what_is_locked_and_mounts_what_is_shared():
