@@ -12,7 +12,7 @@
 #           Cloud TPU API does not know it (tpu/docs/queued-resources: 2026-08)
 tpu_table='
 v2        2 4 tpu-ubuntu2204-base -
-v3        2 4 tpu-ubuntu2204-base tpu-v3-slice
+v3        2 4 tpu-ubuntu2204-base -
 v4        2 4 tpu-ubuntu2204-base tpu-v4-podslice
 v5litepod 1 8 v2-alpha-tpuv5-lite tpu-v5-lite-podslice
 v5p       2 4 v2-alpha-tpuv5      tpu-v5p-slice

@@ -23,6 +23,7 @@
 # The same command goes on with a run from its --workdir. More than one machine needs a
 # workdir that all of them see: under --mount, on what --nfs or --bucket name. A workdir
 # on one machine is accepted for slices of one machine, and is lost with it.
+# The Cloud TPU API still serves all up to v6e, but is no longer developed; gke.sh lasts.
 # NFS (Filestore) is a file system, mounted with vers=4.1,hard: a share must speak NFSv4.1
 # (Filestore zonal, regional), as locks of NFSv3 outlive a machine that was taken away. A
 # bucket is not quite one: make it with a hierarchical namespace, where a checkpoint gets
@@ -54,7 +55,8 @@
 # --ssh-flag=FLAG        one more flag of ssh and scp, without blanks; may be repeated
 # --track=alpha          `gcloud alpha compute tpus ..`, for flags that only it has; needs
 #                        `gcloud components install alpha`
-# --ref=HEAD             the commit that is sent; changes not committed are not
+# --ref=HEAD             the commit that is sent, the same one until this ends; changes
+#                        not committed are not
 # --bucket=BUCKET        a Cloud Storage bucket that is mounted on all machines
 # --nfs=HOST:/SHARE      or an NFS share
 # --mount=/mnt/c3jax     where

@@ -10,6 +10,8 @@
 # `worker`, and lines are counted.
 
 scratch='' child='' machines=0 now='' fresh=no nodes='' seen=no answers=''
+# Of ssh: of which slices, and how many seconds it may take.
+node=all limit=300
 
 # Prepares what the functions below need: the program, a place for answers.
 prepare() {
@@ -229,8 +231,8 @@ settle() {
 
 # on WORKERS COMMAND: in the home directory of these workers of the nodes in `node`.
 on() {
-    within "${limit:-300}" "${tpus[@]}" queued-resources ssh "$name" "${where[@]}" \
-        "--node=${node:-all}" "--worker=$1" --quiet "${route[@]}" \
+    within "$limit" "${tpus[@]}" queued-resources ssh "$name" "${where[@]}" \
+        "--node=$node" "--worker=$1" --quiet "${route[@]}" \
         "${ssh_flags[@]/#/--ssh-flag=}" "--command=$2"
 }
 

@@ -49,14 +49,18 @@ _PROGRAM = r"""#!/bin/bash
 cd "$(dirname "$0")/cloud"
 printf '%s\n' "$(printf '%q ' "$@")" >>../calls
 fail() { echo "ERROR: (gcloud) $1" >&2; exit "${2:-1}"; }
-next() { head -n 1 "$1"; [[ $(wc -l <"$1") == 1 ]] || sed -i 1d "$1"; }
+next() {
+    mapfile -t lines <"$1"
+    echo "${lines[0]}"
+    ((${#lines[@]} == 1)) || printf '%s\n' "${lines[@]:1}" >"$1"
+}
 declare -A has
 track=ga
 [[ $1 != alpha ]] || { track=alpha; shift; }
 [[ "$1 $2" == "compute tpus" ]] || fail "Invalid choice: '$1'." 2
 command="$3 $4"
-known=" $(cat "flags/$command" 2>/dev/null) "
-[[ $known != "  " ]] || fail "Invalid choice: '$command'." 2
+[[ -e flags/$command ]] || fail "Invalid choice: '$command'." 2
+known=" $(<"flags/$command") "
 [[ $track == ga || ! -e "alpha/$command" ]] || known+=" $(<"alpha/$command") "
 for word in "${@:5}"; do
     [[ $word == --* ]] || continue
@@ -77,7 +81,7 @@ case $command in
         refusal=$(next refusals)
         [[ -z $refusal ]] || fail "$refusal" ;;
     queued*describe)
-        [[ ${has[--format]} != *failedData* ]] || { cat why; exit; }
+        [[ ${has[--format]} != *failedData* ]] || { echo "$(<why)"; exit; }
         state=$(next requests)
         [[ $state != NONE ]] || fail 'NOT_FOUND: Requested entity was not found'
         echo "$state" ;;
@@ -97,7 +101,8 @@ case $command in
         [[ $said != hang ]] || exec sleep 60
         echo 'Using ssh batch size of 64.' >&2
         # `|` stands between lines, `!` before what a machine exits with.
-        [[ -z ${said%%!*} ]] || tr '|' '\n' <<<"${said%%!*}"
+        lines=${said%%!*}
+        [[ -z $lines ]] || echo "${lines//|/$'\n'}"
         [[ $said != *!* ]] || exit "${said##*!}" ;;
 esac
 """
