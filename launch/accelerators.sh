@@ -3,13 +3,16 @@
 #
 # family    what the name of a type begins with: v5p of v5p-64
 # counts    what its number counts for each chip: 2 of v2 to v5p, where it counts
-#           TensorCores (docs.cloud.google.com/tpu/docs/v4, v5p, read in 2026-11)
-# alone     the most chips that are one machine. A slice of more has 4 on each: v5litepod-16
-#           and v6e-16 are 4 machines each (tpu/docs/v5e, v6e: 2026-11), v5p-16 is 2 (v5p)
-# image     the newest of tpu/docs/runtimes (2026-08) for JAX
-# node      the label cloud.google.com/gke-tpu-accelerator (kubernetes-engine/docs/concepts
-#           /tpus, tpu-ironwood: 2026-11); - if GKE has none. Ironwood has no image: the
-#           Cloud TPU API does not know it (tpu/docs/queued-resources: 2026-08)
+#           TensorCores (docs.cloud.google.com/tpu/docs/supported-tpu-configurations)
+# alone     the most chips that are one machine. A slice of more has 4 on each: v6e-16 is
+#           4 machines (tpu/docs/v6e), so is v5litepod-16 (AI-Hypercomputer/xpk,
+#           system_characteristics.py), v5p-64 is 8 (supported-tpu-configurations)
+# image     of tpu/docs/runtimes
+# node      the label cloud.google.com/gke-tpu-accelerator (xpk, as above); - if not known.
+#           Ironwood has no image: the Cloud TPU API does not know it (tpu/docs/tpu7x,
+#           kubernetes-engine/docs/concepts/tpu-ironwood)
+#
+# All were read on 2026-11-28.
 tpu_table='
 v2        2 4 tpu-ubuntu2204-base -
 v3        2 4 tpu-ubuntu2204-base -
@@ -50,7 +53,7 @@ machines_of() {
 }
 
 # tpu_advice TYPE: says what to know before a run on it; often nothing. One machine of v5e
-# or v6e is a type for serving: it trains, with less availability (tpu/docs/v5e: 2026-11).
+# or v6e is a type for serving: it trains, with less availability (tpu/docs/v5e).
 tpu_advice() {
     [[ ! $1 =~ ^(v5litepod|v6e)-[148]$ ]] ||
         say "note: $1 is made for serving, and for training less available; types for" \
