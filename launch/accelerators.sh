@@ -12,7 +12,7 @@
 #           Ironwood has no image: the Cloud TPU API does not know it (tpu/docs/tpu7x,
 #           kubernetes-engine/docs/concepts/tpu-ironwood)
 #
-# All were read on 2026-11-28.
+# Images, and what the API knows, as of 2026-08; the rest was read on 2026-11-28.
 tpu_table='
 v2        2 4 tpu-ubuntu2204-base -
 v3        2 4 tpu-ubuntu2204-base -

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # of tpu_pod.sh, which also reads what is set here
 # What tpu_pod.sh asks of gcloud, and for how long it waits. Sourced, never run.
 #
-# Sources, with the release of gcloud whose code was read in 2026-11:
+# Sources, read in 2026-11:
 # docs.cloud.google.com/sdk/gcloud/reference/compute/tpus/queued-resources and
 # google-cloud-sdk-unofficial/google-cloud-sdk, lib/surface/compute/tpus.
 #
