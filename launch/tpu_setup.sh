@@ -3,12 +3,14 @@
 #
 #     launch/tpu_setup.sh [--bucket=BUCKET | --nfs=HOST:/SHARE] [--mount=/mnt/c3jax]
 #
-# Installs requirements-tpu.txt into ~/c3jax-venv, with a Python of its own: the images
+# Installs requirements-tpu.lock into ~/c3jax-venv, with a Python of its own: the images
 # bring Python 3.10, c3jax needs 3.11. Then mounts what all workers share. What is there
-# already is left alone.
+# already is left alone. Neither the mount nor huge pages outlive a restart of the machine,
+# so that this runs before every start.
 #
-# --bucket=BUCKET     a Cloud Storage bucket, through gcsfuse
-# --nfs=HOST:/SHARE   an NFS share, such as Filestore
+# --bucket=BUCKET     a Cloud Storage bucket, through gcsfuse; better one with a
+#                     hierarchical namespace, where a directory is renamed at once
+# --nfs=HOST:/SHARE   an NFS share that speaks NFSv4.1, such as Filestore zonal or regional
 # --mount=/mnt/c3jax  where
 # --dry-run           print the commands and do nothing
 set -euo pipefail
@@ -36,7 +38,9 @@ install_gcsfuse() {
 run env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user uv
 run python3 -m uv venv --allow-existing --python=3.12 "$HOME/c3jax-venv"
 run python3 -m uv pip install -q --python="$HOME/c3jax-venv/bin/python" \
-    -r requirements-tpu.txt
+    -r requirements-tpu.lock
+# JAX warns that without it a TPU starts much slower (jax/_src/cloud_tpu_init.py, 0.12.0).
+run sudo sh -c 'echo always >/sys/kernel/mm/transparent_hugepage/enabled'
 
 if [[ -z ${flag[bucket]}${flag[nfs]} ]] || { ! dry && mountpoint -q "$mount"; }; then
     exit
@@ -46,7 +50,8 @@ if [[ -n ${flag[nfs]} ]]; then
     if dry || ! command -v mount.nfs >/dev/null; then
         run "${apt[@]}" install nfs-common
     fi
-    run sudo mount -t nfs "${flag[nfs]}" "$mount"
+    # The lock of a machine that was taken away ends with its lease; in NFSv3 never.
+    run sudo mount -t nfs -o vers=4.1,hard "${flag[nfs]}" "$mount"
     # A new share belongs to root.
     run sudo chmod a+rwx "$mount"
 else

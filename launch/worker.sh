@@ -2,20 +2,24 @@
 # Runs the command of one worker; the other launch scripts start it on every machine.
 #
 #     launch/worker.sh run [--forward] -- COMMAND [ARGUMENT..]
-#     launch/worker.sh start --state=DIR -- COMMAND [ARGUMENT..]
-#     launch/worker.sh status|stop --state=DIR
+#     launch/worker.sh start --state=DIR [--mount=DIR] -- COMMAND [ARGUMENT..]
+#     launch/worker.sh status|stop --state=DIR [--workdir=DIR]
 #
 # Exits with the code of the command, but for one case: c3jax saves and exits 0 when
 # SIGTERM asks it to stop, and this then exits 143, so that a run that was stopped is not
 # taken for one that is finished.
 #
 # run      in the foreground
-# start    in the background, in a session of its own; refused while one is running
+# start    in the background, in a session of its own; refused while one is running, and
+#          where --mount is not mounted: a machine that was started anew has lost its
+#          mounts, and the run would begin at its first step, on a disk of its own
 # status   prints one line: worker HOST running, exited CODE, dead (killed, or the
-#          machine was started anew) or none
+#          machine was started anew) or none; then the newest checkpoint of the run
 # stop     asks the command to save and exit, and kills it after --grace
 #
 # --state=DIR    log, pids and exit code go here: the log grows, the rest is of the newest
+# --mount=DIR    where start needs something mounted
+# --workdir=DIR  where status looks for checkpoints; in all of runs/ unless given
 # --grace=300    seconds from the request to stop to the kill
 # --forward      pass SIGTERM on to the command: for a container, where only the first
 #                process is told; elsewhere every process is, and c3jax takes a second
@@ -25,7 +29,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$0")/common.sh"
 
-flag=([state]="" [grace]=300)
+flag=([state]="" [mount]="" [workdir]="" [grace]=300)
 switch+=([forward]=no)
 parse "$@"
 verb=$(choice run start status stop)
@@ -67,7 +71,19 @@ status_line() {
     elif [[ -s $state/pids ]]; then
         now=dead
     fi
-    printf 'worker %s %s\n' "$(uname -n)" "$now"
+    printf 'worker %s %s, %s\n' "$(uname -n)" "$now" "$(newest)"
+}
+
+# The newest checkpoint: of the run, or else of its warm start.
+newest() {
+    local kind steps workdirs=(runs/*)
+    [[ -z ${flag[workdir]} ]] || workdirs=("${flag[workdir]}")
+    for kind in checkpoints warm_start; do
+        steps=$(find "${workdirs[@]/%//$kind}" -mindepth 1 -maxdepth 1 -printf '%f\n' \
+            2>/dev/null | grep -x '[0-9]*' | sort -n | tail -n 1) || true
+        [[ -z $steps ]] || break
+    done
+    printf '%s' "${steps:+newest of $kind is }${steps:-no checkpoint}"
 }
 
 stop_worker() {
@@ -102,6 +118,9 @@ case $verb in
             run setsid "$0" run "--state=$state" -- "${rest[@]}"
             exit
         fi
+        [[ -z ${flag[mount]} ]] || mountpoint -q "${flag[mount]}" ||
+            refuse "nothing is mounted at ${flag[mount]}, where the run is kept; install" \
+                "mounts it"
         mkdir -p "$state"
         alive && refuse "already running; stop it first"
         rm -f "$state/pids" "$state/code"
@@ -118,5 +137,6 @@ case $verb in
     stop)
         count grace 0
         run stop_worker
+        run status_line
         ;;
 esac

@@ -1,12 +1,11 @@
 """The launch scripts: what they would type, and what they do with small programs.
 
-gcloud, srun and their like are stood in for by scripts that note how they were called.
+srun and its like are stood in for by scripts that note how they were called.
+launch/ beside this has the tests of tpu_pod.sh and worker.sh.
 """
 
 import json
 import os
-import pathlib
-import re
 import shlex
 import signal
 import subprocess
@@ -15,41 +14,18 @@ import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
-LAUNCH = ROOT / "launch"
-SCRIPTS = sorted(p.name for p in LAUNCH.glob("*.sh") if p.name != "common.sh")
-AWKWARD = ["--config.a=two words", '--config.b=it\'s "$HOME" & ${NAME} \\ *', "--x="]
-SLICE = ["--name=c3", "--zone=us-east5-a", "--accelerator=v5p-64"]
-TRAIN = ["--", "--config=configs/math.py"]
-SHARED = [*TRAIN, "--workdir=/mnt/c3jax/math"]
+from tests.launch import support
+
+ROOT, LAUNCH = support.ROOT, support.LAUNCH
+# The others are sourced.
+SCRIPTS = sorted(p.name for p in LAUNCH.glob("*.sh") if os.access(p, os.X_OK))
+AWKWARD, TRAIN, SHARED = support.AWKWARD, support.TRAIN, support.SHARED
+start, launch, dry = support.start, support.launch, support.dry
+stand_in, beside = support.stand_in, support.beside
 GKE = [
     *("--name=c3", "--image=registry/c3jax", "--accelerator=tpu-v5p-slice"),
     *("--topology=2x4x4", "--claim=shared"),
 ]
-
-
-def start(script, *arguments, **options):
-    return subprocess.Popen(
-        [LAUNCH / script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def launch(script, *arguments, code=0, **options):
-    """Runs a script to its end; what it printed, and what it complained of."""
-    with start(script, *arguments, **options) as run:
-        output, complaint = run.communicate(timeout=30)
-    assert run.returncode == code, output + complaint
-    return output, complaint
-
-
-def dry(script, *arguments):
-    """The commands a script would run, each as the words a shell would read."""
-    output, _ = launch(script, arguments[0], "--dry-run", *arguments[1:])
-    return [shlex.split(line) for line in output.splitlines()]
 
 
 @pytest.mark.root
@@ -87,145 +63,16 @@ def test_an_unknown_flag_is_refused_with_the_nearest(script):
         ),
         ("local_multiprocess.sh", ["--processes=1", "--devices=tpu"], "not cpu or gpu"),
         ("local_multiprocess.sh", ["--processes=1", "--port=70000"], "not a port"),
-        ("tpu_pod.sh", ["--name=c3"], "say what to do: create install"),
-        ("tpu_pod.sh", ["statsu"], "did you mean status?"),
-        ("tpu_pod.sh", ["status"], "add --name=NAME"),
-        ("tpu_pod.sh", ["status", "--name=c3"], "add --zone=ZONE"),
-        ("tpu_pod.sh", ["create", *SLICE[:2]], "add --accelerator=TYPE"),
-        ("tpu_pod.sh", ["create", *SLICE[:2], "--accelerator=v9-8"], "add --runtime"),
-        ("tpu_pod.sh", ["start", *SLICE], "add, after --, what c3jax.main is to do"),
         ("slurm_gpu.sh", ["submit", *TRAIN], "add --time=TIME"),
         ("slurm_gpu.sh", ["submit", "--time=1:00:00"], "add, after --, what"),
         ("gke.sh", ["start", "--name=c3"], "add --image=IMAGE"),
         ("gke.sh", ["start", *GKE[:4], *SHARED], "add --claim=CLAIM"),
         ("gke.sh", ["start", *GKE, "--chips=5", *SHARED], "--chips=5 does not divide"),
         ("gke.sh", ["start", *GKE, *TRAIN], "--workdir=runs/NAME is lost"),
-        ("worker.sh", ["start", *TRAIN], "add --state=DIR"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(script, arguments, complaint):
     assert complaint in launch(script, *arguments, code=2)[1]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (TRAIN, "--workdir=runs/NAME is local to one of the machines of v5p-64"),
-        ([*TRAIN, "--workdir=/data/x"], "--workdir=/data/x is local to one of the"),
-        ([*TRAIN, "-workdir", "/data/x"], "--workdir=/data/x is local to one of the"),
-        (SHARED, "nothing is mounted at /mnt/c3jax; add --nfs"),
-        ([*TRAIN, "--workdir=gs://bucket/x"], "not a directory: say --bucket=BUCKET"),
-    ],
-)
-def test_a_slice_of_many_machines_needs_a_workdir_that_all_see(arguments, complaint):
-    arguments = ["watch", *SLICE, "--dry-run", *arguments]
-    assert complaint in launch("tpu_pod.sh", *arguments, code=2)[1]
-
-
-def test_a_slice_of_one_machine_may_keep_its_workdir_and_is_told_the_risk():
-    single = [*SLICE[:2], "--accelerator=v5litepod-8", "--dry-run", *TRAIN]
-    output, note = launch("tpu_pod.sh", "start", *single)
-    assert "launch/worker.sh start" in output
-    assert "lost when it is deleted or preempted" in note
-
-
-def test_tpu_pod_makes_installs_and_starts_a_slice():
-    flags = [
-        "--project=p",
-        "--spot",
-        "--bucket=gs://b",
-        "--create-flag=--network=my net",
-    ]
-    asked, made, _, packed, sent, set_up, started, looked = dry(
-        "tpu_pod.sh", "watch", *SLICE, *flags, *SHARED, *AWKWARD
-    )
-    queue = ["gcloud", "compute", "tpus", "queued-resources"]
-    where = ["--zone=us-east5-a", "--project=p"]
-    assert asked == [*queue, "describe", "c3", *where, "--format=value(state.state)"]
-    assert made == [
-        *(*queue, "create", "c3", *where, "--node-id=c3", "--accelerator-type=v5p-64"),
-        *("--runtime-version=v2-alpha-tpuv5", "--spot", "--network=my net"),
-    ]
-    assert packed[:2] == ["git", "-C"]
-    assert packed[-1] == "HEAD"
-    machine = ["gcloud", "compute", "tpus", "tpu-vm"]
-    assert sent[:5] == [*machine, "scp"]
-    assert sent[6:] == ["c3:c3jax.tar.gz", *where, "--worker=all"]
-    for command in (set_up, started, looked):
-        assert command[:-1] == [*machine, "ssh", "c3", *where, "--worker=all"]
-    assert set_up[-1].endswith("tpu_setup.sh --bucket=b --mount=/mnt/c3jax")
-    # Read once more by the shell of the worker.
-    remote = shlex.split(started[-1].removeprefix("--command="))
-    program = ["../c3jax-venv/bin/python", "-m", "c3jax.main"]
-    assert remote == [
-        *("cd", "c3jax", "&&", "launch/worker.sh", "start", "--state=../c3jax-state"),
-        *("--", *program, *SHARED[1:], *AWKWARD),
-    ]
-    assert "worker.sh status" in looked[-1]
-
-
-def test_tpu_pod_looks_after_a_slice():
-    common = SLICE[:2]
-    [followed] = dry("tpu_pod.sh", "logs", *common, "--worker=3")
-    assert followed[-2:] == ["--worker=3", "--command=tail -n 100 -F c3jax-state/log"]
-    [stopped] = dry("tpu_pod.sh", "stop", *common, "--grace=60")
-    assert stopped[-1].endswith("worker.sh stop --state=c3jax-state --grace=60")
-    [deleted] = dry("tpu_pod.sh", "delete", *common)
-    assert deleted[4:] == ["delete", "c3", "--zone=us-east5-a", "--force", "--quiet"]
-
-
-def test_tpu_setup_mounts_what_is_shared():
-    commands = dry("tpu_setup.sh", "--bucket=b")
-    assert commands[-1][-2:] == ["b", "/mnt/c3jax"]
-    assert any("requirements-tpu.txt" in command for command in commands)
-    commands = dry("tpu_setup.sh", "--nfs=host:/share", "--mount=/data")
-    assert ["sudo", "mount", "-t", "nfs", "host:/share", "/data"] in commands
-
-
-def stand_in(directory, name, script):
-    """A program of that name that notes its arguments in a line of `calls`."""
-    path = directory / name
-    note = f'#!/bin/bash\ncd {directory}\necho "{name} $*" >>calls\n'
-    path.write_text(note + script)
-    path.chmod(0o755)
-
-
-def beside(directory):
-    return {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}
-
-
-def test_watch_replaces_a_slice_and_starts_dead_workers_again(tmp_path):
-    # Each look shows the next line of these; NOT_FOUND once, when there is no slice.
-    states = ["-", "PROVISIONING", "ACTIVE", "ACTIVE", "ACTIVE", "SUSPENDED"]
-    states += ["SUSPENDED", "ACTIVE", "ACTIVE"]
-    (tmp_path / "states").write_text("\n".join(states) + "\n")
-    works = ["worker w-dead-0 running", "worker w-0 exited 1"]
-    works += ["worker w-none-0 exited 0"]
-    (tmp_path / "works").write_text("\n".join(works) + "\n")
-    stand_in(
-        tmp_path,
-        "gcloud",
-        """
-        next() { head -n 1 $1; sed -i 1d $1; }
-        case "$*" in
-            *describe*)
-                state=$(next states)
-                [[ $state != - ]] || { echo "ERROR: NOT_FOUND: c3" >&2; exit 1; }
-                echo $state ;;
-            *"worker.sh status"*) next works; echo "worker w-1 exited 0" ;;
-        esac""",
-    )
-    flags = [*SLICE, "--bucket=b", "--every=0", *SHARED]
-    _, said = launch("tpu_pod.sh", "watch", *flags, env=beside(tmp_path))
-    calls = (tmp_path / "calls").read_text()
-    steps = re.findall(r"-resources (create|delete)|(scp)|worker.sh (\w+)", calls)
-    made = ["create", "scp", "start"]
-    died = ["status", "stop", "start"]
-    assert ["".join(step) for step in steps] == [
-        *(*made, "status", *died, "delete", *made, "status")
-    ]
-    assert "restart 1 of 20" in said
-    assert said.endswith("finished\n")
 
 
 def test_slurm_submits_one_process_a_node():
@@ -403,28 +250,3 @@ def test_a_request_to_stop_is_passed_on(tmp_path):
         run.send_signal(signal.SIGTERM)
         assert run.wait(timeout=20) == 143
     assert [log(tmp_path, index) for index in range(2)] == ["saved\n", "saved\n"]
-
-
-def test_a_worker_that_was_stopped_does_not_look_finished(tmp_path):
-    state = f"--state={tmp_path}/state"
-    body = 'trap "echo saved; exit 0" TERM; echo up; while :; do sleep 0.02; done'
-    assert launch("worker.sh", "status", state)[0].endswith("none\n")
-    output, _ = launch("worker.sh", "start", state, "--", "bash", "-c", body)
-    assert output.endswith("running\n")
-    again = ["start", state, "--", "true"]
-    assert "already running" in launch("worker.sh", *again, code=2)[1]
-    while "up" not in (tmp_path / "state/log").read_text().splitlines():
-        time.sleep(0.02)
-    launch("worker.sh", "stop", state)
-    assert launch("worker.sh", "status", state)[0].endswith("exited 143\n")
-    assert (tmp_path / "state/log").read_text().endswith("up\nsaved\n")
-    launch("worker.sh", "run", "--", "bash", "-c", "exit 5", code=5)
-
-
-def test_a_worker_in_a_container_passes_the_signal_on(tmp_path):
-    body = f'trap "exit 0" TERM; touch {tmp_path}/up; while :; do sleep 0.02; done'
-    with start("worker.sh", "run", "--forward", "--", "bash", "-c", body) as run:
-        while not (tmp_path / "up").exists():
-            time.sleep(0.02)
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(timeout=20) == 143
