@@ -20,8 +20,7 @@
 # --topology=TOPOLOGY  of a slice: 2x4 for v5e and v6e, 2x4x4 for the others
 # --chips=N            on a machine. It follows from the topology, but for 2x4, which is
 #                      one machine of 8 chips or two of 4, and for labels not named above
-# --slices=1           how many slices make one run; more than one must have several
-#                      machines each, and need mesh.data to be a multiple of their number
+# --slices=1           how many slices make one run; if several, of several machines each
 # --claim=CLAIM        a persistent volume claim, ReadWriteMany, such as of Filestore; it
 #                      is mounted at /mnt/c3jax and the workdir must be on it
 # --bucket=BUCKET      instead of a claim, by the Cloud Storage FUSE CSI driver: slower,
@@ -78,9 +77,9 @@ measure() {
         tpu7x) shape=$cube like=2x4x4 least=1 devices=2 ;;
         *)
             [[ -n ${flag[chips]} ]] ||
-                refuse "--accelerator=$label is not a label known here; did you mean" \
-                    "$(nearest "$label" tpu-v4-podslice tpu-v5-lite-podslice \
-                        tpu-v5p-slice tpu-v6e-slice tpu7x)? For another add --chips=N"
+                refuse "--accelerator=$label is none of tpu-v4-podslice," \
+                    "tpu-v5-lite-podslice, tpu-v5p-slice, tpu-v6e-slice and tpu7x; for" \
+                    "another add --chips=N, of a machine"
             shape="$plane|$cube" like='2x4 or 2x4x4'
             ;;
     esac
@@ -123,7 +122,7 @@ pairs() {
 
 # Sets `value` to what stands for each ${NAME} of the template; "" leaves out its line.
 fill() {
-    local word labels env command='' volume
+    local word labels env command='' volume pod=''
     declare -gA value=(
         [NAME]=$(text "$name") [IMAGE]=$(text "${flag[image]}") [SLICES]=${flag[slices]}
         [ACCELERATOR]=$(text "${flag[accelerator]}") [VMS]=$((chips / flag[chips]))
@@ -131,8 +130,8 @@ fill() {
         [RESTARTS]=${flag[restarts]} [TTL]=${flag[ttl]}
         [CPU]=$(text "${flag[cpu]:-$((16 * flag[chips]))}")
         [MEMORY]=$(text "${flag[memory]:-$((32 * flag[chips]))Gi}")
-        [HOST]='' [DNS]='' [PRIVILEGED]='' [FUSE]='' [CLAIM]='' [BUCKET]='' [ENV]=''
-        [ACCOUNT]='' [SECRETS]='' [PRIORITY]='' [LABELS]='' [OWN]=''
+        [HOST]='' [DNS]='' [PRIVILEGED]='' [CLAIM]='' [BUCKET]='' [ENV]='' [ACCOUNT]=''
+        [SECRETS]='' [PRIORITY]='' [OWN]='' [POD]=''
     )
     [[ ${switch[spot]} == no ]] || value[SPOT]=In
     [[ ${switch[privileged]} == no ]] || value[PRIVILEGED]='{"privileged": true}'
@@ -150,7 +149,7 @@ fill() {
         ((flag[slices] == 1)) || volume+=', "hostNetworkPodKSA": "true"'
         value[BUCKET]="{\"driver\": \"gcsfuse.csi.storage.gke.io\","
         value[BUCKET]+=" \"volumeAttributes\": {$volume}}"
-        value[FUSE]='{"gke-gcsfuse/volumes": "true"}'
+        pod=', "annotations": {"gke-gcsfuse/volumes": "true"}'
     fi
     [[ -z ${flag[service-account]} ]] || value[ACCOUNT]=$(text "${flag[service-account]}")
     [[ -z ${flag[priority-class]} ]] || value[PRIORITY]=$(text "${flag[priority-class]}")
@@ -159,7 +158,8 @@ fill() {
     env=$(pairs env '{"name": %s, "value": %s}')
     [[ -z $env ]] || value[ENV]="[$env]"
     labels=$(pairs label '%s: %s')
-    [[ -z $labels ]] || value[LABELS]="{$labels}"
+    [[ -z $labels ]] || pod+=", \"labels\": {$labels}"
+    [[ -z $pod ]] || value[POD]="{${pod:2}}"
     [[ -z ${flag[queue]} ]] ||
         labels+="${labels:+, }\"kueue.x-k8s.io/queue-name\": $(text "${flag[queue]}")"
     [[ -z $labels ]] || value[OWN]="{$labels}"
