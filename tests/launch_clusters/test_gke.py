@@ -157,7 +157,7 @@ def test_a_newer_label_goes_with_chips():
 
 @pytest.mark.parametrize("machine", [(1, 24, 48), (4, 112, 192), (8, 180, 384)])
 def test_requests_leave_room_on_the_smallest_machines(machine):
-    """v5e machines by GKE's "TPUs in GKE" (2024), v6e's fewest processors of 8 chips."""
+    """Of v5e, by "TPUs in GKE" of 2024; of 8 chips v6e has the fewest processors."""
     chips, cpus, gib = machine
     topology = {1: "1x1", 4: "2x2", 8: "2x4"}[chips]
     shape = [V6E[0], f"--topology={topology}", f"--chips={chips}", *CLAIM]

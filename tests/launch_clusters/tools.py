@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 AWKWARD = ["--config.a=two words", '--config.b=it\'s "$HOME" & ${NAME} \\ *', "--x="]
 
 # Flags by command: `name=` needs a value, `name[=` may have one, `name` has none. Those
-# of kubectl are from `kubectl COMMAND --help` and `kubectl options` of 1.32.4 (2025-05),
-# those of SLURM from the manual pages of 22.05.8 as Debian 12 has them.
+# of kubectl are from `kubectl COMMAND --help` and `kubectl options` of 1.32.4, those of
+# SLURM from the manual pages of 22.05.8, which Debian 12 has; read in November 2026.
 _GLOBAL = """
 as-group= as-uid= as= cache-dir= certificate-authority= client-certificate= client-key=
 cluster= context= disable-compression insecure-skip-tls-verify kubeconfig=
@@ -116,7 +116,8 @@ def read(words: list[str]) -> tuple[str, dict[str, str], list[str]]:
         tool = f"{tool} {verb}"
     if tool not in FLAGS:
         raise ValueError(f"unknown command: {tool}")
-    known = FLAGS[tool].split() + (_GLOBAL.split() if tool[0] == "k" else [])
+    kubectl = tool.startswith("kubectl")
+    known = FLAGS[tool].split() + (_GLOBAL.split() if kubectl else [])
     kinds = {word.rstrip("[="): word[len(word.rstrip("[=")) :] for word in known}
     while words:
         word = words.pop(0)
@@ -133,7 +134,8 @@ def read(words: list[str]) -> tuple[str, dict[str, str], list[str]]:
             if not words:
                 raise ValueError(f"option '--{name}' requires an argument")
             value = words.pop(0)
-        if kinds[name] == "" and equals and (tool[0] != "k" or value not in _BOOLS):
+        bare = kinds[name] == "" and not (kubectl and value in ("true", "false"))
+        if bare and equals:
             raise ValueError(f"option '--{name}' doesn't allow an argument")
         form = _SENT[tool] if name == "signal" else _VALUES.get(name)
         if form and value and not re.fullmatch(form, value):
@@ -141,9 +143,6 @@ def read(words: list[str]) -> tuple[str, dict[str, str], list[str]]:
         flags[name] = value
     _fitting(tool, flags, rest)
     return tool, flags, rest
-
-
-_BOOLS = ("true", "false")
 
 
 def _fitting(tool: str, flags: dict[str, str], rest: list[str]) -> None:
@@ -174,9 +173,11 @@ def launch(script, *arguments, code=0, **options):
 def stand_in(directory, name, script=""):
     """A program of that name which reads its arguments, notes them and runs bash."""
     path = directory / name
-    main = f"from tests.launch_clusters import tools; tools.note({script!r})"
     path.write_text(
-        f"#!{sys.executable} -IS\nimport sys; sys.path.insert(0, {str(ROOT)!r}); {main}\n"
+        f"#!{sys.executable} -IS\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.launch_clusters import tools\n"
+        f"tools.note({script!r})\n"
     )
     path.chmod(0o755)
 
@@ -190,7 +191,7 @@ def note(script: str) -> None:
     except ValueError as error:
         sys.exit(f"{path.name}: {error}")
     os.chdir(path.parent)
-    with open("calls", "a") as file:
+    with pathlib.Path("calls").open("a") as file:
         file.write(json.dumps(words) + "\n")
     os.execv("/bin/bash", ["bash", "-c", script, *words])
 
