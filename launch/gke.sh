@@ -5,6 +5,9 @@
 #         --topology=2x4x4 --claim=CLAIM -- --config=configs/math.py \
 #         --workdir=/mnt/c3jax/math
 #
+# The cluster needs JobSet v0.10.1 or later and a node pool of the slice, or one for each
+# slice; docs/scale.md has the commands.
+#
 # start    what follows -- goes to c3jax.main on every machine; when one fails or is
 #          taken away all are started again, from the newest checkpoint. The same command
 #          after `delete` goes on from there too. --dry-run prints the manifest.

@@ -221,6 +221,11 @@ def _fitting(jobset: dict, job: dict, pod: dict) -> None:
             raise ValueError("tolerations: value must be empty when Exists")
 
 
+def expanded(word: str) -> str:
+    """A word of a command as its process gets it, where no variable is set."""
+    return re.sub(r"\$(\$|\([\w.-]+\))", lambda m: "$" * (m[1] == "$"), word)
+
+
 def after(jobset: dict, code: int, *conditions: str) -> str:
     """What JobSet does once a pod has ended, by the first rule that matches.
 

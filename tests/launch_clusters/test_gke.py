@@ -97,13 +97,13 @@ def test_what_is_missing_or_wrong_is_named(flags, complaint):
 
 
 def test_arguments_reach_c3jax_as_they_were_given():
-    found = applied(*V5P, *CLAIM, '--env=A=$(B) "c"', rest=tuple(AWKWARD))
+    awkward = (*AWKWARD, "--y=$(HOME)$$")
+    found = container(applied(*V5P, *CLAIM, '--env=A=$(B) "c"', rest=awkward))
     program = ["launch/worker.sh", "run", "--forward", "--"]
-    program += ["python", "-m", "c3jax.main"]
-    # Kubernetes reads $$ as $.
-    words = [word.replace("$$", "$") for word in container(found)["command"]]
-    assert words == [*program, *SHARED[1:], *AWKWARD]
-    assert container(found)["env"] == [{"name": "A", "value": '$$(B) "c"'}]
+    program += ["python", "-m", "c3jax.main", *SHARED[1:]]
+    assert [jobset.expanded(word) for word in found["command"]] == [*program, *awkward]
+    [variable] = found["env"]
+    assert (variable["name"], jobset.expanded(variable["value"])) == ("A", '$(B) "c"')
 
 
 @pytest.mark.parametrize(
