@@ -68,8 +68,8 @@ pods=jobset.sigs.k8s.io/jobset-name=$name
 #
 # Machine types of GKE: ct4p-hightpu-4t, ct5lp-hightpu-1t, 4t and 8t, ct5p-hightpu-4t,
 # ct6e-standard-1t, 4t and 8t, tpu7x-standard-1t and 4t; one of 8t is a whole 2x4 slice.
-# Sources, both of June 2026: docs.cloud.google.com/tpu/docs/v6e, "Supported
-# configurations", and system_characteristics.py of github.com/AI-Hypercomputer/xpk.
+# Sources, as read in 2026: docs.cloud.google.com/tpu/docs/v6e, "Supported configurations",
+# and core/system_characteristics.py of github.com/AI-Hypercomputer/xpk.
 measure() {
     local label=${flag[accelerator]} topology=${flag[topology]} axis='[1-9][0-9]*'
     local plane="^${axis}x$axis\$" cube="^${axis}x${axis}x$axis\$" shape like least=4

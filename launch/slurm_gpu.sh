@@ -19,9 +19,10 @@
 # same job; a usage error (exit code 2) ends it.
 #
 # Before its time is over a job has --grace. One that is preempted has what the site gives:
-# the GraceTime of its partition or QOS, which is 0 unless set, then KillWait, 30 seconds
-# unless set (`scontrol show partition`, `scontrol show config`). With less than a step and
-# a checkpoint take it goes on from the newest checkpoint that it wrote on the way.
+# the GraceTime of its partition or QOS, at whose end SLURM sends the second SIGTERM, or,
+# where that is 0, as it is unless set, KillWait, which is 30 seconds unless set (`scontrol
+# show partition`, `scontrol show config`). When that is too short for a step and a
+# checkpoint, it goes on from the newest checkpoint that it wrote on the way.
 #
 # --nodes=1           how many
 # --gpus=8            on each, asked for by --gpus-per-node, which is for sites with
