@@ -16,10 +16,19 @@
 # A job that is preempted, or whose time is nearly over, saves and goes back to the queue;
 # there the same command goes on from the workdir. When a process dies JAX ends the
 # others, SLURM what is left after ten minutes, and all are started again, inside the
-# same job.
+# same job; a usage error (exit code 2) ends it.
+#
+# Before its time is over a job has --grace. One that is preempted has what the site gives:
+# the GraceTime of its partition or QOS, at whose end SLURM sends the second SIGTERM, or,
+# where that is 0, as it is unless set, KillWait, which is 30 seconds unless set (`scontrol
+# show partition`, `scontrol show config`). When that is too short for a step and a
+# checkpoint, it goes on from the newest checkpoint that it wrote on the way.
 #
 # --nodes=1           how many
-# --gpus=8            on each
+# --gpus=8            on each, asked for by --gpus-per-node, which is for sites with
+#                     SelectType=select/cons_tres
+# --gres=gpu:8        asks for them so, at other sites; gpu:TYPE:8 for one type. With none
+#                     they are not asked for, where SLURM does not know of GPUs
 # --time=TIME         the longest a job may take; a longer run takes several turns
 # --partition=NAME    the cluster's own unless given
 # --account=NAME      the cluster's own unless given
@@ -41,6 +50,7 @@ source "$here/common.sh"
 flag=(
     [nodes]=1 [gpus]=8 [time]="" [partition]="" [account]="" [name]=c3jax
     [logs]=runs/logs [python]=python [restarts]=3 [grace]=300
+    [gres]=""
 )
 many=([sbatch-flag]="")
 parse "$@"
@@ -53,16 +63,28 @@ need_rest 'what c3jax.main is to do, such as --config=configs/math.py'
 mapfile -t sbatch_flags < <(printf '%s' "${many[sbatch-flag]}")
 
 submit() {
-    local flags job workdir
+    local flags job workdir gpus="--gpus-per-node=${flag[gpus]}"
     need time 'TIME, such as 24:00:00, the longest the job may take'
     workdir=$(given workdir)
     if ((flag[nodes] > 1)) && [[ $workdir =~ ^/(tmp|var/tmp|dev/shm)(/|$) ]]; then
         refuse "--workdir=$workdir is local to one node; put it on a file system that" \
             "all ${flag[nodes]} nodes see"
     fi
+    # SLURM keeps the seconds in 16 bits.
+    ((flag[grace] <= 65535)) || refuse "--grace=${flag[grace]} is more than 65535 seconds"
+    if [[ ${flag[gres]} == none ]]; then
+        gpus=''
+    elif [[ -n ${flag[gres]} ]]; then
+        [[ ${flag[gres]} =~ ^gpu:([A-Za-z0-9_.-]+:)?([0-9]+)$ ]] ||
+            refuse "--gres=${flag[gres]} is not like gpu:8, gpu:TYPE:8 or none"
+        ((BASH_REMATCH[2] == flag[gpus])) ||
+            refuse "--gres=${flag[gres]} is not the --gpus=${flag[gpus]} of a node: make" \
+                "them the same"
+        gpus="--gres=${flag[gres]}"
+    fi
     flags=(
         "--job-name=${flag[name]}" "--nodes=${flag[nodes]}" --ntasks-per-node=1
-        "--gpus-per-node=${flag[gpus]}" --exclusive --mem=0 "--time=${flag[time]}"
+        ${gpus:+"$gpus"} --exclusive --mem=0 "--time=${flag[time]}"
         # To the batch script alone: it tells the processes.
         "--signal=B:USR1@${flag[grace]}" --requeue --open-mode=append
         "--chdir=${here%/*}" "--output=${flag[logs]}/%x-%j.log"
@@ -119,7 +141,8 @@ job() {
             fi
             return "$code"
         fi
-        ((restart < flag[restarts])) || return "$code"
+        # What was mistyped stays so.
+        ((code != 2 && restart < flag[restarts])) || return "$code"
         say "a process failed ($code): restart $((restart + 1)) of ${flag[restarts]}"
     done
 }

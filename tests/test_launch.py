@@ -1,10 +1,8 @@
 """The launch scripts: what they would type, and what they do with small programs.
 
-srun and its like are stood in for by scripts that note how they were called.
-launch/ beside this has the tests of tpu_pod.sh and worker.sh.
+Those of tpu_pod.sh, worker.sh, gke.sh and slurm_gpu.sh are in `launch/` beside this.
 """
 
-import json
 import os
 import shlex
 import signal
@@ -22,10 +20,6 @@ SCRIPTS = sorted(p.name for p in LAUNCH.glob("*.sh") if os.access(p, os.X_OK))
 AWKWARD, TRAIN, SHARED = support.AWKWARD, support.TRAIN, support.SHARED
 start, launch, dry = support.start, support.launch, support.dry
 stand_in, beside = support.stand_in, support.beside
-GKE = [
-    *("--name=c3", "--image=registry/c3jax", "--accelerator=tpu-v5p-slice"),
-    *("--topology=2x4x4", "--claim=shared"),
-]
 
 
 @pytest.mark.root
@@ -63,119 +57,10 @@ def test_an_unknown_flag_is_refused_with_the_nearest(script):
         ),
         ("local_multiprocess.sh", ["--processes=1", "--devices=tpu"], "not cpu or gpu"),
         ("local_multiprocess.sh", ["--processes=1", "--port=70000"], "not a port"),
-        ("slurm_gpu.sh", ["submit", *TRAIN], "add --time=TIME"),
-        ("slurm_gpu.sh", ["submit", "--time=1:00:00"], "add, after --, what"),
-        ("gke.sh", ["start", "--name=c3"], "add --image=IMAGE"),
-        ("gke.sh", ["start", *GKE[:4], *SHARED], "add --claim=CLAIM"),
-        ("gke.sh", ["start", *GKE, "--chips=5", *SHARED], "--chips=5 does not divide"),
-        ("gke.sh", ["start", *GKE, *TRAIN], "--workdir=runs/NAME is lost"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(script, arguments, complaint):
     assert complaint in launch(script, *arguments, code=2)[1]
-
-
-def test_slurm_submits_one_process_a_node():
-    made, submitted = dry(
-        *("slurm_gpu.sh", "submit", "--nodes=2", "--time=1:00:00", "--account=me"),
-        *("--sbatch-flag=--qos=high", *TRAIN, *AWKWARD),
-    )
-    assert made == ["mkdir", "-p", "runs/logs"]
-    assert submitted[0] == "sbatch"
-    assert {
-        *("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=8", "--requeue"),
-        *("--signal=B:USR1@300", "--account=me", "--qos=high", f"--chdir={ROOT}"),
-    } <= set(submitted)
-    job = shlex.split(submitted[-1].removeprefix("--wrap="))
-    assert job[:3] == ["exec", "launch/slurm_gpu.sh", "job"]
-    assert job[job.index("--") :] == [*TRAIN, *AWKWARD]
-    exported, stepped = dry("slurm_gpu.sh", *job[2:])
-    assert exported == ["export", "JAX_LOCAL_DEVICE_IDS=0,1,2,3,4,5,6,7"]
-    program = ["launch/worker.sh", "run", "--", "python", "-m", "c3jax.main"]
-    assert stepped[0] == "srun"
-    assert stepped[-len([*program, *TRAIN[1:], *AWKWARD]) :] == [
-        *program,
-        *TRAIN[1:],
-        *AWKWARD,
-    ]
-
-
-def test_slurm_refuses_a_workdir_of_one_node():
-    flags = ["submit", "--nodes=2", "--time=1:00:00", *TRAIN, "--workdir=/tmp/x"]
-    assert "local to one node" in launch("slurm_gpu.sh", *flags, code=2)[1]
-
-
-@pytest.mark.parametrize(
-    ("srun", "state", "code", "tools"),
-    [
-        ("exit 0", "RUNNING", 0, ["srun"]),
-        ("exit 7", "RUNNING", 7, ["srun", "srun"]),
-        ("exit 143", "RUNNING", 143, ["srun", "squeue", "scontrol"]),
-        ("exit 143", "COMPLETING", 143, ["srun", "squeue"]),
-        # The end of the time: this script is told, and tells the processes.
-        (
-            "kill -USR1 $PPID; while [[ ! -e told ]]; do sleep 0.01; done; exit 143",
-            "RUNNING",
-            143,
-            ["srun", "scancel", "squeue", "scontrol"],
-        ),
-    ],
-)
-def test_a_slurm_job_starts_again_or_goes_back_to_the_queue(
-    tmp_path, srun, state, code, tools
-):
-    # srun is a child of a child of the script.
-    srun = srun.replace("$PPID", "$(ps -o ppid= -p $PPID)")
-    stand_in(tmp_path, "srun", srun)
-    stand_in(tmp_path, "squeue", f"echo {state}")
-    stand_in(tmp_path, "scancel", "touch told")
-    stand_in(tmp_path, "scontrol", "")
-    env = {**beside(tmp_path), "SLURM_JOB_ID": "5"}
-    launch("slurm_gpu.sh", "job", "--restarts=1", *TRAIN, code=code, env=env)
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert [call.split()[0] for call in calls] == tools
-
-
-def test_gke_fills_in_every_name_of_the_manifest():
-    output, _ = launch("gke.sh", "start", "--dry-run", *GKE, *SHARED, *AWKWARD)
-    first, *manifest, last = output.splitlines()
-    assert (first, last) == ("kubectl apply --filename=- <<'EOF'", "EOF")
-    fields = dict(line.strip(" -").split(": ", 1) for line in manifest if ": " in line)
-    command = json.loads(fields.pop("command"))
-    program = [
-        "launch/worker.sh",
-        "run",
-        "--forward",
-        "--",
-        "python",
-        "-m",
-        "c3jax.main",
-    ]
-    # Kubernetes reads $$ as $.
-    assert [word.replace("$$", "$") for word in command] == [
-        *program,
-        *SHARED[1:],
-        *AWKWARD,
-    ]
-    assert not any("${" in value for value in fields.values())
-    expected = {
-        **dict(parallelism="8", completions="8", maxRestarts="20", operator="NotIn"),
-        **dict(image="registry/c3jax", claimName="shared", backoffLimit="0"),
-        "google.com/tpu": "4",
-        "cloud.google.com/gke-tpu-topology": "2x4x4",
-    }
-    assert expected.items() <= fields.items()
-    output, _ = launch("gke.sh", "start", "--dry-run", "--spot", *GKE, *SHARED)
-    assert "operator: In\n" in output
-
-
-def test_gke_looks_after_a_jobset():
-    flags = ["--name=c3", "--namespace=team"]
-    assert dry("gke.sh", "delete", *flags) == [
-        ["kubectl", "--namespace=team", "delete", "jobset", "c3"]
-    ]
-    assert dry("gke.sh", "logs", *flags)[0][-1] == "job/c3-slice-0"
-    assert len(dry("gke.sh", "status", *flags)) == 2
 
 
 def test_local_processes_are_told_who_they_are():

@@ -1,7 +1,9 @@
 """What an installed c3jax holds, and that it works away from its checkout."""
 
+import importlib.metadata
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,6 +44,21 @@ def test_python_versions_are_those_that_are_told():
     ]
     assert PROJECT["project"]["requires-python"] == f">={told[0]}"
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in told
+
+
+def test_each_accelerator_is_one_that_jax_has_and_cuda_tells_its_driver():
+    extras = importlib.metadata.metadata("jax").get_all("Provides-Extra")
+    drivers = {"cuda12": "525", "cuda13": "580"}
+    image = (support.ROOT / "launch" / "Dockerfile").read_text()
+    found = set()
+    for place in support.ROOT.glob("requirements-*.txt"):
+        text = place.read_text()
+        for extra in re.findall(r"^jax\[(\w+)\]", text, re.MULTILINE):
+            found.add(extra)
+            assert extra in extras
+            assert place.name in image
+            assert f"drivers from {drivers.get(extra)} on" in text or extra == "tpu"
+    assert found == {"tpu", *drivers}
 
 
 @pytest.mark.slow

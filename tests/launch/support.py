@@ -44,5 +44,7 @@ def stand_in(directory, name, script):
     path.chmod(0o755)
 
 
-def beside(directory):
-    return {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}
+def beside(directory, **variables):
+    """The environment in which stand-ins come before the tools."""
+    path = f"{directory}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **variables}
