@@ -26,6 +26,7 @@ import re
 import signal
 import sys
 import traceback
+from typing import NoReturn
 
 import ml_collections
 from absl import app, flags
@@ -126,7 +127,7 @@ def main(argv: list[str]) -> None:
         if MODE.value == "describe":
             modes.describe(_described())
             return
-        config, directory = _experiment()
+        config, directory = _checked()
         if "methods" in config:
             sys.exit(_compare(config, directory))
         if _is_small(config):
@@ -140,6 +141,30 @@ def main(argv: list[str]) -> None:
             f"c3jax: {error.strerror or error}: {error.filename}. Once that is put "
             "right, the same command goes on from the last checkpoint."
         )
+
+
+def _checked() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
+    """`_experiment`, refused where a value could never be right."""
+    from c3jax.setup import defaults, fields
+
+    try:
+        config, directory = _experiment()
+        fields.check(config, defaults.declared(config))
+    except ValueError as error:
+        _refuse(str(error))
+    return config, directory
+
+
+def _refuse(text: str) -> NoReturn:
+    """Ends the process; the same command would be refused again.
+
+    The exit code is 1, or what C3JAX_REFUSED says: launch/worker.sh has a code of its
+    own for it, so that machines do not begin again and again.
+    """
+    if not (code := os.environ.get("C3JAX_REFUSED")):
+        sys.exit(f"c3jax: {text}")
+    print(f"c3jax: {text}", file=sys.stderr)
+    sys.exit(int(code))
 
 
 def _act(config: ml_collections.ConfigDict, directory: pathlib.Path) -> int:
@@ -303,7 +328,7 @@ def parse(argv: list[str]) -> list[str]:
     except Exception as error:
         if not (said := _refusal(error, argv)):
             raise  # A fault of ours, with its traceback.
-        sys.exit(f"c3jax: {said}")
+        _refuse(said)
 
 
 def _refusal(error: Exception, argv: list[str]) -> str:

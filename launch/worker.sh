@@ -7,7 +7,8 @@
 #
 # Exits with the code of the command, but for one case: c3jax saves and exits 0 when
 # SIGTERM asks it to stop, and this then exits 143, so that a run that was stopped is not
-# taken for one that is finished.
+# taken for one that is finished. A command that c3jax refuses before it does anything
+# exits 2: it would be refused again.
 #
 # run      in the foreground
 # start    in the background, in a session of its own; refused while one is running, and
@@ -38,7 +39,7 @@ state=${flag[state]}
 run_worker() {
     local stopped=no code=0
     trap 'stopped=yes; [[ -z ${child-} ]] || pass_on' TERM
-    "${rest[@]}" &
+    C3JAX_REFUSED=2 "${rest[@]}" &
     child=$!
     [[ $stopped == no ]] || pass_on
     [[ -z $state ]] || printf '%s %s\n' "$$" "$child" >"$state/pids"

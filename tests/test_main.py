@@ -91,3 +91,14 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, error, raised):
     monkeypatch.setattr("sys.argv", ["c3jax"])
     with pytest.raises(raised, match=str(error)):
         main.parse(["c3jax"])
+
+
+def test_launch_scripts_may_name_the_code_of_a_refusal(monkeypatch, capsys):
+    monkeypatch.delenv("C3JAX_REFUSED", raising=False)
+    with pytest.raises(SystemExit, match="c3jax: flag --config=nosuch: no such"):
+        main.parse(["c3jax", "--config=nosuch"])
+    monkeypatch.setenv("C3JAX_REFUSED", "2")
+    with pytest.raises(SystemExit) as refused:
+        main.parse(["c3jax", "--config=nosuch"])
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.startswith("c3jax: flag --config=nosuch: no such")
