@@ -34,8 +34,8 @@
 # --zone=ZONE            where
 # --project=PROJECT      gcloud's own unless given
 # --accelerator=TYPE     v5p-64, v6e-16, v5litepod-16, ..; v5litepod-8 and v6e-8 are one
-#                        machine each, made for serving: they train, but are taken away
-#                        more often. Ironwood (tpu7x) is for gke.sh only
+#                        machine each, made for serving: they train, but are less
+#                        available. Ironwood (tpu7x) is for gke.sh only
 # --slices=1             so many of them in one run (multislice): nodes NAME-0, NAME-1, ..
 #                        All commands of a run need it
 # --runtime=VERSION      the image; fits the accelerator unless given

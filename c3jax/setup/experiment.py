@@ -393,9 +393,6 @@ def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
     checks.require(
         2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
     )
-    if (watched := len(task.split(task.watched))) < 2:
-        raise ValueError(
-            f"data.validation={c.validation!r}: {watched} question is left; name a "
-            "file of two or more, or say None, and the test questions are read instead."
-        )
+    watched, wanted = len(task.split(task.watched)), "a split of 2 or more, or None"
+    checks.require(watched > 1, "data.validation", c.validation, wanted)
     return task
