@@ -147,7 +147,8 @@ def distilled(cell: Cell, directory: pathlib.Path) -> dict:
         "budgets": totals["budgets"],
         "seconds_by_phase": totals["seconds_by_phase"],
         "split": split,
-        "questions": seen[-1][f"{PREFIXES[split]}questions"],
+        # An older version may have finished the run, and not said it.
+        "questions": seen[-1].get(f"{PREFIXES[split]}questions"),
         "evaluations": [
             {
                 "step": line["step"],

@@ -61,7 +61,7 @@ def write(
         starts=budget_tables.starts(records.values()),
         versions=sorted({str(record["versions"]) for record in records.values()}),
         devices=sorted({record["device"] for record in records.values()}),
-        questions=some.get("questions", first["evaluate"]["questions"]),
+        questions=some.get("questions") or first["evaluate"]["questions"],
         split=some.get("split", "test"),
         team=first["protocol"]["name"],
         settings=plots.flat(first),
