@@ -5,7 +5,9 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import platform
 import shutil
+import time
 from collections.abc import Iterator
 
 # The file of checksums, which `sha256sum --check` reads, too.
@@ -44,19 +46,33 @@ def remove(directory: pathlib.Path) -> None:
 def locked(directory: pathlib.Path) -> Iterator[None]:
     """Makes the directory and keeps other processes from it until the end, or a kill.
 
+    The file says who has it and since when: a share of NFSv3 keeps the lock of a
+    machine that is gone.
+
     Raises:
         ValueError: another process has it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
+    path = directory / ".lock"
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"another process is at work in {directory}; wait for it, stop it, or "
-                "give --workdir=DIR for another run."
+                f"another process is at work in {directory}{_owner(path)}; wait for "
+                "it, stop it, or give --workdir=DIR for another run. If its machine is "
+                f"gone for good, remove {path}."
             ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} of {platform.node()}")
+        file.flush()
         yield
+
+
+def _owner(path: pathlib.Path) -> str:
+    """Who has a lock, and for how long; "" if it does not say."""
+    said, age_s = path.read_text(), time.time() - path.stat().st_mtime
+    return f" ({said}, for {age_s / 60:.0f} minutes)" if said else ""
 
 
 @contextlib.contextmanager
