@@ -66,7 +66,10 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} of {platform.node()}")
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _owner(path: pathlib.Path) -> str:

@@ -60,7 +60,7 @@ class Watchdog:
             if silent >= (told + 1) * self._quiet_s:
                 told = int(silent / self._quiet_s)
                 print(
-                    f"{_who()}: {metrics.clock(silent)} {self._where()}",
+                    f"{_who()}: silent for {metrics.clock(silent)}, {self._where()}",
                     file=sys.stderr,
                 )
             if silent >= self._stacks_s and not shown:

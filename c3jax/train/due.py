@@ -41,7 +41,7 @@ def is_saved(setup: Setup, record: Record, age_s: float) -> bool:
 def promise(setup: Setup) -> str:
     """What is lost with a machine that is lost, in words."""
     c = setup.config.train
-    often = f"every {c.checkpoint_every} steps"
+    often = f"every {c.checkpoint_every} steps, with every evaluation"
     if c.checkpoint_minutes is not None:
         often += f" and at the first step after {c.checkpoint_minutes:g} minutes"
     return f"checkpoints: {often}; a kill without notice costs what came since"

@@ -33,6 +33,7 @@ class Profile:
     def __init__(self, directory: pathlib.Path, steps: range):
         """Writes nothing until a step is among `steps`."""
         self._directory, self._steps, self._is_on = directory, steps, False
+        self._first = self._last = 0
 
     def at(self, step: int) -> None:
         """Begins or ends the trace, where step number `step`, from 1, is to begin."""
@@ -40,7 +41,8 @@ class Profile:
             self.close()
         elif not self._is_on and step in self._steps:
             jax.profiler.start_trace(self._directory)
-            self._is_on = True
+            self._is_on, self._first = True, step
+        self._last = step
 
     def close(self) -> None:
         """Ends the trace, if one is being made, and says where it is."""
@@ -48,4 +50,5 @@ class Profile:
             self._is_on = False
             jax.profiler.stop_trace()
             place = self._directory / "plugins" / "profile"
-            print(f"profile of steps {self._steps[0]} to {self._steps[-1]}: {place}")
+            last = min(self._last, self._steps[-1])
+            print(f"profile of steps {self._first} to {last}: {place}")

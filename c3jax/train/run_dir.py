@@ -253,7 +253,7 @@ def _refusal(workdir: pathlib.Path, differing: list[tuple]) -> str:
     for key, old, _ in differing:
         value = tuple(old) if isinstance(old, list) else old
         flag = f"--config.{key}={value}".replace(" ", "")
-        back.append(f"without --config.{key}" if old is None else flag)
+        back.append(flag)
     return (
         f"{workdir} holds another experiment: {listed}. Give --workdir=DIR for a new "
         f"run, or resume the one that is there: {' '.join(back)}"

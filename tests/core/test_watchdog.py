@@ -9,7 +9,11 @@ def test_a_silent_process_says_where_it_is_and_shows_its_stacks_once(capfd):
     with watchdog.Watchdog(quiet_s=0.04, stacks_s=0.1):
         _hang()
     said = capfd.readouterr().err
-    lines = [line for line in said.splitlines() if line.startswith("c3jax: 0:00 ")]
+    lines = [
+        line
+        for line in said.splitlines()
+        if line.startswith("c3jax: silent for 0:00, ")
+    ]
     assert len(lines) >= 3
     assert all("outside of c3jax" in line for line in lines)
     # The stacks name the place that is not ours.

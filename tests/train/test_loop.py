@@ -48,7 +48,7 @@ def test_a_step_is_saved_when_the_last_one_is_old():
     assert not due.is_saved(setup, Record(0, 3), 599)
     never = support.math_setup(train__checkpoint_minutes=None, **SMALL)
     assert not due.is_saved(never, Record(0, 3), 1e6)
-    assert "every 20 steps; a kill" in due.promise(never)
+    assert "every 20 steps, with every evaluation; a kill" in due.promise(never)
 
 
 def test_a_run_that_goes_on_is_held_to_the_policy_it_began_with(tmp_path):
