@@ -63,9 +63,13 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
                 "it, stop it, or give --workdir=DIR for another run. If its machine is "
                 f"gone for good, remove {path}."
             ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} of {platform.node()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} of {platform.node()}")
+            file.flush()
+        except OSError as error:
+            error.filename = str(path)  # A failed write does not name the file.
+            raise
         try:
             yield
         finally:

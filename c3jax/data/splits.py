@@ -49,7 +49,7 @@ def apart(
 def held_out(
     parts: Sequence[Sequence], most: int, near: Mapping
 ) -> tuple[Sequence, list[Sequence], str]:
-    """A tenth of every part of the training questions, the same for every seed.
+    """A tenth of the training questions, the same for every seed, held out of them.
 
     Args:
         most: questions that are held out in all.

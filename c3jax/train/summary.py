@@ -82,11 +82,10 @@ def _validation(lines: list[dict]) -> dict | None:
     """Sampled and greedy accuracies of the validation split, before and after."""
     if not lines:
         return None
-    ends, names = {"before": lines[0], "after": lines[-1]}, ("pass_at_1", "greedy")
-    shown = dict(zip(names, ("accuracy", "greedy"), strict=True))
+    ends, start = {"before": lines[0], "after": lines[-1]}, PREFIXES["validation"]
     return {
-        f"{shown[name]}_{when}": line[PREFIXES["validation"] + name]
-        for name in names
+        f"{shown}_{when}": line[start + name]
+        for shown, name in {"accuracy": "pass_at_1", "greedy": "greedy"}.items()
         for when, line in ends.items()
     }
 

@@ -14,14 +14,14 @@ def test_a_silent_process_says_where_it_is_and_shows_its_stacks_once(capfd):
         for line in said.splitlines()
         if line.startswith("c3jax: silent for 0:00, ")
     ]
-    assert len(lines) >= 3
+    assert len(lines) >= 2
     assert all("outside of c3jax" in line for line in lines)
     # The stacks name the place that is not ours.
     assert said.count("in _hang") == 1
 
 
 def _hang():
-    time.sleep(0.3)
+    time.sleep(0.4)
 
 
 def test_the_innermost_place_of_c3jax_is_named(capfd):
@@ -31,9 +31,9 @@ def test_the_innermost_place_of_c3jax_is_named(capfd):
 
 
 def test_a_process_that_goes_on_is_not_heard_of(capfd):
-    with watchdog.Watchdog(quiet_s=0.2) as dog:
+    with watchdog.Watchdog(quiet_s=1.0) as dog:
         asks = dog.heard(lambda: True)
-        for _ in range(12):
-            time.sleep(0.03)
+        for _ in range(28):
+            time.sleep(0.05)
             assert asks() is True
     assert capfd.readouterr().err == ""
