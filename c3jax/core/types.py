@@ -93,11 +93,14 @@ class Rules:
             values pass anyhow: 0.64 is 64%.
         chinese: whether numerals and units may be Chinese: 一百二十, 三分之二, 3小时.
         fallback: places of the answer, the first one that has any wins: "boxed", the
-            last closed box; "hash", the last line that begins with ####; "answer_is",
-            the text after the last "answer is" or "答案是"; "last_number", the last
-            number of the text.
+            box that begins last of those that are closed; "hash", the last line that
+            begins with ####; "answer_is", the text after the last "answer is",
+            "Answer:" or "答案是"; "tag", the last <answer>..</answer>; "last_number",
+            the last number of the text.
         lowest_terms: whether a fraction must be in lowest terms if the gold one is, so
             that 84/144 is not 7/12.
+        ordered: whether the parts of a list must be in the order of the gold answer, for
+            questions that ask for one: 1, 3, 2 is not 1, 2, 3.
     """
 
     tolerance: float = 0.0
@@ -105,6 +108,7 @@ class Rules:
     chinese: bool = False
     fallback: tuple[str, ...] = ("boxed",)
     lowest_terms: bool = False
+    ordered: bool = False
 
 
 # For datasets that allow nothing beyond equal answers.

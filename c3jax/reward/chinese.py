@@ -3,24 +3,36 @@
 import re
 from fractions import Fraction
 
+from c3jax.reward import units
+
 _DIGIT = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _UNITS = [("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 10)]
 # 千克 is a kilogram and 千米 a kilometre, not a thousand of something.
 _NUMERAL = rf"(?!千[克米瓦])[{''.join([*_DIGIT, *dict(_UNITS)])}]"
 _NUMERALS = rf"(?:{_NUMERAL})+"
 # What is counted is any word that is no numeral itself.
-_COUNTED = rf"(?:\\text\{{)?(?:(?!{_NUMERAL})[\u4e00-\u9fff])*\}}?"
+_COUNTED = rf"(?:\\text\{{)?(?P<counted>(?:(?!{_NUMERAL})[\u4e00-\u9fff])*)\}}?"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
     rf"百分之(?P<percent>{_NUMERALS}(?:点{_NUMERALS})?|[\d.]+)"
     rf"|(?:(?P<whole>{_NUMERALS})又)?(?P<bottom>{_NUMERALS})分之(?P<top>{_NUMERALS})"
     rf"|(?P<number>{_NUMERALS}(?:点{_NUMERALS})?)"
-    rf"|(?P<arabic>[\d,]+(?:\.\d+)?)\s*(?P<myriad>[万亿])"
+    r"|(?P<myriads>(?:\d[\d,]*(?:\.\d+)?\s*[亿万千百](?![克米瓦])零?)+\d*)"
     rf"|(?P<mixed>\d+)又(?P<latin>(?:\\frac)?\S+?)"
     r"|(?P<plain>[^\u4e00-\u9fff]+?)"
     rf")\s*{_COUNTED}"
 )
+_BETWEEN = [
+    (re.compile(pattern), new)
+    for pattern, new in [
+        (r"(?<=[\w}%])\s*(?:或者?)\s*", r" \\lor "),
+        (r"(?<=[\w}%])\s*[和与]\s*(?=\S*\d)", r" \\land "),
+        (r"(?<=\d)\s*比\s*(?=\d)", ":"),
+        (r"(?<=\d)\s*(?:余|…+|\.{3,}|\\dots)\s*(?=\d)", r" \\text{余} "),
+    ]
+]
+_WORDS = re.compile(r"(?<!\{)[\u4e00-\u9fff]+")
 
 
 def arabic(text: str) -> str:
@@ -30,27 +42,41 @@ def arabic(text: str) -> str:
         text: an answer, tidied up.
 
     Returns:
-        The number without its unit; the text itself if it is something else.
+        The number with its unit, but without what is counted; of anything else the
+        text, with its words in `\\text{}`.
     """
-    match = _SAID.fullmatch(text.strip())
-    if not match:
-        return text
+    text = text.strip()
+    for pattern, new in _BETWEEN:
+        text = pattern.sub(new, text)
+    match = _SAID.fullmatch(text)
+    if not match or r"\l" in text:
+        return _WORDS.sub(r"\\text{\g<0>}", text)
     part, sign = match.groupdict(), "-" if match["sign"] else ""
+    unit = units.read(rf"\text{{{part['counted']}}}") if part["counted"] else None
+    known = unit is not None and unit.dimension
+    behind = rf" \text{{{part['counted']}}}" if known else ""
+    return sign + _value(part) + behind
+
+
+def _value(part: dict[str, str]) -> str:
+    """The number that was matched, without its sign."""
     if part["plain"]:
-        return sign + part["plain"]
+        return part["plain"]
     if part["percent"]:
         share = part["percent"]
-        return sign + (share if share[0].isascii() else _decimal(share)) + "%"
+        return (share if share[0].isascii() else _decimal(share)) + "%"
     if part["top"]:
         whole = _integer(part["whole"]) if part["whole"] else ""
         top, bottom = _integer(part["top"]), _integer(part["bottom"])
-        return rf"{sign}{whole}\frac{{{top}}}{{{bottom}}}"
+        return rf"{whole}\frac{{{top}}}{{{bottom}}}"
     if part["number"]:
-        return sign + _decimal(part["number"])
+        return _decimal(part["number"])
     if part["mixed"]:
-        return f"{sign}{part['mixed']} {part['latin']}"
-    value = Fraction(part["arabic"].replace(",", "")) * dict(_UNITS)[part["myriad"]]
-    return sign + (str(value.numerator) if value.denominator == 1 else str(value))
+        return f"{part['mixed']} {part['latin']}"
+    terms = re.findall(r"(\d[\d,]*(?:\.\d+)?)\s*([亿万千百]?)", part["myriads"])
+    sizes = dict(_UNITS)
+    value = sum(Fraction(n.replace(",", "")) * sizes.get(unit, 1) for n, unit in terms)
+    return str(value.numerator) if value.denominator == 1 else str(value)
 
 
 def _decimal(numeral: str) -> str:

@@ -5,16 +5,24 @@ as exact fractions. Only the rest goes to an algebra system.
 """
 
 import re
+import types
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Protocol
 
-from c3jax.reward import chinese, reading, structures
+from c3jax.reward import (
+    chinese,
+    choices,
+    reading,
+    screening,
+    structures,
+    units,
+    words,
+)
 
 # Longest answer that is looked into; beyond it only letter by letter.
 MAX_LENGTH = 500
 _MAX_DEPTH = 16
-_MAX_DIGITS = 40
-_MAX_POWER = 10_000
 
 
 class Algebra(Protocol):
@@ -52,53 +60,80 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     # Invisible letters may show a reader one answer and a program another.
     if len(said) > MAX_LENGTH or not all(c.isprintable() or c.isspace() for c in said):
         return False
-    gold, said = reading.tidy(gold), reading.tidy(said)
-    if rules.chinese:
-        gold, said = chinese.arabic(gold), chinese.arabic(said)
     if structures.depth(said) > _MAX_DEPTH:
         return False
-    return _same(gold, said, rules, algebra)
+    wanted, came = reading.tidy(gold), reading.tidy(said)
+    if letter := choices.letter(wanted):
+        return letter == (choices.letter(came) or choices.option(came)[0])
+    came = choices.option(came)[1]
+    if rules.chinese:
+        wanted, came = chinese.arabic(wanted), chinese.arabic(came)
+    if _same(wanted, came, rules, algebra):
+        return True
+    # 12,144 may be a list, if one is wanted.
+    other = reading.tidy(said, grouped=False)
+    if other == reading.tidy(said) or structures.shape(wanted).kind not in _MANY:
+        return False
+    return _same(wanted, other, rules, algebra)
 
 
-_UNORDERED = ("atom", "list", "set", "union")
+_MANY = ("list", "set", "values")
+_UNORDERED = ("atom", *_MANY[:2], "union")
 
 
 def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
     gold, said = structures.unwrapped(gold), structures.unwrapped(said)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
+    if r"\approx" in said or r"\approx" in gold:
+        return _about(gold, said, rules, algebra)
 
     # Two numbers are settled exactly.
-    wanted, came = reading.quantity(gold), reading.quantity(said)
+    wanted, came = _quantities(gold, said)
     numbers = reading.number(wanted.value), reading.number(came.value)
     if None not in numbers:
-        if reading.conflict(wanted.unit, came.unit):
-            return False
-        return _equal_numbers(*numbers, rules)
+        ratio = units.ratio(wanted.unit, came.unit)
+        return ratio is not None and _equal_numbers(*numbers, ratio, rules)
 
-    # Shapes whose parts have no order.
+    # Names, and shapes whose parts have no order.
     wanted, came = structures.shape(gold), structures.shape(said)
     if "equation" in (wanted.kind, came.kind):
         return _equations(wanted, came, rules, algebra)
+    if "values" in (wanted.kind, came.kind):
+        return _named(wanted, came, rules, algebra)
+    if not _one_name(wanted.name, came.name):
+        return False
     if wanted.kind in _UNORDERED and came.kind in _UNORDERED:
         if wanted.kind == came.kind == "atom":
             return _equal_atoms(gold, said, rules, algebra)
         if "union" in (wanted.kind, came.kind) and wanted.kind != came.kind:
             return False
+        if rules.ordered and wanted.kind != "union":
+            return _in_order(wanted.parts, came.parts, rules, algebra)
         return _any_order(wanted.parts, came.parts, rules, algebra)
 
     # Shapes whose parts are ordered.
-    if wanted.kind != came.kind or len(wanted.parts) != len(came.parts):
+    kinds = {wanted.kind, came.kind}
+    if len(kinds) > 1 and kinds != {"()", "column"}:
         return False
     if wanted.kind == "relation":
         return _needed(algebra).relations(gold, said)
-    if wanted.name and came.name and wanted.name != came.name:
+    if wanted.kind in ("both", "all but"):
+        return _any_order(wanted.parts, came.parts, rules, algebra)
+    if wanted.names != came.names:
         return False
     return _in_order(wanted.parts, came.parts, rules, algebra)
 
 
+def _one_name(gold: str, said: str) -> bool:
+    """Whether two names may be those of one thing; a missing one may."""
+    return not gold or not said or structures.base(gold) == structures.base(said)
+
+
 def _in_order(gold: Sequence[str], said: Sequence[str], rules, algebra) -> bool:
     """Each part of one is the part of the other at its place."""
+    if len(gold) != len(said):
+        return False
     undecided = False
     for part, other in zip(gold, said, strict=True):
         try:
@@ -136,86 +171,141 @@ def _any_order(gold: Sequence[str], said: Sequence[str], rules, algebra) -> bool
     return True
 
 
-def _equal_numbers(gold: reading.Number, said: reading.Number, rules) -> bool:
-    if gold.finished and not said.finished:
+def _named(gold: structures.Shape, said: structures.Shape, rules, algebra) -> bool:
+    """Compares where at least one side is values with names: x = 1, y = 2.
+
+    The names must agree where both sides have them. Values without names are in the
+    order of the gold answer's names, or in alphabetical order where it has none.
+    """
+    if gold.kind == said.kind:
+        if sorted(gold.names) != sorted(said.names):
+            return False
+        values = dict(zip(said.names, said.parts, strict=True))
+        parts = [values[name] for name in gold.names]
+        return _in_order(gold.parts, parts, rules, algebra)
+    if gold.kind == "values":
+        ordered = said.kind in ("()", "column", "list") and not said.name
+        return ordered and _in_order(gold.parts, said.parts, rules, algebra)
+    if gold.kind in ("()", "column"):
+        pairs = sorted(zip(said.names, said.parts, strict=True))
+        return _in_order(gold.parts, [value for _, value in pairs], rules, algebra)
+    if gold.kind not in ("list", "set") or gold.name:
         return False
+    compare = _in_order if rules.ordered else _any_order
+    return compare(gold.parts, said.parts, rules, algebra)
+
+
+def _quantities(gold: str, said: str) -> tuple[reading.Quantity, reading.Quantity]:
+    """Both with their units; one plain letter is a unit only beside a number or a unit.
+
+    5 m is 5 metres where 5 or 5 cm is wanted; where 5 m is wanted, 5 is no answer.
+    """
+    wanted, came = reading.quantity(gold), reading.quantity(said)
+    if wanted.letter and (not came.unit.dimension or came.letter):
+        wanted = reading.Quantity(gold)
+        came = reading.Quantity(said) if came.letter else came
+    return wanted, came
+
+
+def _equal_numbers(
+    gold: reading.Number, said: reading.Number, ratio: Fraction, rules
+) -> bool:
+    if gold.finished and not said.finished:
+        if not (gold.scientific and said.scientific):
+            return False
     if rules.lowest_terms and gold.reduced and not said.reduced:
         return False
-    values = [said.value]
+    values = [said.value * ratio]
     if rules.percent and gold.percent != said.percent:
         values.append(said.value / 100 if gold.percent else said.value * 100)
     off = min(abs(gold.value - value) for value in values)
     return off <= rules.tolerance * abs(gold.value)
 
 
+def _about(gold: str, said: str, rules, algebra) -> bool:
+    """Compares where a side says what it is about: 2\\sqrt{113} \\approx 21.26.
+
+    What stands behind the sign must be what stands before it, as a decimal.
+    """
+    gold = re.split(r"\\approx(?![a-zA-Z])", gold)[0].strip()
+    exact, *others = re.split(r"\\approx(?![a-zA-Z])", said)
+    if not _same(gold, exact.strip(), rules, algebra):
+        return False
+    name, _, value = exact.rpartition("=")
+    value = reading.quantity(value.strip()).value
+    for other in others:
+        decimal = reading.quantity(other.strip()).value
+        number = reading.number(decimal)
+        if number is None:
+            return False
+        # The last digit may be rounded either way.
+        places = len(decimal.partition(".")[2])
+        off = Fraction(1, 10**places)
+        known = reading.number(value)
+        if known:
+            if abs(known.value - number.value) >= off:
+                return False
+            continue
+        if not number.value:
+            return False
+        near = types.SimpleNamespace(tolerance=float(off / abs(number.value)))
+        if not _needed(algebra).equal(decimal, value, near, finished=False):
+            return False
+    return True
+
+
 def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     """Whether two expressions, or words, without parts are the same."""
-    wanted, came = reading.quantity(gold), reading.quantity(said)
-    if reading.conflict(wanted.unit, came.unit):
+    wanted, came = _quantities(gold, said)
+    if r"\pi" in gold + said and _is_turn(wanted, came):
+        wanted, came = _in_radians(wanted), _in_radians(came)
+    elif units.ratio(wanted.unit, came.unit) != 1:
         return False
     gold, said = structures.unwrapped(wanted.value), structures.unwrapped(came.value)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
-    if _is_word(gold) or _is_word(said) or _BASE.search(gold) or _BASE.search(said):
-        return _word(gold) == _word(said)
-    if _letters(gold) != _letters(said):
+    if any(words.is_word(t) or screening.BASE.search(t) for t in (gold, said)):
+        # AB and ab are two things, MAKE and make one word.
+        if words.INITIALS.fullmatch(gold) and gold.casefold() not in words.WORDS:
+            return gold == structures.unwrapped(re.sub(r"\\text(?=\{)", "", said))
+        return words.folded(gold) == words.folded(said)
+    if screening.letters(gold) != screening.letters(said):
         return False
     # A number is wanted, and there is something left to do.
     if reading.number(gold) and not rules.tolerance:
         return False
-    if set(_UNDONE.findall(said)) - set(_UNDONE.findall(gold)):
+    if set(screening.UNDONE.findall(said)) - set(screening.UNDONE.findall(gold)):
         return False
-    if _is_costly(gold, said):
+    if screening.is_costly(gold, said):
         return False
     return _needed(algebra).equal(gold, said, rules)
+
+
+_DEGREE, _RADIAN = units.read("°"), units.read(r"\text{rad}")
+
+
+def _is_turn(gold: reading.Quantity, said: reading.Quantity) -> bool:
+    """Whether one side is an angle in degrees and the other one in radians."""
+    found = [gold.unit, said.unit]
+    return _DEGREE in found and (units.NONE in found or _RADIAN in found)
+
+
+def _in_radians(angle: reading.Quantity) -> reading.Quantity:
+    number = reading.number(angle.value)
+    if angle.unit != _DEGREE or number is None:
+        return reading.Quantity(angle.value)
+    turn = number.value / 180
+    sign = "-" if turn < 0 else ""
+    top, bottom = abs(turn.numerator), turn.denominator
+    above = r"\pi" if top == 1 else rf"{top}\pi"
+    text = above if bottom == 1 else rf"\frac{{{above}}}{{{bottom}}}"
+    return reading.Quantity(sign + text)
 
 
 def _needed(algebra: Algebra | None) -> Algebra:
     if algebra is None:
         raise Undecided
     return algebra
-
-
-# 2215_6: digits in another base are compared as digits.
-_BASE = re.compile(r"(?:\d[\dA-F]*|[A-F][\dA-F]+)\}?\s*_\s*\{?\s*(?:\d|\\text)")
-_COMMAND = re.compile(r"\\[a-zA-Z]+|\\.")
-
-
-def _is_word(text: str) -> bool:
-    """Whether an answer is a name, not a formula: Monday, MAKE, but not xy."""
-    text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    return bool(re.fullmatch(r"[a-zA-Z][a-zA-Z ,.'-]*", text)) and (
-        len(text) > 3 or (len(text) > 1 and not text.islower())
-    )
-
-
-def _word(text: str) -> str:
-    """A name without case and spelling: the subscripts of 2215_{6} and 2215_6."""
-    return re.sub(r"\\text|[\\{}()\s.]", "", text).casefold()
-
-
-def _letters(text: str) -> set[str]:
-    """The unknowns of an expression; R is not r, which the algebra system forgets."""
-    return set(re.findall("[a-zA-Z]", _COMMAND.sub(" ", text)))
-
-
-_UNDONE = re.compile(
-    r"\\(?:[dt]?binom|choose|gcd|lcm|det|max|min|b?mod|pmod|int|oint|sum|prod|lim"
-    r"|approx|dots|ldots|cdots)(?![a-zA-Z])"
-)
-_LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS},}}")
-_POWER = re.compile(r"\^\s*\{?\s*[+-]?\s*(\d+)|(\d+)\s*!")
-_TOWER = re.compile(r"\^\s*(?:\{[^{}]*(?:\^|!)|\w\s*\^|\(+[^()]*\^)|!\s*!|\)\s*!")
-
-
-def _is_costly(gold: str, said: str) -> bool:
-    """Whether an expression that is not shaped like the gold one may take an age."""
-    powers = [int(a or b) for a, b in _POWER.findall(said)]
-    if powers and max(powers) > _MAX_POWER:
-        return True
-    if _TOWER.search(said) and not _TOWER.search(gold):
-        return True
-    return bool(_LONG_NUMBER.search(said))
 
 
 def _equations(gold: structures.Shape, said: structures.Shape, rules, algebra) -> bool:
@@ -227,36 +317,52 @@ def _equations(gold: structures.Shape, said: structures.Shape, rules, algebra) -
     # The gold answer has a name, or is a relation of its own.
     if gold.kind == "equation":
         *names, value = gold.parts
-        if len(names) == 1 and _NAME.fullmatch(reading.squeezed(names[0])):
+        if len(names) == 1 and _is_name(names[0]):
             if said.kind != "equation":
+                if said.name and not _one_name(reading.squeezed(names[0]), said.name):
+                    return False
                 return _same(value, said.text, rules, algebra)
             *others, came = said.parts
             named = reading.squeezed(others[0]) == reading.squeezed(names[0])
-            return named and _same(value, came, rules, algebra)
+            return named and _chained(value, others[1:], came, rules, algebra)
         if said.kind != "equation" or len(gold.parts) != 2 or len(said.parts) != 2:
             return False
         return _needed(algebra).relations(gold.text, said.text)
 
     # Only the answer is an equation: its last side counts, and the others must agree.
     *others, value = said.parts
-    if not _same(gold.text, value, rules, algebra):
+    return _chained(gold.text, others, value, rules, algebra)
+
+
+def _chained(gold: str, others: Sequence[str], value: str, rules, algebra) -> bool:
+    """Whether the last side is the gold answer, and the others are its names or value."""
+    if not _same(gold, value, rules, algebra):
         return False
-    number = reading.number(reading.quantity(gold.text).value)
-    return all(
-        _NAME.fullmatch(reading.squeezed(other))
-        or _is_word(other)
-        # An unknown may be called anything, but 7 + 1 = 7 is wrong.
-        or (number and re.search(r"[a-zA-Z]", _COMMAND.sub("", other)))
-        or (
-            not _is_costly(value, other)
-            and _needed(algebra).equal(value, other, rules, finished=False)
-        )
-        for other in others
-    )
+    number = reading.number(reading.quantity(gold).value)
+    for other in others:
+        if _is_name(other) or words.is_word(other) or _is_ratio_of_names(other):
+            continue
+        if number and (screening.letters(other) or screening.GREEK.search(other)):
+            # 2x = 5 asks for x; a + b = 5 and \cos A = 5 do not.
+            if screening.is_unsolved(other):
+                return False
+            continue
+        stated = reading.number(reading.quantity(other).value)
+        if number and stated:
+            if stated.value != number.value:
+                return False
+            continue
+        if screening.is_costly(value, other):
+            return False
+        if not _needed(algebra).equal(value, other, rules, finished=False):
+            return False
+    return True
 
 
-# x, x_1, f(x), f^{-1}(x), \angle ABC, \overline{AB}, \alpha, P(A)
-_NAME = re.compile(
-    r"\\?(?:text\{[^{}]*\}|angle|overline|triangle|[a-zA-Z])?[a-zA-Z{}]*'*"
-    r"(?:_\{?\w+\}?)?(?:\^\{?-1\}?)?(?:\(\w(?:,\w)*\))?"
-)
+def _is_name(text: str) -> bool:
+    return bool(structures.NAME.fullmatch(reading.squeezed(text)))
+
+
+def _is_ratio_of_names(text: str) -> bool:
+    parts = structures.split(text, (":",))
+    return len(parts) > 1 and all(map(_is_name, parts))

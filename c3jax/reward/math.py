@@ -22,12 +22,19 @@ from c3jax.reward import matching, pool, process, reading
 _CONSIDERED = 4000
 _BRACE = re.compile(r"(?P<box>\\{1,2}boxed\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.S)
 _HASH = re.compile(r"^####[ \t]*(.*)$", re.M)
-_ANSWER_IS = re.compile(r"(?:answer|答案)\s*(?:is|是|为|[:：])[:：]?\s*([^\n]+)", re.I)
+_ANSWER_IS = re.compile(
+    r"(?:answer|答案)[\s*]*(?:is|would be|equals|=|是|为|[:：])[:：]?\s*([^\n]+)", re.I
+)
+_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.S | re.I)
+_LISTED = re.compile(r"""\[\s*(["'])(.*)\1\s*\]""")
 _LAST_NUMBER = re.compile(r"(?<![\w)}.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?|\d+")
 
 
 def extract(text: str, fallback: Sequence[str] = ("boxed",)) -> str | None:
     """The answer of a text, stripped: the last `\\boxed{}` with balanced braces.
+
+    Of two boxes the one that begins last counts, whatever stands in the other. A text
+    that ends within `<think>` has no answer.
 
     Args:
         text: a message; its last 4,000 characters are read.
@@ -39,6 +46,8 @@ def extract(text: str, fallback: Sequence[str] = ("boxed",)) -> str | None:
     Raises:
         ValueError: no such place to look.
     """
+    if text.rfind("<think") > text.rfind("</think"):
+        return None
     text = text[-_CONSIDERED:]
     for name in fallback:
         if found := checks.pick(FALLBACKS, name, "fallback")(text):
@@ -63,6 +72,25 @@ def _answer_is(text: str) -> str:
     """The text after the last "answer is", up to the end of the sentence."""
     answer = re.split(r"[.。](?:\s|$)", _last(_ANSWER_IS, text))[0]
     return answer.strip(" *:").removeprefix(r"\(").removesuffix(r"\)").strip("$ ")
+
+
+def _tagged(text: str) -> str:
+    """What stands in the last `<answer>`."""
+    return _last(_TAG, text).strip("$ ")
+
+
+@functools.lru_cache(4096)
+def stated(gold: str) -> str:
+    """The answer that a gold answer is, or that it states as a whole solution.
+
+    That is its last box, its last line with ####, what stands behind "the answer is",
+    or the only item of a list: a text that says so has no other answer.
+    """
+    if "boxed" in gold or "####" in gold or "nswer" in gold:
+        found = _boxed(gold) or _last(_HASH, gold) or _answer_is(gold)
+        return found or gold
+    listed = _LISTED.fullmatch(gold.strip())
+    return listed[2] if listed else gold
 
 
 def _last(pattern: re.Pattern, text: str) -> str:
@@ -108,6 +136,7 @@ FALLBACKS = {
     "boxed": _boxed,
     "hash": functools.partial(_last, _HASH),
     "answer_is": _answer_is,
+    "tag": _tagged,
     "last_number": functools.partial(_last, _LAST_NUMBER),
 }
 
@@ -245,6 +274,7 @@ def _begin(text, gold, rules, verifier) -> Verdict | concurrent.futures.Future:
     answer = extract(text, rules.fallback)
     if answer is None:
         return Verdict(malformed=True)
+    gold = stated(gold)
     try:
         return Verdict(correct=matching.same(gold, answer, rules))
     except matching.Undecided:
