@@ -87,7 +87,7 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
         answer = reading.gold(row.written(name))
         if not answer:
             raise row.wrong(
-                name, "has no answer where data.answer looks for it; mend it, or that"
+                name, "has no answer where data.answer looks; say 'whole' to take all"
             )
     if why := reading.unmet(answer, entry_point):
         raise row.wrong(name, why)

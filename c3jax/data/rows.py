@@ -291,7 +291,8 @@ def _csv(path: pathlib.Path) -> Iterator[Row]:
 
 def _parsed(path: pathlib.Path, number: int, line: bytes) -> dict:
     try:
-        fields = json.loads(line.decode("utf-8-sig"), parse_float=_Spelled)
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+        fields = json.loads(text, parse_float=_Spelled)
     except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(
             f"{path}, line {number}: it must be one JSON object in UTF-8 ({error})."

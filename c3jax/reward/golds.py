@@ -60,7 +60,7 @@ def unmet(gold: str, rules: types.Rules) -> str:
     for place, mark in _SOLUTIONS.items():
         if found := mark.search(gold):
             return (
-                f"is a solution, not an answer: it holds {found[0]!r}. Say "
+                f"is a solution, not an answer: it holds {found[0]}. Say "
                 f"data.answer={place!r}, and the answer is taken from there"
             )
     if len(gold) > matching.MAX_LENGTH:
@@ -129,7 +129,8 @@ def untested(tests: str, entry_point: str = "") -> str:
     if not _makes_checks(tree):
         return (
             "makes no check: it must have an assert, in the module, in a function that "
-            "is called there, or in test_..()"
+            "is called there, or in test_..(). A check(candidate) is called with what "
+            "the field says that data.fields.entry_point names"
         )
     if not entry_point and not open_names:
         return (

@@ -4,14 +4,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from c3jax.core import checks
-from c3jax.core.types import Role
+from c3jax.core import checks, types
 from c3jax.data import kinds, own, tasks
 from c3jax.reward import golds
 from c3jax.setup import prompt_lengths
 
 
-def load(config, count: Callable, roles: Sequence[Role]) -> tasks.Task:
+def load(config, count: Callable, roles: Sequence[types.Role]) -> tasks.Task:
     """The questions, prepared if they were not, with a report of them printed.
 
     Args:
@@ -80,13 +79,13 @@ def reading(config) -> own.Reading:
         programs=kind.reward == "code",
         rules=rules,
         gold=functools.partial(golds.reduced, place=c.answer),
-        unmet=_UNMET[kind.reward](rules),
+        unmet=_unmet(kind, rules),
         given=tuple(given),
     )
 
 
-# What refuses rows whose every answer would earn 0, by `Task.reward`.
-_UNMET = {
-    "math": lambda rules: lambda answer, entry: golds.unmet(answer, rules),
-    "code": lambda rules: golds.untested,
-}
+def _unmet(kind: kinds.Kind, rules: types.Rules) -> Callable[[str, str], str]:
+    """What refuses rows of the user's own whose every answer would earn 0."""
+    if kind.reward == "code":
+        return golds.untested
+    return lambda answer, entry_point: golds.unmet(answer, rules)
