@@ -66,7 +66,7 @@ def reading(config) -> own.Reading:
     allowed = {name: value for name, value in c.rules.items() if value is not None}
     given = [f"data.rules.{name}={value!r}" for name, value in allowed.items()]
     given += [f"data.answer={c.answer!r}"] if c.answer != golds.WHOLE else []
-    if kind.reward != "math" and given:
+    if kind.reward == "code" and given:
         raise ValueError(
             f"{given[0]}: the answers of data.task={c.task!r} are programs, which "
             "tests judge; leave it out, or take a task with mathematical answers, "
@@ -86,6 +86,9 @@ def reading(config) -> own.Reading:
 
 def _unmet(kind: kinds.Kind, rules: types.Rules) -> Callable[[str, str], str]:
     """What refuses rows of the user's own whose every answer would earn 0."""
-    if kind.reward == "code":
-        return golds.untested
-    return lambda answer, entry_point: golds.unmet(answer, rules)
+    match kind.reward:
+        case "math":
+            return lambda answer, entry_point: golds.unmet(answer, rules)
+        case "code":
+            return golds.untested
+    return lambda answer, entry_point: ""  # A reward of the user's own knows.
