@@ -24,7 +24,8 @@ class Reading:
         fields: the files' names of `FIELDS`; the latter two may be "", for none. See
             `rows.Row.value` for names with dots.
         programs: whether answers are tests of programs: text, a list of texts that
-            become lines, or an object that becomes JSON.
+            become lines, or an object or a list of objects that become JSON; under the
+            name "" they are the lists `inputs` and `outputs` of the row.
         rules: what is allowed in an answer.
         gold: text of a row's answer -> the gold answer in it, "" if there is none.
         unmet: (answer, entry point) -> why no answer would be right, after "the
@@ -90,18 +91,27 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
                 name, "has no answer where data.answer looks; say 'whole' to take all"
             )
     if why := reading.unmet(answer, entry_point):
-        raise row.wrong(name, why)
+        raise row.wrong(name or "inputs", why)
     return answer
 
 
 def _tests(row: rows.Row, name: str, entry_point: str) -> str:
     """Tests of a program, with the call of a `check` that nobody calls."""
-    if isinstance(found := row.value(name, (str, list, dict)), dict):
-        return json.dumps(found)
+    found = row.value(name, (str, list, dict)) if name else _cases(row)
+    if isinstance(found, dict) or (found and isinstance(found[0], dict)):
+        try:
+            return json.dumps(found)
+        except TypeError as error:  # Parquet has dates and bytes.
+            raise row.wrong(name, f"cannot be written as JSON ({error})") from None
     tests, call = row.lines(name).strip(), f"check({entry_point})"
     if entry_point and _CHECK.search(tests) and call not in tests:
         return f"{tests}\n\n{call}"  # As in HumanEval.
     return tests
+
+
+def _cases(row: rows.Row) -> dict:
+    """What programs read and what they print, of a row that has both as lists."""
+    return {name: row.value(name, list) for name in ("inputs", "outputs")}
 
 
 _CHECK = re.compile(r"^def check\(\w+\)", re.MULTILINE)

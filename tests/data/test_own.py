@@ -117,6 +117,7 @@ def test_tests_may_be_a_list_or_an_object_and_a_check_is_called(tmp_path):
     )
     given = {"inputs": ["1\n"], "outputs": ["2\n"]}
     assert json.loads(answer(given)) == given
+    assert json.loads(answer([given, given])) == [given, given]
     check = "def check(candidate):\n    assert candidate(1) == 2"
     assert answer(check, entry_point="call") == check + "\n\ncheck(f)"
     assert answer(check + "\ncheck(f)", entry_point="call") == check + "\ncheck(f)"
@@ -128,6 +129,16 @@ def test_tests_may_be_a_list_or_an_object_and_a_check_is_called(tmp_path):
     ]:
         with pytest.raises(ValueError, match=f"line 1: field 'answer' {told}"):
             answer(wrong)
+
+
+def test_cases_of_a_program_that_prints_may_be_fields_of_the_row(tmp_path):
+    cases = {"inputs": ["1\n", "2\n"], "outputs": ["2\n", "4\n"]}
+    path = layout.jsonl(tmp_path / "mine.jsonl", [{"question": "Double it.", **cases}])
+    (item,) = read(path, programs=True, answer="")
+    assert json.loads(item.answer) == cases
+    path = layout.jsonl(tmp_path / "b.jsonl", [{"question": "a?", "inputs": ["1"]}])
+    with pytest.raises(ValueError, match="line 1: field 'outputs' is not there"):
+        read(path, programs=True, answer="")
 
 
 def test_an_answer_is_taken_and_refused_as_the_reading_says(tmp_path):
