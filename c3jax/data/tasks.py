@@ -99,7 +99,19 @@ def load(
         return Task(made, kind.reward, kind.generator, kind.reading)
     if kind.generator is not None:
         return _generated(task, kind, train, weights, test, validation, near)
+
+    # Published questions, and the user's own.
     opened = functools.partial(_opened, task, kind, directory, source, reading)
+    validation = kind.validation if validation == "" and not train else validation
+    test, train = test or kind.test, train or (kind.train,)
+    found = _read(kind, opened, train, weights, test, validation, held_out, near)
+    names = [name for name in (*train, test, validation) if name]
+    files = [path for name in names for path in _files(name, directory)]
+    return dataclasses.replace(found, files=tuple(files))
+
+
+def _read(kind, opened, train, weights, test, validation, held_out, near) -> Task:
+    """The questions of splits and files, kept apart."""
 
     def apart(part: Sequence, split: str, field: str, name: str) -> tuple:
         kept, told = splits.apart(part, found[split], near, split)
@@ -111,8 +123,7 @@ def load(
         return kept, told
 
     # The test split first: what overlaps with it is left out of the others.
-    found, told = {"test": opened(test or kind.test, "data.test")}, []
-    validation = kind.validation if validation == "" and not train else validation
+    found, told = {"test": opened(test, "data.test")}, []
     if validation:
         part = opened(validation, "data.validation")
         kept, shared = apart(part, "test", "data.validation", validation)
@@ -121,7 +132,7 @@ def load(
 
     # Then the training questions.
     parts, lines, first = [], [], 0
-    for name in train or (kind.train,):
+    for name in train:
         part = opened(name, "data.train", first)
         first += len(part)
         lines.append(f"{name} {len(part):,} questions")
@@ -134,13 +145,9 @@ def load(
         found["validation"] = held
         told.append(f"validation: {text}")
     found["train"] = pipeline.Mixture(parts, weights)
-    told = [f"train: {'; '.join(lines)}", *told, f"test: {test or kind.test} "]
+    told = [f"train: {'; '.join(lines)}", *told, f"test: {test} "]
     report = f"{'. '.join(told)}{len(found['test']):,}"
-    names = [*(train or (kind.train,)), test or kind.test, validation]
-    files = [path for name in names if name for path in _files(name, directory)]
-    return Task(
-        found, kind.reward, reading=kind.reading, report=report, files=tuple(files)
-    )
+    return Task(found, kind.reward, reading=kind.reading, report=report)
 
 
 def _opened(task, kind, directory, source, reading, name: str, field: str, first=0):

@@ -25,7 +25,7 @@ _SOLUTIONS = {
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\\$(])|[。！？\n]")
 # C. Tom is older than Ann: the letter of an option, with the option.
 _OPTION = re.compile(r"\(?[A-Z]\s*[.):：]\s*")
-_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}(?![a-zA-Z])")
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}(?![a-zA-Z])|[\u4e00-\u9fff]{2}")
 _LONG_SENTENCE, _SHORT_SENTENCE = 12, 3  # words
 # How an answer is written where it is looked for.
 _WRITTEN = {

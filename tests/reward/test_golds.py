@@ -36,6 +36,7 @@ def test_an_answer_that_can_be_given_is_no_problem_and_earns_the_reward():
         ("5\\", "cannot be read back from a box"),
         ("First we add two numbers. Then we get five apples.", "is prose"),
         ("Tom buys three more.\nHe has five now", "is prose"),
+        ("先算出苹果的总数。然后除以三得到五。", "is prose"),
         ("She has " + "very " * 9 + "many apples", "is prose"),
     ],
 )
