@@ -29,7 +29,7 @@ class Reading:
         rules: what is allowed in an answer.
         gold: text of a row's answer -> the gold answer in it, "" if there is none.
         unmet: (answer, entry point) -> why no answer would be right, after "the
-            field", or "".
+            field", or "". An entry point that tests do not use is refused before.
         given: config fields that say so and would be read by nobody without such a
             file.
     """
@@ -84,6 +84,11 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
     name = reading.fields["answer"]
     if reading.programs:
         answer = _tests(row, name, entry_point)
+        if entry_point and not _uses(answer, entry_point):
+            raise row.wrong(
+                reading.fields["entry_point"],
+                f"is {entry_point!r:.60}, which the tests never use",
+            )
     else:
         answer = reading.gold(row.written(name))
         if not answer:
@@ -103,10 +108,22 @@ def _tests(row: rows.Row, name: str, entry_point: str) -> str:
             return json.dumps(found)
         except TypeError as error:  # Parquet has dates and bytes.
             raise row.wrong(name, f"cannot be written as JSON ({error})") from None
-    tests, call = row.lines(name).strip(), f"check({entry_point})"
-    if entry_point and _CHECK.search(tests) and call not in tests:
-        return f"{tests}\n\n{call}"  # As in HumanEval.
+    tests = row.lines(name).strip()
+    if _CHECK.search(tests) and len(_CALLED.findall(tests)) == 1:
+        if not entry_point:
+            raise row.wrong(
+                name,
+                "defines check(..), which nobody calls; name the field of the function "
+                "that it checks in data.fields.entry_point",
+            )
+        tests = f"{tests}\n\ncheck({entry_point})"  # As in HumanEval.
     return tests
+
+
+def _uses(tests: str, entry_point: str) -> bool:
+    """Whether tests have the first name of an entry point; JSON need not."""
+    name = re.match(r"\w*", entry_point)[0]
+    return tests[0] in "{[" or bool(name and re.search(rf"\b{name}\b", tests))
 
 
 def _cases(row: rows.Row) -> dict:
@@ -114,4 +131,7 @@ def _cases(row: rows.Row) -> dict:
     return {name: row.value(name, list) for name in ("inputs", "outputs")}
 
 
-_CHECK = re.compile(r"^def check\(\w+\)", re.MULTILINE)
+_CHECK, _CALLED = (
+    re.compile(r"^def check\(\s*\w", re.MULTILINE),
+    re.compile(r"\bcheck\("),
+)

@@ -1,16 +1,13 @@
-"""Whether a gold answer, or the tests of a program, can be met by any answer at all.
+"""Whether a gold answer can be met by any answer at all.
 
 Looked at when questions are loaded, so that none is asked whose every answer earns 0.
-Text alone decides; nothing is run.
+Text alone decides.
 """
 
-import ast
-import builtins
 import re
 
 from c3jax.core import types
 from c3jax.reward import matching, math
-from c3jax.reward.sandbox import assertions
 
 # What of a row's answer is the gold one: all of it, or what such a place holds.
 WHOLE = "whole"
@@ -20,6 +17,7 @@ PLACES = (WHOLE, *math.FALLBACKS)
 _SOLUTIONS = {
     "hash": re.compile(r"####"),
     "boxed": re.compile(r"\\boxed(?![a-zA-Z])"),
+    "tag": re.compile(r"</?answer>", re.I),
     "answer_is": re.compile(r"\banswer\s*(?:is\b|:)|答案\s*[是为:：]", re.I),
 }
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\\$(])|[。！？\n]")
@@ -32,6 +30,7 @@ _WRITTEN = {
     "boxed": r"So \boxed{%s}",
     "hash": "#### %s",
     "answer_is": "The answer is %s",
+    "tag": "<answer>%s</answer>",
     "last_number": "It is %s",
 }
 
@@ -103,64 +102,3 @@ def _is_met(gold: str, rules: types.Rules, place: str) -> bool:
         return said is not None and matching.same(gold, said, rules)
     except matching.Undecided:  # Another answer, or a part of it.
         return False
-
-
-def untested(tests: str, entry_point: str = "") -> str:
-    """Why no program would pass tests, or none can fail them; "" if neither is so.
-
-    Args:
-        tests: executable text; see `c3jax.reward.sandbox.assertions`.
-        entry_point: the function that they test; "" if they name it.
-    """
-    try:
-        tree = ast.parse(tests)
-        ast.parse(entry_point or "f", mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return f"is no Python that can test a program ({error})"
-
-    # A builtin's name may be the program's only if the row says so.
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    open_names = used - _bound(tree) - {*dir(builtins)}
-    if entry_point:
-        first = re.split(r"\W", entry_point)[0]
-        if first not in used:
-            return f"does not use {entry_point!r}, which the row says that it tests"
-    if not _makes_checks(tree):
-        return (
-            "makes no check: it must have an assert, in the module, in a function that "
-            "is called there, or in test_..(). A check(candidate) is called with what "
-            "the field says that data.fields.entry_point names"
-        )
-    if not entry_point and not open_names:
-        return (
-            "does not name a function of the program's; name the field that does in "
-            "data.fields.entry_point"
-        )
-    return ""
-
-
-def _bound(tree: ast.Module) -> set[str]:
-    """Names that tests define somewhere, or import."""
-    bound = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.alias(name=name, asname=other):
-                bound.add(other or name.partition(".")[0])
-    return bound
-
-
-def _makes_checks(tree: ast.Module) -> bool:
-    """Whether the grader would record the outcome of any check; `tree` is changed."""
-    recorded = assertions.instrumented(tree)
-    return any(
-        isinstance(node, ast.Attribute)
-        and node.attr == "checked"
-        and isinstance(node.value, ast.Name)
-        and node.value.id == assertions.HOOK
-        for node in ast.walk(recorded)
-    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from c3jax.core import checks, types
 from c3jax.data import kinds, own, tasks
-from c3jax.reward import golds
+from c3jax.reward import golds, tested
 from c3jax.setup import prompt_lengths
 
 
@@ -90,5 +90,5 @@ def _unmet(kind: kinds.Kind, rules: types.Rules) -> Callable[[str, str], str]:
         case "math":
             return lambda answer, entry_point: golds.unmet(answer, rules)
         case "code":
-            return golds.untested
+            return tested.untested
     return lambda answer, entry_point: ""  # A reward of the user's own knows.

@@ -121,7 +121,13 @@ def test_tests_may_be_a_list_or_an_object_and_a_check_is_called(tmp_path):
     check = "def check(candidate):\n    assert candidate(1) == 2"
     assert answer(check, entry_point="call") == check + "\n\ncheck(f)"
     assert answer(check + "\ncheck(f)", entry_point="call") == check + "\ncheck(f)"
-    assert answer(check) == check
+    assert answer(given, entry_point="call")
+    with pytest.raises(ValueError, match="line 1: .*answer.* data.fields.entry_point"):
+        answer(check)
+    with pytest.raises(
+        ValueError, match="line 1: field 'call' is 'f', which the tests"
+    ):
+        answer("assert g(1) == 2", entry_point="call")
     for wrong, told in [
         (["assert f(1)", 3], "has 3 as entry 2; each must be some text"),
         ([], "is an empty list"),
