@@ -31,7 +31,7 @@ SECTION = section(
         question=Field("question", TEXT, "its text"),
         answer=Field("answer", TEXT, "the right one; of programs, their tests"),
         id=Field("", TEXT, "of the question"),
-        entry_point=Field("", TEXT, "what tests call, where these do not name it"),
+        entry_point=Field("", TEXT, "what tests call, where they leave that open"),
     ),
     answer=Field("whole", _GOLD, "what of your own answers is the gold one"),
     rules=section(
