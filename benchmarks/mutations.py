@@ -164,10 +164,23 @@ def _of_words(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
 
 
 _OTHER_UNITS = {
-    **{"cm": "mm", "inches": "feet", "feet": "yards", "meters": "feet", "m": "km"},
-    **{"hours": "minutes", "minutes": "seconds", "days": "weeks", "seconds": "hours"},
-    **{"dollars": "cents", "cents": "dollars", "square": "cubic", "mph": "km/h"},
-    **{"degrees": "radians", "years": "months", "pounds": "ounces", "miles": "feet"},
+    "cm": "mm",
+    "inches": "feet",
+    "feet": "yards",
+    "meters": "feet",
+    "m": "km",
+    "hours": "minutes",
+    "minutes": "seconds",
+    "days": "weeks",
+    "seconds": "hours",
+    "dollars": "cents",
+    "cents": "dollars",
+    "square": "cubic",
+    "mph": "km/h",
+    "degrees": "radians",
+    "years": "months",
+    "pounds": "ounces",
+    "miles": "feet",
 }
 
 

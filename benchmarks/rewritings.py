@@ -18,11 +18,21 @@ _PAIR = re.compile(r"([\[(])([^,()\[\]]+),([^,()\[\]]+)([\])])")
 _TUPLE = re.compile(r"\(([^()\[\]]+(?:,[^()\[\]]+)+)\)")
 _WORD = re.compile(r"\\text\{([A-Za-z]{4,})\}|([A-Za-z]{4,})")
 _OPTION = re.compile(r"\\text\{\(?([A-Z])\)?\}|\(?([A-F])\)?")
-_EQUATION = re.compile(r"([^=<>,]+)=([^=<>,]+)")
+_SIDES = re.compile(r"(\w) ?=( ?[^=<>, ][^=<>,]+)")
 _UNITS = {
-    **{"inches": "in", "feet": "ft", "hours": "h", "minutes": "min", "meters": "m"},
-    **{"centimeters": "cm", "kilometers": "km", "seconds": "s", "dollars": "dollars"},
-    **{"cm": "centimeters", "mph": "miles per hour", "m": "meters", "units": "units"},
+    "inches": "in",
+    "feet": "ft",
+    "hours": "h",
+    "minutes": "min",
+    "meters": "m",
+    "centimeters": "cm",
+    "kilometers": "km",
+    "seconds": "s",
+    "dollars": "dollars",
+    "cm": "centimeters",
+    "mph": "miles per hour",
+    "m": "meters",
+    "units": "units",
 }
 
 
@@ -157,9 +167,8 @@ def _of_shapes(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
             yield "point as equations", f"x = {x.strip()}, y = {y.strip()}"
     if "pmatrix" in gold:
         yield "matrix brackets", gold.replace("pmatrix", "bmatrix")
-    if sides := _EQUATION.fullmatch(gold):
-        if len(sides[1].strip()) == 1 and len(sides[2].strip()) > 1:
-            yield "sides", f"{sides[2].strip()} = {sides[1].strip()}"
+    if sides := _SIDES.fullmatch(gold):
+        yield "sides", f"{sides[2].strip()} = {sides[1]}"
     terms = re.split(r"(?<=[\w})])\s*(?=[+-])", gold)
     if len(terms) > 1 and re.fullmatch(r"[\w+\-^ ]+", gold):
         turned = [t if t[0] in "+-" else "+" + t for t in terms[::-1]]

@@ -8,8 +8,8 @@ box against itself and against another question's; `variants` makes other spelli
 near misses and expressions that were not worked out, `mutations` answers one slip away
 and `rewritings` other hands' spellings, class by class; malformed answers must neither
 hang nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
-`--cases=FILE` is of answers with verdicts, JSON lines of "kind", "gold", "text", "right"
-and "rules", judged by both.
+`--cases=FILE` is of answers with verdicts, JSON lines of "kind", "gold", "text",
+"right" and "rules", judged by both.
 """
 
 import argparse

@@ -132,8 +132,10 @@ def check_or_create(
     # What differs from the run that is there, if it may.
     changed, page = check(workdir, config), json.loads(path.read_text())
     _check_reached(workdir, config)
-    # A run that an older version made has its files as they are now.
-    for name, *_ in differences(page.get("files", contents), contents):
+    # A run that an older version made has its files, or its datasets, as they are now.
+    for name, old, _ in differences(page.get("files", contents), contents):
+        if old == ABSENT and ".array_record" in name:
+            continue
         raise ValueError(
             f"{name} has another content than when {workdir} began, or was not there; "
             "put that back, or give --workdir=DIR for a new run."
