@@ -110,11 +110,16 @@ def _left(node: sympy.Basic) -> list[str]:
     if isinstance(node, sympy.Add):
         terms = [_value(term) for term in _flat(node, sympy.Add)]
         apart = sum(len(sympy.Add.make_args(term)) for term in terms)
-        return ["sum"] * (len(sympy.Add.make_args(sympy.Add(*terms))) < apart)
+        steps = ["sum"] * (len(sympy.Add.make_args(sympy.Add(*terms))) < apart)
+        # In x(x + 3) + 2 powers of x are left to collect.
+        products = [_flat(term, sympy.Mul) for term in _flat(node, sympy.Add)]
+        return steps + ["product of sums"] * any(map(_mixes, products))
     if isinstance(node, sympy.Mul):
         return _left_by_product(node)
     if isinstance(node, sympy.Pow):
         return _left_by_power(*node.args)
+    if isinstance(node, sympy.exp) and _value(node).has(sympy.E):
+        return []  # e^1 is e
     if isinstance(node, sympy.Function):
         return [type(node).__name__] * (not _value(node).has(type(node)))
     return []
@@ -140,7 +145,8 @@ def _left_by_product(node: sympy.Mul) -> list[str]:
         whole = [f for f in powers if f.is_Symbol or f.exp.is_Integer]
         if _merge(whole):
             steps.append("product")
-    if _sums(over) > 1 or (_sums(over) and any(numbers[0])):
+    whole = [f for f in numbers[0] if abs(f.p) != 1]
+    if _sums(over) > 1 or (_sums(over) and whole):
         steps.append("product of sums")
     if any(f.is_Add for f in under):
         steps.append("division by a sum")
@@ -194,6 +200,13 @@ def _merge(factors: list[sympy.Expr]) -> bool:
     product = sympy.Mul(*factors)
     left = [f for f in sympy.Mul.make_args(product) if not f.is_Rational]
     return len(factors) > 1 and len(left) < len(factors)
+
+
+def _mixes(factors: list[sympy.Expr]) -> bool:
+    """Whether a sum is multiplied by a power of one of its own unknowns."""
+    bases = [f.base if f.is_Pow else f for f in factors]
+    own = {b for b in bases if b.is_Symbol}
+    return any(b.is_Add and b.free_symbols & own for b in bases)
 
 
 def _sums(factors: list[sympy.Expr]) -> int:

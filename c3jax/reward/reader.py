@@ -335,7 +335,7 @@ class _Reader:
         """A letter with its accents, indices and primes; a constant if it has none."""
         text = self.take()
         if text in lexicon.TEXTS:
-            text = self.raw()
+            text = self.raw().removeprefix("\\")
             if text in lexicon.NAMED:
                 return self.function(lexicon.NAMED[text])
             if len(text) > 1 or not text.isalpha():

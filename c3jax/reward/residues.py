@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from c3jax.reward import formulas, values
+from c3jax.reward import formulas, intervals
 
 _PRIMES = 3
 _MAX_DEGREE, _MAX_NUMBER_BITS = 1 << 30, 1 << 36
@@ -41,10 +41,10 @@ def are_rational(*trees: tuple) -> bool:
     for node in found:
         wholes = {"^": node[2:], "!": node[1:], "binom": node[1:]}.get(node[0], ())
         limit = _MAX_LOOP if node[0] in ("!", "binom") else _MAX_NUMBER_BITS
-        for whole in map(values.exact, wholes):
+        for whole in map(intervals.exact, wholes):
             if whole is None or whole.denominator > 1 or abs(whole) > limit:
                 return False
-        if node[0] == "!" and values.exact(node[1]) < 0:
+        if node[0] == "!" and intervals.exact(node[1]) < 0:
             return False
     return all(bits(tree) <= _MAX_NUMBER_BITS for tree in trees) and all(
         degree(tree) <= _MAX_DEGREE for tree in trees
@@ -145,11 +145,11 @@ def _residue(tree: tuple, at: dict, prime: int) -> int:
         bottom = _inverse(_residue(tree[2], at, prime), prime)
         return _residue(tree[1], at, prime) * bottom % prime
     if kind == "^":
-        base, exponent = _residue(tree[1], at, prime), int(values.exact(tree[2]))
+        base, exponent = _residue(tree[1], at, prime), int(intervals.exact(tree[2]))
         if exponent < 0:
             base, exponent = _inverse(base, prime), -exponent
         return pow(base, exponent, prime)
-    numbers = [int(values.exact(part)) for part in tree[1:]]
+    numbers = [int(intervals.exact(part)) for part in tree[1:]]
     if kind == "!":
         return _product_of(range(1, numbers[0] + 1), prime)
     top, bottom = numbers
@@ -189,7 +189,7 @@ def degree(tree: tuple) -> int:
     if kind in ("+", "*", "/"):
         return sum(map(degree, tree[1:]))
     if kind == "^":
-        return abs(int(values.exact(tree[2]))) * degree(tree[1])
+        return abs(int(intervals.exact(tree[2]))) * degree(tree[1])
     return 0
 
 
@@ -204,9 +204,9 @@ def bits(tree: tuple) -> int:
     if kind in ("+", "*", "/"):
         return sum(bits(part) + 1 for part in tree[1:])
     if kind == "^":
-        return (abs(int(values.exact(tree[2]) or 1)) + 1) * (bits(tree[1]) + 1)
+        return (abs(int(intervals.exact(tree[2]) or 1)) + 1) * (bits(tree[1]) + 1)
     if kind in ("!", "binom"):
-        numbers = [values.exact(part) or 0 for part in tree[1:]]
+        numbers = [intervals.exact(part) or 0 for part in tree[1:]]
         size = max(map(abs, numbers))
         return int(size) * int(size).bit_length() + 1
     return 1

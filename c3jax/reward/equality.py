@@ -23,7 +23,7 @@ from fractions import Fraction
 
 from mpmath import iv
 
-from c3jax.reward import formulas, lexicon, residues, values
+from c3jax.reward import formulas, intervals, lexicon, residues
 
 _FIRST_BITS, _LEAST_BITS, _MOST_BITS = 96, 1000, 20_000
 _SAMPLED_BITS = 6144
@@ -69,7 +69,7 @@ def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
     factors = []
     for at, _ in _points(gold, said, names):
         try:
-            factor = values.value(("/", gold, said), at, _FIRST_BITS * 3)
+            factor = intervals.value(("/", gold, said), at, _FIRST_BITS * 3)
             if factor == 0 or (positive and not _is_positive(factor)):
                 return False
         except ArithmeticError:
@@ -85,10 +85,10 @@ def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
 def near(gold: tuple, said: tuple, tolerance: float) -> bool:
     """Whether a number is off by at most a fraction of the gold one."""
     try:
-        a, b = (values.value(tree, {}, 256) for tree in (gold, said))
+        a, b = (intervals.value(tree, {}, 256) for tree in (gold, said))
     except ArithmeticError:
         return False
-    off, size = abs(_difference(a, b)), abs(values.interval(a))
+    off, size = abs(_difference(a, b)), abs(intervals.interval(a))
     return bool(off.b <= tolerance * size.b)
 
 
@@ -97,8 +97,8 @@ def _is_undefined(tree: tuple) -> bool:
     if formulas.symbols(tree) or tree in _INFINITIES:
         return False
     try:
-        values.value(tree, {}, _FIRST_BITS)
-    except values.Undefined:
+        intervals.value(tree, {}, _FIRST_BITS)
+    except intervals.Undefined:
         return True
     except ArithmeticError:
         return False
@@ -132,12 +132,12 @@ def _equal_numbers(gold: tuple, said: tuple) -> bool:
     bits = _FIRST_BITS
     while True:
         try:
-            a, b = (values.value(tree, {}, bits) for tree in (gold, said))
+            a, b = (intervals.value(tree, {}, bits) for tree in (gold, said))
             if not _may_meet(a, b):
                 return False
             if _width(_difference(a, b)) < _tiny(enough):
                 return True
-        except values.Blurred:
+        except intervals.Blurred:
             pass
         except ArithmeticError:
             return False
@@ -150,30 +150,30 @@ def _tiny(bits: int) -> iv.mpf:
     return iv.mpf(2) ** -bits
 
 
-def _width(number: values.Value) -> iv.mpf:
-    if values.is_complex(number):
+def _width(number: intervals.Value) -> iv.mpf:
+    if intervals.is_complex(number):
         return iv.mpf(max(_width(number.real), _width(number.imag)))
     return number.b - number.a
 
 
-def _may_meet(a: values.Value, b: values.Value) -> bool:
+def _may_meet(a: intervals.Value, b: intervals.Value) -> bool:
     """Whether two values may be one."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return a == b
     difference = _difference(a, b)
-    if values.is_complex(difference):
+    if intervals.is_complex(difference):
         return 0 in difference.real and 0 in difference.imag
     return 0 in difference
 
 
-def _difference(a: values.Value, b: values.Value) -> iv.mpf | iv.mpc:
-    return values.interval(a) - values.interval(b)
+def _difference(a: intervals.Value, b: intervals.Value) -> iv.mpf | iv.mpc:
+    return intervals.interval(a) - intervals.interval(b)
 
 
-def _is_positive(number: values.Value) -> bool:
+def _is_positive(number: intervals.Value) -> bool:
     if isinstance(number, Fraction):
         return number > 0
-    return not values.is_complex(number) and bool(number.a > 0)
+    return not intervals.is_complex(number) and bool(number.a > 0)
 
 
 def _separation(tree: tuple) -> int | None:
@@ -225,7 +225,7 @@ def _bounds(tree: tuple, degrees: dict) -> tuple[float, float] | None:
         return top + under, low + other
     if kind == "abs":
         return parts[0]
-    if (number := values.exact(tree)) is not None:
+    if (number := intervals.exact(tree)) is not None:
         return _log2(number.numerator), _log2(number.denominator)
     degrees[tree] = None
     return sum(map(sum, parts)) + 4.0, 4.0
@@ -237,7 +237,7 @@ def _power_bounds(tree: tuple, degrees: dict) -> tuple[float, float] | None:
     if base == formulas.E and (turns := _turns(exponent, formulas.I)):
         degrees["turn", turns.denominator] = 2 * turns.denominator
         return 0.0, 0.0
-    found, power = _bounds(base, degrees), values.exact(exponent)
+    found, power = _bounds(base, degrees), intervals.exact(exponent)
     if found is None:
         return None
     if power is None:
@@ -265,7 +265,7 @@ def _turns(tree: tuple, unit: tuple) -> Fraction | None:
             formulas.PI: one,
             **({formulas.I: other} if unit != formulas.ONE else {}),
         }
-        return values.exact(_swapped(tree, swap))
+        return intervals.exact(_swapped(tree, swap))
 
     turns = at(1, 1)
     factors = ((2, 1), (3, 1), (1, 2), (1, 3), (5, 7))
@@ -284,7 +284,7 @@ def _swapped(tree: tuple, swap: dict) -> tuple:
 
 
 def _hold(gold: tuple, said: tuple, agree) -> bool:
-    """Whether a law holds for two functions wherever they have values."""
+    """Whether a law holds for two functions wherever they have intervals."""
     names = sorted(formulas.symbols(gold) | formulas.symbols(said))
     count = 0
     for at, generic in _points(gold, said, names):
@@ -307,16 +307,16 @@ def _agree(gold: tuple, said: tuple, at: dict) -> str | None:
     while bits <= _SAMPLED_BITS:
         try:
             a, b = _value(gold, at, bits), _value(said, at, bits)
-        except values.TooLarge:
+        except intervals.TooLarge:
             return None
-        except values.Blurred:
+        except intervals.Blurred:
             bits *= 4
             continue
         if a is None or b is None:
             return None if a is b else "hole"
         if not _may_meet(a, b):
             return "apart"
-        size = abs(values.interval(a))
+        size = abs(intervals.interval(a))
         least = _tiny(100) * iv.mpf(min(size.b, 1))
         if _width(_difference(a, b)) <= max(least.b, _tiny(500).b):
             return "agree"
@@ -324,10 +324,10 @@ def _agree(gold: tuple, said: tuple, at: dict) -> str | None:
     return None
 
 
-def _value(tree: tuple, at: dict, bits: int) -> values.Value | None:
+def _value(tree: tuple, at: dict, bits: int) -> intervals.Value | None:
     try:
-        return values.value(tree, at, bits)
-    except values.Undefined:
+        return intervals.value(tree, at, bits)
+    except intervals.Undefined:
         return None
 
 
@@ -369,7 +369,11 @@ def _wholes(found: list[tuple]) -> tuple[set, set]:
             counted |= formulas.symbols(node)
         if node[0] in ("gcd", "lcm"):
             whole |= formulas.symbols(node)
-        if node[0] == "^" and (base := values.exact(node[1])) is not None and base < 0:
+        if (
+            node[0] == "^"
+            and (base := intervals.exact(node[1])) is not None
+            and base < 0
+        ):
             whole |= formulas.symbols(node[2])
     return whole - counted, counted
 

@@ -92,6 +92,7 @@ def interval(number: Value) -> iv.mpf | iv.mpc:
 
 
 def is_complex(number: Value) -> bool:
+    """Whether a number is an interval with an imaginary part, be it zero."""
     return isinstance(number, iv.mpc)
 
 
