@@ -8,29 +8,23 @@
   Burnikel, Funke, Mehlhorn, Schirra and Schmitt (Algorithmica 55 (2009) 14, BFMSS).
   For logarithms, powers of e and pi no such bound is known; B is then four times the
   bits of the formula and 1000 at least, in the spirit of Richardson's conjecture.
-- Other functions: their values at many points, wide and narrow, at integers, halves,
-  the numbers of both texts and fractions that fit nothing; more of them where an
-  absolute value, a step, a root or a logarithm makes branches. A point at which one
+- Other functions: their values at many points; see `sampling`. A point at which one
   side has no value and the other has parts them, unless it is one of the integers,
   halves and numbers of the text, which may be an isolated hole, as 0 is of x^2/x.
 """
 
-import hashlib
 import itertools
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 from mpmath import iv
 
-from c3jax.reward import formulas, intervals, lexicon, residues
+from c3jax.reward import formulas, intervals, lexicon, residues, sampling
 
 _FIRST_BITS, _LEAST_BITS, _MOST_BITS = 96, 1000, 20_000
 _SAMPLED_BITS = 6144
-_POINTS, _BRANCHED_POINTS, _LEAST_POINTS = 14, 56, 3
+_LEAST_POINTS = 3
 _INFINITIES = (formulas.INFINITY, formulas.negative(formulas.INFINITY))
-_BRANCHES = {"abs", "floor", "ceil", "max", "min", "gcd", "lcm", "!", "binom"}
-_BRANCHES |= {"ln", "log", "asin", "acos", "atan"}
 
 
 def equal(gold: tuple, said: tuple) -> bool:
@@ -65,9 +59,8 @@ def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
             return False
         if not positive:
             return True
-    names = sorted(formulas.symbols(gold) | formulas.symbols(said))
     factors = []
-    for at, _ in _points(gold, said, names):
+    for at, _ in sampling.points(gold, said):
         try:
             factor = intervals.value(("/", gold, said), at, _FIRST_BITS * 3)
             if factor == 0 or (positive and not _is_positive(factor)):
@@ -285,9 +278,8 @@ def _swapped(tree: tuple, swap: dict) -> tuple:
 
 def _hold(gold: tuple, said: tuple, agree) -> bool:
     """Whether a law holds for two functions wherever they have intervals."""
-    names = sorted(formulas.symbols(gold) | formulas.symbols(said))
     count = 0
-    for at, generic in _points(gold, said, names):
+    for at, generic in sampling.points(gold, said):
         found = agree(gold, said, at)
         if found is None:
             continue
@@ -329,76 +321,3 @@ def _value(tree: tuple, at: dict, bits: int) -> intervals.Value | None:
         return intervals.value(tree, at, bits)
     except intervals.Undefined:
         return None
-
-
-def _points(gold: tuple, said: tuple, names: list[str]) -> Iterator[tuple[dict, bool]]:
-    """Points for the unknowns, and whether they are numbers that fit nothing."""
-    found = [node for tree in (gold, said) for node in formulas.nodes(tree)]
-    whole, counted = _wholes(found)
-    numbers = sorted({abs(node[1]) for node in found if node[0] == "n"} - {0})[:12]
-    branched = any(
-        node[0] in _BRANCHES
-        or (node[0] == "^" and node[2][0] == "n" and node[2][1].denominator > 1)
-        for node in found
-    )
-    stream = _numbers(f"{gold}\n{said}")
-    for point in range(_BRANCHED_POINTS if branched or whole else _POINTS):
-        generic = point % 2 == 0
-        at = {}
-        for name in names:
-            if name in counted:
-                at[name] = Fraction(next(stream) % (12 if point % 3 else 90))
-            elif name in whole:
-                span = (6, 40, 1500)[point % 3]
-                at[name] = Fraction(next(stream) % (2 * span + 1) - span)
-            elif generic:
-                at[name] = _anywhere(stream, point)
-            else:
-                at[name] = _special(stream, numbers)
-        yield at, generic and not (whole | counted)
-
-
-def _wholes(found: list[tuple]) -> tuple[set, set]:
-    """Unknowns that are integers, as in (-1)^n or gcd(m, n), and those that count.
-
-    A factorial or a binomial is of integers from zero on.
-    """
-    whole, counted = set(), set()
-    for node in found:
-        if node[0] in ("!", "binom"):
-            counted |= formulas.symbols(node)
-        if node[0] in ("gcd", "lcm"):
-            whole |= formulas.symbols(node)
-        if (
-            node[0] == "^"
-            and (base := intervals.exact(node[1])) is not None
-            and base < 0
-        ):
-            whole |= formulas.symbols(node[2])
-    return whole - counted, counted
-
-
-def _anywhere(stream: Iterator[int], point: int) -> Fraction:
-    """A fraction that fits nothing, of either sign: small ones and large ones."""
-    scale = (1, 3, 12, 150, 3000, 1)[point // 2 % 6]
-    ticks = next(stream) % 199_999 - 99_999
-    return Fraction(scale * (2 * ticks + 1), 199_933)
-
-
-def _special(stream: Iterator[int], numbers: list[Fraction]) -> Fraction:
-    """An integer, a half, or a number of the text or near one; of either sign."""
-    kind, sign = next(stream) % 4, 1 - 2 * (next(stream) % 2)
-    if kind < 2 or not numbers:
-        return Fraction(next(stream) % 25 - 12, 1 + kind % 2)
-    near = numbers[next(stream) % len(numbers)]
-    if near.numerator.bit_length() + near.denominator.bit_length() > 64:
-        near = Fraction(3)
-    return sign * near * (1, 2, 3)[next(stream) % 3] + (kind - 2) * Fraction(1, 2)
-
-
-def _numbers(seed: str) -> Iterator[int]:
-    count = 0
-    while True:
-        digest = hashlib.blake2b(f"{count}\n{seed}".encode("utf-8", "replace")).digest()
-        yield from (int.from_bytes(digest[k : k + 4]) for k in range(0, 64, 4))
-        count += 1

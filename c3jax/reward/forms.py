@@ -6,12 +6,13 @@ do. Fractions, roots that do not come out, and multiples of both are numbers lik
 other: 6/4, \\frac{1}{\\sqrt 2} and \\sqrt{12} are finished.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 
 import sympy
 
-from c3jax.reward import residues, unevaluated
+from c3jax.reward import formulas, residues, unevaluated
 
 _DIVISION = re.compile(
     r"\\frac\{\s*(\d+)\s*\}\{\s*(\d+)\s*\}|(?<![\d.])(\d+)\s*/\s*(\d+)(?![\d.])"
@@ -33,7 +34,8 @@ def is_finished(gold: tuple, said: tuple, gold_text: str, said_text: str) -> boo
     """
     if gold == said:
         return True
-    if max(map(residues.bits, (gold, said))) > _MAX_BITS:
+    nodes = itertools.chain(formulas.nodes(gold), formulas.nodes(said))
+    if max(map(residues.bits, nodes)) > _MAX_BITS:
         return False
     return _carefully(_is_finished, gold, said, gold_text, said_text)
 

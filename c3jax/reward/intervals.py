@@ -91,6 +91,12 @@ def interval(number: Value) -> iv.mpf | iv.mpc:
     return number
 
 
+def middle(number: iv.mpf) -> Fraction:
+    """A fraction inside an interval."""
+    sign, digits, exponent, _ = number.mid._mpi_[0]
+    return Fraction(-digits if sign else digits) * Fraction(2) ** exponent
+
+
 def is_complex(number: Value) -> bool:
     """Whether a number is an interval with an imaginary part, be it zero."""
     return isinstance(number, iv.mpc)

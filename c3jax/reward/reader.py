@@ -34,10 +34,20 @@ def _holds_infinity(tree: tuple) -> bool:
 
 
 def _quotient(top: tuple, bottom: tuple) -> tuple:
-    """Of two numbers it is a number."""
+    """Of two numbers it is a number, and dy/dx is no quotient of d y and d x."""
+    if _is_differential(bottom) and (_is_differential(top) or _is_d(top)):
+        return ("call", "d/d", top, bottom)
     if top[0] == bottom[0] == "n" and bottom[1]:
         return ("n", top[1] / bottom[1])
     return ("/", top, bottom)
+
+
+def _is_differential(tree: tuple) -> bool:
+    return tree[0] == "*" and _is_d(tree[1])
+
+
+def _is_d(tree: tuple) -> bool:
+    return ("x", "d") in (tree, tree[1])
 
 
 class _Reader:
@@ -104,13 +114,18 @@ class _Reader:
                 tree = (*(tree if tree[0] == "*" else ("*", tree)), right)
                 continue
             if tree[0] == "n" and self.kind() == "number":
-                first = self.power()
-                tree = _quotient(tree, first)
+                tree = _quotient(tree, self.power())
                 if self.begins_factor():
                     tree = ("*", tree, self.juxtaposed())
                 continue
+            if tree[0] in lexicon.TRIGONOMETRIC and not self.is_closed(self.at - 1):
+                raise formulas.Unreadable("an angle that may end at the slash or not")
             tree = _quotient(tree, self.signed(self.juxtaposed))
         return tree
+
+    def is_closed(self, at: int) -> bool:
+        """Whether a bracket ends before a token."""
+        return self.tokens[at - 1].text in (")", "]", "}")
 
     def juxtaposed(self) -> tuple:
         """Factors side by side."""
@@ -197,7 +212,9 @@ class _Reader:
             return self.symbol()
         if text in lexicon.BRACKETS:
             self.take()
-            return self.until(lexicon.BRACKETS[text])
+            inside = self.until(lexicon.BRACKETS[text])
+            # Some write [x] for the floor of x.
+            return ("call", "[]", inside) if text in ("[", "\\lbrack") else inside
         if text in lexicon.BARS:
             return self.absolute()
         if text in lexicon.STEPS:
@@ -240,6 +257,9 @@ class _Reader:
         if self.take() not in lexicon.BARS:
             raise formulas.Unreadable("a bar without another")
         self.bars -= 1
+        count = sum(token.text in lexicon.BARS for token in self.tokens)
+        if count > 2 and self.peek() not in lexicon.BARS and self.begins_factor():
+            raise formulas.Unreadable("bars that may be nested")
         return ("abs", tree)
 
     def argument(self) -> tuple:
@@ -292,6 +312,7 @@ class _Reader:
         """A function of what follows: brackets, or factors up to the next function."""
         if self.peek() in ("(", "[", "{") or self.peek() in lexicon.BARS:
             of = self.base()
+            of = of[2] if of[:2] == ("call", "[]") else of
         elif name in ("exp", "abs", "floor", "ceil"):
             raise formulas.Unreadable(f"{name} without brackets")
         else:
@@ -342,6 +363,8 @@ class _Reader:
                 text = f"\\text{{{text}}}"
         elif text in lexicon.ACCENTS:
             text = f"{text}{{{self.raw()}}}"
+        elif text == "\\Delta" and self.kind() == "letter":
+            text = f"{text} {self.take()}"  # a difference, not a product
         return self.indexed(text)
 
     def indexed(self, text: str) -> tuple:
