@@ -40,3 +40,26 @@ def negative(tree: tuple) -> tuple:
     if tree[0] == "n":
         return ("n", -tree[1])
     return ("*", ("n", Fraction(-1)), tree)
+
+
+def holds_infinity(tree: tuple) -> bool:
+    """Whether infinity stands in a formula, where it is no number."""
+    plain = tree in (INFINITY, negative(INFINITY))
+    return not plain and INFINITY in nodes(tree)
+
+
+def quotient(top: tuple, bottom: tuple) -> tuple:
+    """Of two numbers it is a number, and dy/dx is no quotient of d y and d x."""
+    if _is_differential(bottom) and (_is_differential(top) or _is_d(top)):
+        return ("call", "d/d", top, bottom)
+    if top[0] == bottom[0] == "n" and bottom[1]:
+        return ("n", top[1] / bottom[1])
+    return ("/", top, bottom)
+
+
+def _is_differential(tree: tuple) -> bool:
+    return tree[0] == "*" and _is_d(tree[1])
+
+
+def _is_d(tree: tuple) -> bool:
+    return ("x", "d") in (tree, tree[1])

@@ -346,14 +346,10 @@ def _trigonometric(name: str, of: Value) -> Value:
     if is_complex(of) and not abs(of.imag) < _MAX_SCALE:
         raise TooLarge
     sin, cos = iv.sin(of), iv.cos(of)
-    return {
-        "sin": lambda: sin,
-        "cos": lambda: cos,
-        "tan": lambda: _quotient(sin, cos),
-        "cot": lambda: _quotient(cos, sin),
-        "sec": lambda: _quotient(Fraction(1), cos),
-        "csc": lambda: _quotient(Fraction(1), sin),
-    }[name]()
+    over = {"sin": sin, "cos": cos, "tan": sin, "cot": cos}
+    under = {"tan": cos, "cot": sin, "sec": cos, "csc": sin}
+    top = over.get(name, Fraction(1))
+    return _quotient(top, under[name]) if name in under else top
 
 
 def _hyperbolic(name: str, of: Value) -> Value:

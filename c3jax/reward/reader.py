@@ -22,32 +22,9 @@ def read(text: str) -> tuple:
     tree = reader.sum_over()
     if reader.at < len(reader.tokens):
         raise formulas.Unreadable(f"{reader.peek()!r} in {text!r}")
-    if _holds_infinity(tree):
+    if formulas.holds_infinity(tree):
         raise formulas.Unreadable(text)
     return tree
-
-
-def _holds_infinity(tree: tuple) -> bool:
-    """Whether infinity stands in a formula, where it is no number."""
-    plain = tree in (formulas.INFINITY, formulas.negative(formulas.INFINITY))
-    return not plain and formulas.INFINITY in formulas.nodes(tree)
-
-
-def _quotient(top: tuple, bottom: tuple) -> tuple:
-    """Of two numbers it is a number, and dy/dx is no quotient of d y and d x."""
-    if _is_differential(bottom) and (_is_differential(top) or _is_d(top)):
-        return ("call", "d/d", top, bottom)
-    if top[0] == bottom[0] == "n" and bottom[1]:
-        return ("n", top[1] / bottom[1])
-    return ("/", top, bottom)
-
-
-def _is_differential(tree: tuple) -> bool:
-    return tree[0] == "*" and _is_d(tree[1])
-
-
-def _is_d(tree: tuple) -> bool:
-    return ("x", "d") in (tree, tree[1])
 
 
 class _Reader:
@@ -77,7 +54,7 @@ class _Reader:
             bottom = self.sum()
             if sign == "\\choose":
                 return ("binom", top, bottom)
-            return _quotient(top, bottom)
+            return formulas.quotient(top, bottom)
         return top
 
     def sum(self) -> tuple:
@@ -114,13 +91,13 @@ class _Reader:
                 tree = (*(tree if tree[0] == "*" else ("*", tree)), right)
                 continue
             if tree[0] == "n" and self.kind() == "number":
-                tree = _quotient(tree, self.power())
+                tree = formulas.quotient(tree, self.power())
                 if self.begins_factor():
                     tree = ("*", tree, self.juxtaposed())
                 continue
             if tree[0] in lexicon.TRIGONOMETRIC and not self.is_closed(self.at - 1):
                 raise formulas.Unreadable("an angle that may end at the slash or not")
-            tree = _quotient(tree, self.signed(self.juxtaposed))
+            tree = formulas.quotient(tree, self.signed(self.juxtaposed))
         return tree
 
     def is_closed(self, at: int) -> bool:
@@ -236,7 +213,7 @@ class _Reader:
             return self.root()
         if text in ("\\frac", "\\dfrac", "\\tfrac", "\\cfrac"):
             self.take()
-            return _quotient(self.argument(), self.argument())
+            return formulas.quotient(self.argument(), self.argument())
         if text in ("\\binom", "\\dbinom", "\\tbinom"):
             self.take()
             return ("binom", self.argument(), self.argument())
@@ -287,7 +264,7 @@ class _Reader:
         if self.peek() == "[":
             self.take()
             index = self.until("]")
-        return ("^", self.argument(), _quotient(formulas.ONE, index))
+        return ("^", self.argument(), formulas.quotient(formulas.ONE, index))
 
     def function(self, name: str) -> tuple:
         """A known function: its base, its exponent, its argument."""

@@ -29,19 +29,15 @@ def points(gold: tuple, said: tuple) -> Iterator[tuple[dict, bool]]:
     names = sorted(formulas.symbols(gold) | formulas.symbols(said))
     whole, counted = _wholes(nodes)
     branched = bool(whole | counted) or any(map(_is_branched, nodes))
-    special = (
-        _special(_landmarks(nodes)) if branched else [*map(Fraction, range(-3, 8))]
-    )
+    special = _special(_landmarks(nodes)) if branched else _HALVES
     stream = _numbers(f"{gold}\n{said}")
     for point in range(max(_MANY, min(2 * len(special), _MOST)) if branched else _FEW):
         generic, at, turn = point % 2 == 0, {}, point // 2
         # One unknown after the other has all that is special, whatever the others are.
-        one, chosen = (
-            names[turn % len(names)],
-            special[turn // len(names) % len(special)],
-        )
+        turns, chosen = divmod(turn, max(1, len(names)))
+        one, number = names[chosen : chosen + 1], special[turns % len(special)]
         for name in names:
-            value = chosen if name == one else special[next(stream) % len(special)]
+            value = number if [name] == one else special[next(stream) % len(special)]
             if generic:
                 value = _anywhere(stream, turn)
             if name in counted:
