@@ -91,10 +91,10 @@ def interval(number: Value) -> iv.mpf | iv.mpc:
     return number
 
 
-def middle(number: iv.mpf) -> Fraction:
-    """A fraction inside an interval."""
-    sign, digits, exponent, _ = number.mid._mpi_[0]
-    return Fraction(-digits if sign else digits) * Fraction(2) ** exponent
+def rounded(number: iv.mpf, bits: int) -> Fraction:
+    """A fraction of denominator 2^bits near a number of moderate size."""
+    low = libmp.mpf_floor(libmp.mpf_shift(number._mpi_[0], bits))
+    return Fraction(libmp.to_int(low), 1 << bits)
 
 
 def is_complex(number: Value) -> bool:

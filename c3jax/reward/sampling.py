@@ -11,9 +11,10 @@ import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
-from c3jax.reward import formulas, intervals
+from c3jax.reward import formulas, intervals, residues, unevaluated
 
 _FEW, _MANY, _MOST, _MAX_LANDMARKS = 14, 56, 240, 12
+_MAX_DEGREE, _MAX_BITS = 24, 1000  # of what roots are looked for
 _HALVES = [Fraction(n, 2) for n in (-1, 6, -4, 1, 14, -3, 0, 5, -10, 2, 7)]
 _BRANCHES = {"abs", "floor", "ceil", "max", "min", "gcd", "lcm", "!", "binom"}
 _BRANCHES |= {"ln", "log", "asin", "acos", "atan"}
@@ -48,6 +49,8 @@ def points(gold: tuple, said: tuple) -> Iterator[tuple[dict, bool]]:
                 value = wide if generic else round(value)
             at[name] = Fraction(value)
         yield at, generic and not counted
+    if branched and len(names) == 1 and not whole | counted:
+        yield from (({names[0]: number}, False) for number in _around_roots(nodes))
 
 
 def _is_branched(node: tuple) -> bool:
@@ -84,12 +87,24 @@ def _landmarks(nodes: list[tuple]) -> list[Fraction]:
             continue
         if isinstance(value, Fraction):
             found.add(abs(value))
-        elif not intervals.is_complex(value):
-            found.add(abs(intervals.middle(value)))
+        elif not intervals.is_complex(value) and abs(value) < 1 << 80:
+            found.add(abs(intervals.rounded(value, 60)))
     small = sorted(f for f in found if f and max(f.as_integer_ratio()) < 1 << 80)
     small = small[:_MAX_LANDMARKS]
     ratios = sorted({a / b for a in small for b in small if b > 1} - {*small})
     return small + ratios[:_MAX_LANDMARKS]
+
+
+def _around_roots(nodes: list[tuple]) -> list[Fraction]:
+    """Numbers between and beside all roots of what stands in |..|, roots and logs."""
+    inside = {node[1] for node in nodes if _is_branched(node) and node[0] != "log"}
+    ends = set()
+    for tree in inside:
+        small = residues.are_rational(tree) and residues.degree(tree) <= _MAX_DEGREE
+        if small and formulas.symbols(tree) and residues.bits(tree) <= _MAX_BITS:
+            ends |= unevaluated.around_roots(tree)
+    ends = sorted(ends)
+    return ends + [(a + b) / 2 for a, b in itertools.pairwise(ends)]
 
 
 def _anywhere(stream: Iterator[int], point: int) -> Fraction:

@@ -1,5 +1,8 @@
 """A formula's tree as an expression of SymPy in which nothing is carried out."""
 
+from collections.abc import Callable
+from fractions import Fraction
+
 import sympy
 
 from c3jax.reward import lexicon
@@ -51,3 +54,31 @@ def expression(tree: tuple) -> sympy.Expr:
     if kind in _FUNCTIONS:
         return _FUNCTIONS[kind](*parts, evaluate=False)
     return sympy.Function(kind)(*parts)
+
+
+def carefully(law: Callable, otherwise, *args):
+    """What a law says, or something else where SymPy fails, which may raise anything.
+
+    Raises:
+        MemoryError: ends the worker.
+    """
+    try:
+        return law(*args)
+    except MemoryError:
+        raise
+    except Exception:
+        return otherwise
+
+
+def around_roots(tree: tuple) -> set[Fraction]:
+    """Numbers on both sides of each real root of a rational function of one unknown."""
+    return carefully(_around_roots, set(), tree)
+
+
+def _around_roots(tree: tuple) -> set[Fraction]:
+    ends = set()
+    for part in sympy.fraction(sympy.together(expression(tree))):
+        if part.free_symbols:
+            for around, _ in sympy.Poly(part).intervals():
+                ends |= {Fraction(int(end.p), int(end.q)) for end in around}
+    return ends | {end + side for end in ends for side in (-1, 1)}
