@@ -150,7 +150,7 @@ class _Reader:
                 else:
                     tree, raised = ("^", tree, self.exponent()), True
             elif sign == "!":
-                if tree[0] == "!":
+                if self.tokens[self.at - 2].text == "!":
                     raise formulas.Unreadable("a double factorial")
                 tree = ("!", tree)
             elif sign == "°":

@@ -72,7 +72,7 @@ def proportional(gold: tuple, said: tuple) -> bool | None:
 def _agree(gold: tuple, said: tuple, count: int, law) -> bool | None:
     """Whether a law holds for the values at some points, modulo each prime."""
     names = sorted(formulas.symbols(gold) | formulas.symbols(said) | {"pi", "e"})
-    for prime, stream in itertools.islice(_primes(f"{gold}\n{said}"), _PRIMES):
+    for prime, stream in itertools.islice(primes(f"{gold}\n{said}"), _PRIMES):
         points = []
         for _ in range(count):
             at = {name: next(stream) % prime for name in names}
@@ -85,13 +85,13 @@ def _agree(gold: tuple, said: tuple, count: int, law) -> bool | None:
     return True
 
 
-def _primes(seed: str) -> Iterator[tuple[int, Iterator[int]]]:
+def primes(seed: str) -> Iterator[tuple[int, Iterator[int]]]:
     """Primes of the form 4k + 1 with random numbers for each."""
     stream = _stream(seed)
     for number in stream:
         candidate = number % (1 << 60) | 1 << 60
         candidate += 1 - candidate % 4
-        if _is_prime(candidate):
+        if is_prime(candidate):
             yield candidate, stream
 
 
@@ -103,7 +103,7 @@ def _stream(seed: str) -> Iterator[int]:
         count += 1
 
 
-def _is_prime(n: int) -> bool:
+def is_prime(n: int) -> bool:
     """Miller and Rabin's test, exact below 2^64 with the first twelve primes.
 
     Source: Sorenson and Webster, Math. Comp. 86 (2017) 985.
@@ -133,7 +133,7 @@ def _residue(tree: tuple, at: dict, prime: int) -> int:
     if kind == "x":
         return at[tree[1]]
     if kind == "c":
-        return _root_of_minus_one(prime) if tree[1] == "i" else at[tree[1]]
+        return root_of_minus_one(prime) if tree[1] == "i" else at[tree[1]]
     if kind == "+":
         return sum(_residue(part, at, prime) for part in tree[1:]) % prime
     if kind == "*":
@@ -172,7 +172,7 @@ def _inverse(number: int, prime: int) -> int:
     return pow(number, -1, prime)
 
 
-def _root_of_minus_one(prime: int) -> int:
+def root_of_minus_one(prime: int) -> int:
     """The i of a prime 4k + 1: the same number each time."""
     for base in range(2, prime):
         root = pow(base, prime // 4, prime)
