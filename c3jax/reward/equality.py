@@ -15,6 +15,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 from mpmath import iv
@@ -22,7 +23,7 @@ from mpmath import iv
 from c3jax.reward import formulas, intervals, lexicon, residues, sampling
 
 _FIRST_BITS, _LEAST_BITS, _MOST_BITS = 96, 1000, 20_000
-_SAMPLED_BITS = (_FIRST_BITS, 384, intervals.SHARP)
+_LEAST_SAMPLED_BITS = 80
 _LEAST_POINTS, _MOST_NOTHING = 3, 20
 _INFINITIES = (formulas.INFINITY, formulas.negative(formulas.INFINITY))
 
@@ -42,7 +43,7 @@ def equal(gold: tuple, said: tuple) -> bool:
         return bool(residues.equal(gold, said))
     if not (formulas.symbols(gold) | formulas.symbols(said)):
         return _equal_numbers(gold, said)
-    return _hold(gold, said, _agree)
+    return _agree_everywhere(gold, said)
 
 
 def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
@@ -276,11 +277,16 @@ def _swapped(tree: tuple, swap: dict) -> tuple:
     return (tree[0], *parts)
 
 
-def _hold(gold: tuple, said: tuple, agree) -> bool:
-    """Whether a law holds for two functions wherever they have intervals."""
+def _agree_everywhere(gold: tuple, said: tuple) -> bool:
+    """Whether two functions have the same value at all points where they have one."""
+    longest = max(residues.bits(node) for node in _nodes(gold, said))
+    if longest > _MOST_BITS:
+        return False
+    # 10^-400 must be seen beside 1.
+    enough = _LEAST_SAMPLED_BITS + longest
     count = nothing = 0
     for at, generic in sampling.points(gold, said):
-        found = agree(gold, said, at)
+        found = _agree(gold, said, at, enough)
         if found is None:
             nothing += 1
             if nothing > _MOST_NOTHING * (1 + count):
@@ -292,13 +298,20 @@ def _hold(gold: tuple, said: tuple, agree) -> bool:
     return count >= _LEAST_POINTS
 
 
-def _agree(gold: tuple, said: tuple, at: dict) -> str | None:
+def _nodes(*trees: tuple) -> Iterator[tuple]:
+    return itertools.chain.from_iterable(map(formulas.nodes, trees))
+
+
+def _agree(gold: tuple, said: tuple, at: dict, enough: int) -> str | None:
     """What two functions do at a point.
+
+    Args:
+        enough: bits; a difference below 2^-enough is none.
 
     Returns:
         "agree"; "apart"; "hole" where one has no value; None where nothing is known.
     """
-    for bits in _SAMPLED_BITS:
+    for bits in (_FIRST_BITS, 4 * _FIRST_BITS, max(intervals.SHARP, 2 * enough)):
         try:
             a, b = _value(gold, at, bits), _value(said, at, bits)
         except intervals.TooLarge:
@@ -310,8 +323,8 @@ def _agree(gold: tuple, said: tuple, at: dict) -> str | None:
         if not _may_meet(a, b):
             return "apart"
         size = abs(intervals.interval(a))
-        least = _tiny(100) * iv.mpf(min(size.b, 1))
-        if _width(_difference(a, b)) <= max(least.b, _tiny(500).b):
+        least = _tiny(enough) * iv.mpf(min(size.b, 1))
+        if _width(_difference(a, b)) <= max(least.b, _tiny(5 * enough).b):
             return "agree"
     return None
 

@@ -112,6 +112,8 @@ def _left(node: sympy.Basic) -> list[str]:
         return _left_by_power(*node.args)
     if isinstance(node, sympy.exp) and _value(node).has(sympy.E):
         return []  # e^1 is e
+    if isinstance(node, sympy.binomial | sympy.factorial):
+        return ["factorial"] * (not _value(node).has(type(node)))
     if isinstance(node, sympy.Function):
         return [type(node).__name__] * (not _value(node).has(type(node)))
     return []
@@ -129,7 +131,8 @@ def _left_by_product(node: sympy.Mul) -> list[str]:
     if all(numbers) and (numbers[0][0] / numbers[1][0]).is_Integer:
         steps.append("division")
     for side in (over, under):
-        roots = [_value(f) for f in side if f.is_number and not f.is_Rational]
+        others = [f for f in side if f.is_number and not f.is_Rational]
+        roots = [_value(f) for f in others if not _counts(f)]
         sums = [f for f in roots if f.is_Add]
         if len(sums) > 1 or _merge([f for f in roots if not f.is_Add]):
             steps.append("product")
@@ -152,6 +155,8 @@ def _left_by_power(base: sympy.Expr, exponent: sympy.Expr) -> list[str]:
             return ["division by i"]
         return ["division by a sum"] * base.is_Add
     if not exponent.is_number:
+        return []
+    if _counts(base):
         return []
     if base.is_number:
         if base.is_Add and exponent.is_Integer:
@@ -202,6 +207,12 @@ def _mixes(factors: list[sympy.Expr]) -> bool:
     bases = [f.base if f.is_Pow else f for f in factors]
     own = {b for b in bases if b.is_Symbol}
     return any(b.is_Add and b.free_symbols & own for b in bases)
+
+
+def _counts(factor: sympy.Expr) -> bool:
+    """Whether it is a factorial, a binomial, or a power of one, not worked out."""
+    base = factor.base if factor.is_Pow else factor
+    return isinstance(base, sympy.factorial | sympy.binomial)
 
 
 def _sums(factors: list[sympy.Expr]) -> int:

@@ -13,6 +13,10 @@ NAMED = {
     "ln": "ln",
     "log": "log",
     "lg": "log",
+    "tg": "tan",
+    "ctg": "cot",
+    "cosec": "csc",
+    "arctg": "atan",
     "exp": "exp",
     "abs": "abs",
     "floor": "floor",
@@ -20,10 +24,12 @@ NAMED = {
     "ceiling": "ceil",
 }
 
+# Those that may be typed without a backslash; lg is a product of l and g.
+_PLAIN = {*NAMED, "sqrt", "pi"} - {"lg", "tg", "ctg"}
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<word>\\[a-zA-Z]+|(?<![a-zA-Z\\])(?:WORDS)"
     r"(?![a-zA-Z])|\\.)|(?P<letter>[a-zA-Z])|(?P<sign>\*\*|.)|(?P<space>\s+)".replace(
-        "WORDS", "|".join(sorted({*NAMED, "sqrt", "pi"}, key=len, reverse=True))
+        "WORDS", "|".join(sorted(_PLAIN, key=len, reverse=True))
     ),
     re.S,
 )

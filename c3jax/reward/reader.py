@@ -139,34 +139,29 @@ class _Reader:
 
     def power(self) -> tuple:
         """A base with its exponent, factorial, degree or percent sign."""
-        tree, raised = self.base(), False
-        while self.peek() in ("^", "**", "!", "°", "%", "\\%"):
+        tree, raised = self.in_degrees(self.base()), False
+        while self.peek() in ("^", "**", "!", "%", "\\%"):
             sign = self.take()
             if sign in ("^", "**"):
                 if raised:
                     raise formulas.Unreadable("two exponents side by side")
-                if self.is_circle():
-                    tree = ("*", tree, formulas.PI, ("n", Fraction(1, 180)))
-                else:
-                    tree, raised = ("^", tree, self.exponent()), True
+                tree, raised = ("^", tree, self.exponent()), True
             elif sign == "!":
                 if self.tokens[self.at - 2].text == "!":
                     raise formulas.Unreadable("a double factorial")
                 tree = ("!", tree)
-            elif sign == "°":
-                tree = ("*", tree, formulas.PI, ("n", Fraction(1, 180)))
             else:
                 tree = ("*", tree, ("n", Fraction(1, 100)))
         return tree
 
-    def is_circle(self) -> bool:
-        """Passes over a circle that makes an exponent a degree sign."""
-        after = [token.text for token in self.tokens[self.at : self.at + 3]]
-        for spelled in (["\\circ"], ["{", "\\circ", "}"]):
+    def in_degrees(self, tree: tuple) -> tuple:
+        """A tree with the degree sign that follows, if one does."""
+        after = [token.text for token in self.tokens[self.at : self.at + 4]]
+        for spelled in (["°"], ["^", "\\circ"], ["^", "{", "\\circ", "}"]):
             if after[: len(spelled)] == spelled:
                 self.at += len(spelled)
-                return True
-        return False
+                return ("*", tree, formulas.PI, ("n", Fraction(1, 180)))
+        return tree
 
     def exponent(self) -> tuple:
         if self.peek() in ("+", "-"):
@@ -268,16 +263,14 @@ class _Reader:
 
     def function(self, name: str) -> tuple:
         """A known function: its base, its exponent, its argument."""
-        base = formulas.TEN
-        if name == "log" and self.peek() == "_":
-            self.take()
-            base = self.argument()
         if name in lexicon.SEVERAL:
             return (name, *self.several())
-        power = None
-        if self.peek() in ("^", "**"):
-            self.take()
-            power = self.exponent()
+        base, power = formulas.TEN, None
+        while self.peek() in ("^", "**") or (name == "log" and self.peek() == "_"):
+            if self.take() == "_":
+                base = self.argument()
+            else:
+                power = self.exponent()
         if power == ("n", Fraction(-1)) and name in lexicon.TRIGONOMETRIC:
             if name not in ("sin", "cos", "tan"):
                 raise formulas.Unreadable("the inverse of such a function")
@@ -288,8 +281,12 @@ class _Reader:
     def applied(self, name: str, base: tuple, power: tuple | None) -> tuple:
         """A function of what follows: brackets, or factors up to the next function."""
         if self.peek() in ("(", "[", "{") or self.peek() in lexicon.BARS:
+            braces = self.peek() == "{"
             of = self.base()
             of = of[2] if of[:2] == ("call", "[]") else of
+            of = self.in_degrees(of)
+            if braces and self.peek() == "^":
+                raise formulas.Unreadable("a power of an angle, or of a function")
         elif name in ("exp", "abs", "floor", "ceil"):
             raise formulas.Unreadable(f"{name} without brackets")
         else:
