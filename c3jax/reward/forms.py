@@ -128,7 +128,9 @@ def _left_by_product(node: sympy.Mul) -> list[str]:
         [f for f in side if f.is_Rational and abs(f) != 1] for side in (over, under)
     ]
     steps = ["product"] * any(len(side) > 1 for side in numbers)
-    if all(numbers) and (numbers[0][0] / numbers[1][0]).is_Integer:
+    # 5/(5 sqrt(5)) is no more than a fraction that is not reduced, as 6/4 is.
+    root = any(f.is_number and not f.is_Rational and not f.is_Add for f in under)
+    if all(numbers) and not root and (numbers[0][0] / numbers[1][0]).is_Integer:
         steps.append("division")
     for side in (over, under):
         others = [f for f in side if f.is_number and not f.is_Rational]

@@ -264,7 +264,7 @@ def test_another_relation_is_not_the_same(gold, said):
     ("gold", "said"),
     [
         *(("x^2+3x+2", "x(x+3)+2"), ("x", r"\sqrt[3]{x^3}"), ("-i", r"\frac{1}{i}")),
-        *(("5i", "2i+3i"), (r"\ln 8", r"\ln(4+4)")),
+        *((r"3\pi", r"\frac{12\pi}{4}"), ("5i", "2i+3i"), (r"\ln 8", r"\ln(4+4)")),
     ],
 )
 def test_what_is_left_to_do_is_not_finished(gold, said):
@@ -279,6 +279,7 @@ def test_what_is_left_to_do_is_not_finished(gold, said):
         *(
             (r"\binom{100}{50}", r"\frac{100!}{(50!)^2}"),
             (r"\sqrt[3]{16}", r"2\sqrt[3]2"),
+            (r"\frac{\sqrt5}{5}", r"\frac{5}{5\sqrt5}"),
         ),
         *((r"e^{i\pi/4}", r"\cos\frac{\pi}{4}+i\sin\frac{\pi}{4}"), ("ab+c", "c+ba")),
     ],
