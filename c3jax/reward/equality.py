@@ -56,24 +56,21 @@ def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
         return False
     gold, said = _named_calls(gold, said)
     if residues.are_rational(gold, said):
-        if not residues.proportional(gold, said):
-            return False
-        if not positive:
-            return True
+        constant = bool(residues.proportional(gold, said))
+        if not constant or not positive:
+            return constant
     factors = []
     for at, _ in sampling.points(gold, said):
         try:
             factor = intervals.value(("/", gold, said), at, _FIRST_BITS * 3)
-            if factor == 0 or (positive and not _is_positive(factor)):
-                return False
         except ArithmeticError:
             continue
         factors.append(factor)
-        if len(factors) == 2 and residues.are_rational(gold, said):
-            return True
-    if len(factors) < _LEAST_POINTS:
-        return False
-    return all(_may_meet(factors[0], factor) for factor in factors[1:])
+        if _may_meet(factor, Fraction(0)) or not _may_meet(factors[0], factor):
+            return False
+        if positive and not _is_positive(factor):
+            return False
+    return len(factors) >= _LEAST_POINTS
 
 
 def near(gold: tuple, said: tuple, tolerance: float) -> bool:

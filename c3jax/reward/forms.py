@@ -43,13 +43,24 @@ def is_finished(gold: tuple, said: tuple, gold_text: str, said_text: str) -> boo
 def same_numerators(gold: tuple, said: tuple) -> bool:
     """Whether two quotients in lowest terms have proportional numerators.
 
-    So y = 1/x has the solutions of xy = 1, and I = V/R those of V = IR.
+    So y = 1/x has the solutions of xy = 1, and I = V/R those of V = IR. Roots and
+    functions count as unknowns.
     """
+    gold, said = _rational(gold), _rational(said)
     if not residues.are_rational(gold, said):
         return False
     if max(map(residues.degree, (gold, said))) > _MAX_DEGREE:
         return False
     return unevaluated.carefully(_same_numerators, False, gold, said)
+
+
+def _rational(tree: tuple) -> tuple:
+    """A rational function with an unknown for each part that is none."""
+    if residues.are_rational(tree):
+        return tree
+    if tree[0] in ("+", "*", "/"):
+        return (tree[0], *map(_rational, tree[1:]))
+    return ("x", str(tree))
 
 
 def _same_numerators(gold: tuple, said: tuple) -> bool:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from c3jax.reward import formulas, lexicon
 
 _MAX_DEPTH = 40
+_MAX_LENGTH = 4000  # below the digits that Python reads as an integer
 
 
 @functools.lru_cache(2048)
@@ -18,8 +19,13 @@ def read(text: str) -> tuple:
     Raises:
         Unreadable: it is none, or one with more than is known here.
     """
+    if len(text) > _MAX_LENGTH:
+        raise formulas.Unreadable("a formula of more than 4,000 letters")
     reader = _Reader(lexicon.tokens(text))
-    tree = reader.sum_over()
+    try:
+        tree = reader.sum_over()
+    except RecursionError as error:
+        raise formulas.Unreadable("commands that are nested too deep") from error
     if reader.at < len(reader.tokens):
         raise formulas.Unreadable(f"{reader.peek()!r} in {text!r}")
     if formulas.holds_infinity(tree):

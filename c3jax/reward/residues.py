@@ -34,7 +34,7 @@ class _ZeroDivision(ArithmeticError):
 def are_rational(*trees: tuple) -> bool:
     """Whether trees are rational functions within the bounds of this module."""
     found = [node for tree in trees for node in formulas.nodes(tree)]
-    if formulas.E in found and formulas.PI in found:
+    if formulas.INFINITY in found or {formulas.E, formulas.PI} <= {*found}:
         return False
     if not all(node[0] in _RATIONAL for node in found):
         return False

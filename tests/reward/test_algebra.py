@@ -36,7 +36,7 @@ def is_right(gold: str, said: str) -> bool:
             r"\exp 2",
             r"\sin{x}^2",
             r"\max 1",
-            "|2|x|+1|",
+            *("|2|x|+1|", r"\sin" * 400 + "x", "9" * 5000),
             r"\sin x/2",
             r"\sin x(y+1)",
         ),
@@ -239,6 +239,7 @@ RELATIONS = [
     *(("x+y=2", "2x+2y=4"), ("x+y=2", "y=2-x"), ("xy=1", r"y=\frac1x")),
     *(("V=IR", "I=V/R"), ("x^2=4", "(x-2)(x+2)=0"), ("y=2x+1", "x=(y-1)/2")),
     *(("a+b<c", "c-a-b>0"), ("a+b<c", "2a+2b<2c"), ("x>2", "0<x-2"), ("x=5", "x-5=0")),
+    *((r"\sqrt{x}y=3", r"2y=\frac{6}{\sqrt{x}}"), (r"e^xy<1", r"2e^xy<2")),
     *((r"1<x+y\le 2", r"2\ge y+x>1"), (r"x\ne y", r"y \ne x")),
 ]
 OTHERS = [
@@ -246,7 +247,13 @@ OTHERS = [
     *(("xy=0", "x=0"), ("y^2=4x", "y^2=-4x"), ("a+b<c", "a+b>c"), ("x=5", "2x=10")),
     *(("x=5", "x-2=3"), (r"a+b<c", r"a+b\le c"), ("x>2", "x-2<0"), ("x+y=2", "x+y>2")),
     *(("g(x+y)=g(x)+g(y)", "g(x+y)=g(x+y)"), ("x+y=2", "X+y=2"), ("x=y=z", "x=y")),
-    ("x=y", r"\int x=y"),
+    *(
+        ("y=2", r"y=\infty"),
+        ("x=y", r"\int x=y"),
+        (r"e^xy<1", r"e^xy>1"),
+        (r"\sqrt{x}y=1", r"\sqrt{x}y=2"),
+    ),
+    ("y=2x", r"\sqrt{x}=\sqrt{x}"),
 ]
 
 
