@@ -21,8 +21,6 @@ import pathlib
 import random
 import time
 
-import math_verify
-
 from benchmarks import bench, evaluator, mutations, rewritings, variants
 from c3jax.core import types
 from c3jax.reward import matching, math
@@ -150,6 +148,8 @@ def judged(side, target, pairs, rules, verifier, rng, wanted: bool) -> dict:
 
 def alone(side: str, target: str, pairs: list[tuple], rng: random.Random) -> dict:
     """The same by math-verify alone, as its documentation calls it."""
+    import math_verify  # of requirements-bench.txt
+
     begin, right = time.perf_counter(), []
     for _, gold, said in pairs:
         sides = [rf"\boxed{{{gold}}}", variants.around(said, rng)]
@@ -203,6 +203,8 @@ def _ours(cases: list[dict], verifier: math.Verifier) -> list[bool]:
 
 
 def _theirs(cases: list[dict], verifier: math.Verifier) -> list[bool]:
+    import math_verify  # of requirements-bench.txt
+
     parsed = ([rf"\boxed{{{c['gold']}}}", c["text"]] for c in cases)
     return [math_verify.verify(*map(math_verify.parse, sides)) for sides in parsed]
 

@@ -9,7 +9,8 @@ _UNITS = [("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 1
 _NUMERAL = rf"(?!千[克米瓦])[{''.join([*_DIGIT, *dict(_UNITS)])}]"
 _NUMERALS = rf"(?:{_NUMERAL})+"
 # What is counted is any word that is no numeral itself.
-_COUNTED = rf"(?:\\text\{{)?(?:(?!{_NUMERAL})[\u4e00-\u9fff])*\}}?"
+_WORD = rf"(?:(?!{_NUMERAL})[\u4e00-\u9fff])*"
+_COUNTED = rf"(?:\\text\{{{_WORD}\}}|{_WORD})"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
