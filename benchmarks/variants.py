@@ -18,7 +18,7 @@ _SURD = re.compile(r"(-?)(\d*)\s*\\sqrt\{(\d+)\}")
 _ROOT_OVER = re.compile(r"(-?)\\frac\{(\d*)\\sqrt\{(\d+)\}\}\{(\d+)\}")
 _DEGREES = re.compile(r"(-?[\d.]+)\s*\^\{?\\circ\}?")
 _PERCENT = re.compile(r"(-?[\d.]+)\s*\\?%")
-_UNIT = re.compile(r"(-?[\d.]+)\s*\\(?:text|mbox)\s*\{\s*([a-z .]+)\}")
+UNIT = re.compile(r"(-?[\d.]+)\s*\\(?:text|mbox)\s*\{\s*([a-z .]+)\}")
 _PLAIN = re.compile(r"[^,;<>=:&_\[\]|!{}]|\{[^,;]*\}")
 
 
@@ -35,7 +35,8 @@ def items(gold: str) -> list[str]:
     """The parts of a list without brackets; [] for anything else."""
     parts = [part.strip() for part in gold.split(",")]
     readable = all(evaluator.is_equal(part, part) for part in parts)
-    return parts if len(parts) > 1 and readable and "(" not in gold else []
+    grouped = r"\!" in gold or "(" in gold
+    return parts if len(parts) > 1 and readable and not grouped else []
 
 
 def decimal(value: Fraction) -> str | None:
@@ -137,7 +138,7 @@ def _equivalents(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
     if found := _PERCENT.fullmatch(gold):
         yield "percent", latex(Fraction(found[1]) / 100)
         yield "percent", f"{found[1]} percent"
-    if found := _UNIT.fullmatch(gold):
+    if found := UNIT.fullmatch(gold):
         yield "unit", found[1]
         yield "unit", rf"{found[1]}\ \mathrm{{{found[2]}}}"
     if parts := items(gold):

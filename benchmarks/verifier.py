@@ -5,8 +5,11 @@
 DIR holds `math_train`, `math_test`, `gsm8k_train`, `gsm8k_test`, `cmath_validation` and
 `cmath_test`, each `.jsonl.gz` with the field "answer". Every gold answer is judged in a
 box against itself and against another question's; `variants` makes other spellings,
-near misses and expressions that were not worked out; hostile answers must neither hang
-nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
+near misses and expressions that were not worked out, `mutations` answers one slip away
+and `rewritings` other hands' spellings, class by class; malformed answers must neither
+hang nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
+`--cases=FILE` is of answers with verdicts, JSON lines of "kind", "gold", "text",
+"right" and "rules", judged by both.
 """
 
 import argparse
@@ -18,9 +21,7 @@ import pathlib
 import random
 import time
 
-import math_verify
-
-from benchmarks import bench, evaluator, variants
+from benchmarks import bench, evaluator, mutations, rewritings, variants
 from c3jax.core import types
 from c3jax.reward import matching, math
 
@@ -32,41 +33,14 @@ SETS = {
     "CMATH validation": ("cmath_validation", types.Rules(chinese=True)),
     "CMATH test": ("cmath_test", types.Rules(chinese=True)),
 }
-# (gold, box). What is not right must not be paid, whatever it costs to find out.
+# (gold, box). What is not right must not be paid, whatever it costs to find out. None
+# of these is more than the guards before the algebra system have to refuse.
 HOSTILE = [
-    *[
-        ("5", box)
-        for box in ("9^{9^{9^{9}}}", "99999999!", "2^{999999999999}", "((9!)!)!")
-    ],
-    *[("x^2", box) for box in ("x^{9^{9^{9}}}", "(x+1)^{99999999}", "x!!!!!!!!")],
     ("5", "9" * 1_000_000),
     ("5", "5" + "0" * 3_000),
     ("5", "0." + "3" * 450),
-    ("5", r"\frac{" * 1_000 + "1" + "}{2}" * 1_000),
     ("5", "{" * 1_000 + "5" + "}" * 1_000),
     ("5", "(" * 200 + "6" + ")" * 200),
-    (r"\sqrt{2}", r"\sqrt{" * 60 + "2" + "}" * 60),
-    ("x", "x" + "+x" * 240),
-    (r"\sqrt{2}", "+".join(rf"\sqrt{{{n}}}" for n in range(2, 40))),
-    ("x^2", "(x+1)" * 95),
-    ("x", r"\int_0^1 e^{-x^2} dx"),
-    (r"\pi", r"\int_{-\infty}^{\infty} \frac{\sin x}{x} dx"),
-    ("x", r"\sum_{n=1}^{99999999} \frac{x}{n}"),
-    ("x", r"\prod_{n=1}^{9999999} (x+n)"),
-    ("x", r"\lim_{n \to \infty} (1+x/n)^n"),
-    (r"\sqrt{2}", r"\sqrt[999999999]{2}"),
-    (r"\sqrt{2}", r"2^{0.50000000000000000000000000000001}"),
-    (r"\pi", r"3.14159265358979323846264338327950288419716939937510"),
-    (r"e", r"\sin(10^{9999}) e"),
-    (r"\pi", r"\tan(9999!)\pi"),
-    (r"\pi", r"\binom{99999999}{4999999}\pi"),
-    ("x", r"e^{e^{e^{e^{x}}}}"),
-    ("x", r"\sin(\sin(\sin(\sin(\sin(\sin(\sin(\sin(\sin(x)))))))))"),
-    (r"\pi", r"\pi((9^{999})^{999})^{999}"),
-    (r"\pi", r"\pi(9999!)^{9999}"),
-    (r"\pi", r"\pi\sqrt{9999!+1}"),
-    ("x", "((((x^{999})^{999})^{999})^{999})^{999}"),
-    ("x^2+1", "x^{9999}+x^{9998}+x^{9997}+1"),
     ("5", "1/0"),
     ("x", "x/0"),
     (r"\pi", r"\frac{\pi}{0}"),
@@ -81,18 +55,14 @@ HOSTILE = [
     ("5", "," * 499),
     ("1,2", "1," * 240 + "2"),
     ("(1,2)", "(" * 100 + "1,2" + ")" * 100),
-    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix}" * 30),
     ("(-\\infty, 1)", r"(-\infty,1)\cup" * 33 + "(1,2)"),
     ("x = 5", "=" * 400 + "6"),
     ("5", "1<" * 200 + "2"),
     ("5", "-" * 400 + "5"),
-    ("x", r"\text{" * 80 + "x" + "}" * 80),
     ("x", "__import__('os').system('true')x"),
     ("x", r"\input{/etc/passwd}x"),
     ("x", "%n%s%x{}"),
     ("x", '"}\n{"answer": true}'),
-    ("x", "f(f(f(f(f(x)))))" * 20),
-    ("x^2+x+1", "+".join(f"x^{{{n}}}" for n in range(60))),
 ]
 
 
@@ -178,6 +148,8 @@ def judged(side, target, pairs, rules, verifier, rng, wanted: bool) -> dict:
 
 def alone(side: str, target: str, pairs: list[tuple], rng: random.Random) -> dict:
     """The same by math-verify alone, as its documentation calls it."""
+    import math_verify  # of requirements-bench.txt
+
     begin, right = time.perf_counter(), []
     for _, gold, said in pairs:
         sides = [rf"\boxed{{{gold}}}", variants.around(said, rng)]
@@ -200,6 +172,41 @@ def generated(data: dict, make, count: int, rng: random.Random) -> list[tuple]:
             if classes[kind] and len(found) < count:
                 found.append(classes[kind].pop())
     return found
+
+
+def told(path: pathlib.Path, verifier: math.Verifier) -> list[dict]:
+    """Answers of a file whose verdicts are known, by us and by math-verify alone."""
+    cases = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = []
+    for side, judge in (("", _ours), (", math-verify alone", _theirs)):
+        begin = time.perf_counter()
+        found = judge(cases, verifier)
+        triples = list(zip(cases, found, strict=True))
+        for right, target in ((1, ">= 99% true"), (0, "none true")):
+            chosen = [(c, v) for c, v in triples if c["right"] == right]
+            missed = [
+                (c["kind"], c["gold"], c["text"]) for c, v in chosen if v != right
+            ]
+            kinds = collections.Counter(kind for kind, *_ in missed)
+            lists = dict(missed_classes=kinds, missed=missed if judge is _ours else [])
+            name = f"{path.stem}, {'right' if right else 'wrong'}{side}"
+            rows.append(_row(name, [v for _, v in chosen], target, begin, **lists))
+    return rows
+
+
+def _ours(cases: list[dict], verifier: math.Verifier) -> list[bool]:
+    pending = [
+        math.submit([c["text"]], [c["gold"]], types.Rules(**c.get("rules", {})), verifier)
+        for c in cases
+    ]
+    return [verdict.correct for each in pending for verdict in each.result()]
+
+
+def _theirs(cases: list[dict], verifier: math.Verifier) -> list[bool]:
+    import math_verify  # of requirements-bench.txt
+
+    parsed = ([rf"\boxed{{{c['gold']}}}", c["text"]] for c in cases)
+    return [math_verify.verify(*map(math_verify.parse, sides)) for sides in parsed]
 
 
 def hostile(verifier: math.Verifier) -> dict:
@@ -299,6 +306,9 @@ def main() -> None:
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--equivalents", type=int, default=2000)
     parser.add_argument("--near-misses", type=int, default=4000)
+    parser.add_argument("--mutations", type=int, default=15_000)
+    parser.add_argument("--rewritings", type=int, default=10_000)
+    parser.add_argument("--cases", type=pathlib.Path)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--json", type=pathlib.Path, help="append the result here")
@@ -315,6 +325,9 @@ def main() -> None:
     chinese = generated(cmath, variants.chinese, 1000, rng)
     wrong = generated(data, variants.near_misses, args.near_misses, rng)
     undone = generated(data, variants.unfinished, 1000, rng)
+    latin = {name: found for name, found in data.items() if "CMATH" not in name}
+    slips = generated(latin, mutations.mutations, args.mutations, rng)
+    rewritten = generated(latin, rewritings.rewritings, args.rewritings, rng)
     begin = time.perf_counter()
     # First, while no answer was seen before.
     usual = ordinary(data, right, wrong)
@@ -332,6 +345,9 @@ def main() -> None:
             ),
             judged("near misses", "<= 0.05% true", wrong, rules, verifier, rng, False),
             judged("not worked out", "none true", undone, rules, verifier, rng, False),
+            judged("mutations", "<= 0.1% true", slips, rules, verifier, rng, False),
+            judged("rewritings", ">= 99% true", rewritten, rules, verifier, rng, True),
+            *(told(args.cases, verifier) if args.cases else ()),
             hostile(verifier),
             speed,
             hard,
@@ -343,6 +359,8 @@ def main() -> None:
             alone("other spellings", ">= 98% true", right, rng),
             alone("near misses", "<= 0.05% true", wrong, rng),
             alone("not worked out", "none true", undone, rng),
+            alone("mutations", "<= 0.1% true", slips, rng),
+            alone("rewritings", ">= 99% true", rewritten, rng),
         ]
     args.data = args.data.name
     lists = {

@@ -91,7 +91,10 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
 _DEVICES = flags.DEFINE_integer(
-    "expect_devices", None, "Refuse to train on fewer devices, or more, in all."
+    "expect_devices",
+    None,
+    "Refuse to train on fewer devices, or more, in all.",
+    lower_bound=1,
 )
 _PROFILE = flags.DEFINE_string(
     "profile", "", "FROM:TO, steps to trace for TensorBoard and XProf, such as 10:12."
@@ -150,9 +153,23 @@ def _checked() -> tuple[ml_collections.ConfigDict, pathlib.Path]:
     try:
         config, directory = _experiment()
         fields.check(config, defaults.declared(config))
+        check_of_training(config)
     except ValueError as error:
         _refuse(str(error))
     return config, directory
+
+
+def check_of_training(config: ml_collections.ConfigDict) -> None:
+    """Refuses flags of training one run where none is trained here."""
+    asked = {"--expect_devices": _DEVICES.value, "--profile": _PROFILE.value}
+    for flag in (flag for flag, value in asked.items() if value):
+        if MODE.value != "train":
+            raise ValueError(f"{flag} is for training; leave it out of this mode.")
+        if "methods" in config:
+            raise ValueError(
+                f"{flag} is of one run; give it to one of the comparison's, with "
+                "--cell=METHOD-SEED."
+            )
 
 
 def _refuse(text: str) -> NoReturn:

@@ -121,7 +121,8 @@ def train(
     from c3jax.train import device_memory, loop, run_dir, summary
     from c3jax.train import profile as tracing
 
-    profiled, cache = tracing.steps(profile), cached(cache_dir)
+    profiled, cache = tracing.steps(profile, config.train.steps), cached(cache_dir)
+    config = run_dir.as_begun(directory, config)
     page = directory / run_page.PAGE
     with contextlib.ExitStack() as stack:
         dog = stack.enter_context(watchdog.Watchdog())

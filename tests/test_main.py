@@ -4,9 +4,11 @@ import pathlib
 
 import pytest
 from absl import flags
+from absl.testing import flagsaver
 
 from c3jax import configs, main
 from tests import support
+from tests.compare import small_compare
 
 
 class Files(flags.ArgumentParser):
@@ -102,3 +104,18 @@ def test_launch_scripts_may_name_the_code_of_a_refusal(monkeypatch, capsys):
         main.parse(["c3jax", "--config=nosuch"])
     assert refused.value.code == 2
     assert capsys.readouterr().err.startswith("c3jax: flag --config=nosuch: no such")
+
+
+def test_flags_of_training_are_refused_where_no_run_is_trained():
+    run = support.page_config()
+    grid = small_compare.get_config("duo")
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(profile="1:2"):
+        main.check_of_training(run)
+        with pytest.raises(ValueError, match="--profile is of one run; .* --cell="):
+            main.check_of_training(grid)
+        with flagsaver.flagsaver(mode="replay"), pytest.raises(ValueError, match="out"):
+            main.check_of_training(run)
+    one_run = pytest.raises(ValueError, match="--expect_devices is of one run")
+    with flagsaver.flagsaver(expect_devices=3), one_run:
+        main.check_of_training(grid)

@@ -77,7 +77,10 @@ class Maths:
 
         def grades():
             verdicts = (pending.result()[0] for pending in waiting)
-            return [Grade(v.reward, v.malformed, v.timeout, v.died) for v in verdicts]
+            return [
+                Grade(v.reward, v.malformed, v.timeout, v.died or v.failed)
+                for v in verdicts
+            ]
 
         return grades
 

@@ -1,6 +1,7 @@
 """A comparison: methods x seeds, every cell an ordinary run from the same policy."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -109,6 +110,30 @@ def _overlay(config, changes, field: str) -> None:
             config[key] = value
         except (TypeError, ValueError) as error:
             raise ValueError(f"{field}.{key}={value!r}: {error}") from None
+
+
+def check_begun(
+    config: ml_collections.ConfigDict, cells: Iterable[Cell], directory: pathlib.Path
+) -> None:
+    """Refuses a config that is not that of a run which was begun.
+
+    Raises:
+        ValueError: names the flags that go on with it.
+    """
+    for cell in cells:
+        place = directory / CELLS / cell.name
+        if (place / run_dir.CONFIG).exists():
+            run_dir.check(place, cell.config, functools.partial(_field, config, cell))
+
+
+def _field(config, cell: Cell, name: str) -> str:
+    """What a field of a run is called in its comparison."""
+    changes = config.methods[cell.label]
+    for key in name.split("."):
+        if key not in changes:
+            return f"base.{name}"
+        changes = changes[key]
+    return f"methods.{cell.label}.{name}"
 
 
 def path(config: ml_collections.ConfigDict, directory: pathlib.Path) -> pathlib.Path:

@@ -37,8 +37,11 @@ def compare(
     config: ml_collections.ConfigDict, directory: pathlib.Path, cache_dir: str
 ) -> Comparison:
     """Makes the runs of a comparison, or those that are left."""
+    config = run_dir.as_begun(directory, config)
     cells, kept, done = _finished(config, directory)
-    grid.check([cell for name, cell in cells.items() if name not in done])
+    left = [cell for name, cell in cells.items() if name not in done]
+    comparison.check_begun(config, left, directory)
+    grid.check(left)
     # A run finds the config in the workdir. Without a cache every run would make the
     # policy that they all start from.
     command = [*environment.COMMAND, f"--workdir={directory}", "--nocertify"]

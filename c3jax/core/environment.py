@@ -18,7 +18,7 @@ import c3jax
 COMMAND = (sys.executable, "-m", "c3jax.main")
 # Packages that can change a run's numbers.
 _JAX = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
-_MATHS = ("math-verify", "latex2sympy2-extended", "sympy")
+_MATHS = ("mpmath", "sympy")
 _PACKAGES = (*_JAX, "numpy", "grain", "transformers", *_MATHS)
 
 

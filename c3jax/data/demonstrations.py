@@ -35,7 +35,7 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
     """The demonstrations of a file; see `rows.read` for what that may be.
 
     Args:
-        path: JSON lines or Parquet.
+        path: ends in one of `rows.ENDINGS`.
         roles: the roles that write; every row has a message of each, and no other.
 
     Raises:
@@ -62,7 +62,7 @@ def read(path: pathlib.Path, roles: Sequence[str]) -> list[Demonstrated]:
                 uid=len(demonstrations),
                 id=f"{path}, line {row.number}",
                 text=row.text("question").strip(),
-                answer=row.text("answer").strip(),
+                answer=row.written("answer").strip(),
                 messages=messages,
             )
         )

@@ -1,18 +1,26 @@
-"""Rows of questions in files: JSON lines, gzipped or not, and Parquet.
+"""Rows of files: JSON lines, a JSON list, CSV, gzipped or not, and Parquet.
 
 An error about a row names the file, the line and the field.
 """
 
+import csv
 import dataclasses
+import decimal
 import gzip
+import io
 import json
+import math
+import numbers
 import pathlib
 import zlib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from c3jax.core.types import EXACT, Rules
 
-ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+# What the name of a file of rows may end in.
+ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Row:
     """One row of a file, with its place for error messages.
 
     Attributes:
-        number: the line's number, or the row's in a Parquet file, from 1.
+        number: of its first line, or of the row in a file without lines, from 1.
+        fields: by name; one within another also as "name.name".
     """
 
     path: pathlib.Path
@@ -69,43 +78,110 @@ class Row:
         Raises:
             ValueError: it is not.
         """
-        value = self.value(name, str)
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            code = f"U+{ord(value[error.start]):04X}"
-            raise self.wrong(
-                name, f"holds half of a surrogate pair, {code}; it must be Unicode text"
-            ) from None
-        return value
+        return self._unicode(name, self.value(name, str))
+
+    def written(self, name: str) -> str:
+        """A field that holds some text, or a number, which is as the file spells it.
+
+        Numbers of Parquet have the fewest digits that tell them from others.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        value = self.value(name, (str, numbers.Number))
+        if isinstance(value, str):
+            return self.text(name)
+        if not math.isfinite(value):
+            raise self.wrong(name, f"is {value}; it must be text or a finite number")
+        if isinstance(value, _Spelled):
+            return value.spelling
+        return (
+            str(value) if isinstance(value, int) else f"{decimal.Decimal(str(value)):f}"
+        )
+
+    def lines(self, name: str) -> str:
+        """A field that holds some text, or texts that are joined as lines.
+
+        Raises:
+            ValueError: it does not.
+        """
+        parts = self.value(name, (str, list))
+        if isinstance(parts, str):
+            return self.text(name)
+        for number, part in enumerate(parts, 1):
+            if not isinstance(part, str) or not part.strip():
+                what = f"has {part!r:.60} as entry {number}; each must be some text"
+                raise self.wrong(name, what)
+        if not parts:
+            raise self.wrong(name, "is an empty list; it must hold some text")
+        return "\n".join(self._unicode(name, part) for part in parts)
 
     def value(self, name: str, kind: type | tuple[type, ...]):
         """A field of some type.
 
+        Args:
+            name: a key of the row, or keys with dots between them, where one that is
+                itself a key wins; in a list, a number is a place from 0.
+
         Raises:
             ValueError: it is not there, or of another type.
         """
-        if name not in self.fields:
-            raise self.wrong(
-                name, f"is not there; the row has {sorted(map(str, self.fields))}"
-            )
-        value = self.fields[name]
+        found = [*_found(self.fields, name)]
+        if not found:
+            has = f"the row has {sorted(map(str, self.fields))}"
+            first = name.partition(".")[0]
+            if first != name and first in self.fields:
+                has = f"{first!r} is {self.fields[first]!r:.60}"
+            raise self.wrong(name, f"is not there; {has}")
+        value, kinds = found[0], kind if isinstance(kind, tuple) else (kind,)
         if not isinstance(value, kind) or isinstance(value, bool):
-            kinds = kind if isinstance(kind, tuple) else (kind,)
             wanted = " or ".join(_KINDS[kind] for kind in kinds)
             raise self.wrong(name, f"is {value!r:.60}; it must be {wanted}")
         return value
 
+    def _unicode(self, name: str, text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            code = f"U+{ord(text[error.start]):04X}"
+            raise self.wrong(
+                name, f"holds half of a surrogate pair, {code}; it must be Unicode text"
+            ) from None
+        return text
+
     def wrong(self, name: str, what: str) -> ValueError:
         """The error to raise about a field."""
-        kind = "row" if self.path.suffix == ".parquet" else "line"
+        kind = "line" if _kind(self.path) in ("jsonl", "csv") else "row"
         return ValueError(f"{self.path}, {kind} {self.number}: field {name!r} {what}.")
+
+
+def _found(value, name: str) -> Iterator:
+    """What a name with dots may mean in an object or a list, the longest key first."""
+    if isinstance(value, list):
+        value = {str(place): entry for place, entry in enumerate(value)}
+    if not isinstance(value, Mapping):
+        return
+    if name in value:
+        yield value[name]
+    for end in reversed([place for place, letter in enumerate(name) if letter == "."]):
+        if name[:end] in value:
+            yield from _found(value[name[:end]], name[end + 1 :])
+
+
+class _Spelled(float):
+    """A number that knows how its file spells it: 2.50, 1e3."""
+
+    def __new__(cls, spelling: str):
+        made = super().__new__(cls, spelling)
+        made.spelling = spelling
+        return made
 
 
 _KINDS = {
     str: "text",
     int: "a whole number",
     float: "a number",
+    numbers.Number: "a number",
     list: "a list",
     dict: "an object",
 }
@@ -124,29 +200,100 @@ def read(path: pathlib.Path) -> Iterator[Row]:
         raise ValueError(f"{path}: its name must end in one of {ENDINGS}.")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file.")
-    if path.suffix == ".parquet":
-        return _parquet(path)
-    return _json_lines(path)
+    readers = {"jsonl": _json_lines, "json": _json, "csv": _csv, "parquet": _parquet}
+    return readers[_kind(path)](path)
+
+
+def _kind(path: pathlib.Path) -> str:
+    """The ending of a file's name, without .gz."""
+    return path.name.removesuffix(".gz").rpartition(".")[2]
+
+
+def _open(path: pathlib.Path) -> io.BufferedIOBase:
+    return (gzip.open if path.suffix == ".gz" else open)(path, "rb")
+
+
+_DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def _json_lines(path: pathlib.Path) -> Iterator[Row]:
-    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opener(path, "rb") as file:
+        with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield Row(path, number, _parsed(path, number, line))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path}, after line {number}: the gzip file is damaged ({error})."
         ) from None
 
 
+def _json(path: pathlib.Path) -> Iterator[Row]:
+    """The objects of a list, numbered from 1."""
+    try:
+        with _open(path) as file:
+            rows = json.loads(file.read().decode("utf-8-sig"), parse_float=_Spelled)
+    except _DAMAGED as error:
+        raise ValueError(f"{path}: the gzip file is damaged ({error}).") from None
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
+        lines = "; lines of one object each belong in a .jsonl" * (
+            "Extra" in str(error)
+        )
+        raise ValueError(
+            f"{path}: it must be one JSON list of objects in UTF-8 ({error}){lines}."
+        ) from None
+    if not isinstance(rows, list):
+        has = (
+            f", not an object with {sorted(rows)!r:.60}"
+            if isinstance(rows, dict)
+            else ""
+        )
+        raise ValueError(f"{path}: it must be one JSON list of objects{has}.")
+    for number, fields in enumerate(rows, 1):
+        if not isinstance(fields, dict):
+            raise ValueError(
+                f"{path}, row {number}: it must be a JSON object, not {fields!r:.60}."
+            )
+        yield Row(path, number, fields)
+
+
+def _csv(path: pathlib.Path) -> Iterator[Row]:
+    """The rows below a header; a cell may have several lines."""
+    number = 1
+    try:
+        with io.TextIOWrapper(_open(path), "utf-8-sig", newline="") as file:
+            cells = csv.reader(file, strict=True)
+            names = next(cells, [])
+            if len({*names}) < len(names) or not all(map(str.strip, names)):
+                raise ValueError(
+                    f"{path}, line 1: it must name each column once, not {names}."
+                )
+            number = cells.line_num + 1
+            for row in cells:
+                if row and len(row) != len(names):
+                    raise ValueError(
+                        f"{path}, line {number}: it has {len(row)} cells, where line 1 "
+                        f"names {len(names)} columns, {names!r:.80}."
+                    )
+                if row:
+                    yield Row(path, number, dict(zip(names, row, strict=True)))
+                number = cells.line_num + 1
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}, from line {number} on: it is no CSV in UTF-8 ({error})."
+        ) from None
+    except _DAMAGED as error:
+        raise ValueError(
+            f"{path}, after line {number - 1}: the gzip file is damaged ({error})."
+        ) from None
+
+
 def _parsed(path: pathlib.Path, number: int, line: bytes) -> dict:
     try:
-        fields = json.loads(line.decode())
-    except ValueError as error:  # of JSON or of UTF-8
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+        fields = json.loads(text, parse_float=_Spelled)
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(
             f"{path}, line {number}: it must be one JSON object in UTF-8 ({error})."
         ) from None
@@ -165,8 +312,11 @@ def _parquet(path: pathlib.Path) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
+                kinds = {f.name: f.type for f in batch.schema if _is_short(f.type)}
                 for fields in batch.to_pylist():
                     number += 1
+                    for name, kind in kinds.items():
+                        fields[name] = _widened(fields[name], kind)
                     yield Row(path, number, fields)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise ValueError(
@@ -174,40 +324,21 @@ def _parquet(path: pathlib.Path) -> Iterator[Row]:
         ) from None
 
 
-def own(
-    path: pathlib.Path, fields: Mapping[str, str], rules: Rules, first: int = 0
-) -> list[Item]:
-    """The questions of a file of the user's own.
+def _is_short(kind) -> bool:
+    """Whether a type of Parquet is, or has within, a float of 16 or 32 bits."""
+    if kind.num_fields:
+        return any(_is_short(kind.field(i).type) for i in range(kind.num_fields))
+    return str(kind) in ("halffloat", "float")
 
-    Args:
-        path: ends in one of `ENDINGS`.
-        fields: the file's names for "question", "answer", "id" and "entry_point"; the
-            latter two may be "", for none.
-        first: uid of the first question.
 
-    Raises:
-        ValueError: a row is malformed, an id occurs twice, or there is no row.
-    """
-    items, numbers = [], {}
-    for row in read(path):
-        # Names must be unique: an audit and a saved tree refer by them.
-        name = row.text(fields["id"]) if fields["id"] else f"{path.name}/{row.number}"
-        if name in numbers:
-            raise row.wrong(
-                fields["id"], f"is {name!r}, which number {numbers[name]} has too"
-            )
-        numbers[name] = row.number
-        entry = fields["entry_point"]
-        items.append(
-            Item(
-                uid=first + len(items),
-                id=name,
-                text=row.text(fields["question"]).strip(),
-                answer=row.text(fields["answer"]).strip(),
-                entry_point=row.text(entry) if entry else "",
-                rules=rules,
-            )
+def _widened(value, kind):
+    """Short floats as they read: 0.1, where float64 would add digits to it."""
+    if isinstance(value, dict):
+        return {name: _widened(v, kind.field(name).type) for name, v in value.items()}
+    if isinstance(value, list) and kind.num_fields == 1:
+        return [_widened(entry, kind.field(0).type) for entry in value]
+    if isinstance(value, float) and _is_short(kind):
+        return float(
+            str((np.float16 if str(kind) == "halffloat" else np.float32)(value))
         )
-    if not items:
-        raise ValueError(f"{path}: there is no question in it.")
-    return items
+    return value

@@ -54,13 +54,14 @@ def held_out(
     Args:
         most: questions that are held out in all.
         near: as in `apart`; questions like one that is held out are left out with it,
-            unless they are kept.
+            unless they are kept or refused.
 
     Returns:
         The questions held out, the parts without them, and both in words.
 
     Raises:
-        ValueError: the training questions are too few.
+        ValueError: the training questions are too few, or some are like one that is
+            held out and they are refused.
     """
     total = sum(map(len, parts))
     count = min(most, max(_LEAST, total // _PART))
@@ -85,6 +86,16 @@ def held_out(
     told = f"{count:,} of the training questions"
     if near["action"] != "keep":
         alike = [_shared(part, held, near).places for part in kept]
+        if near["action"] == "refuse" and any(alike):
+            part, places = next(
+                pair for pair in zip(kept, alike, strict=True) if pair[1]
+            )
+            raise ValueError(
+                f"data.overlap.action='refuse': {sum(map(len, alike))} training "
+                "questions are like some that are held out for data.validation='', "
+                f"the first of them {part[min(places)].id!r}. Say 'drop' to leave "
+                "them out, or name validation questions."
+            )
         kept = [_without(*pair) for pair in zip(kept, alike, strict=True)]
         if any(alike):
             told += f", {sum(map(len, alike)):,} more like these left out"

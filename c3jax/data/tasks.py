@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 from c3jax.core import checks
-from c3jax.data import demonstrations, pipeline, rows, splits
+from c3jax.data import demonstrations, own, pipeline, rows, splits
 from c3jax.data.builders import prepared
 from c3jax.data.kinds import SPLITS, TASKS, Generator
 
@@ -26,6 +26,7 @@ class Task:
         lengths: per split, tokens of each question in the role where it has most; {}
             if they were not counted.
         demonstrations: those of the user's own file, instead of the generator's.
+        files: that the questions were read from.
     """
 
     splits: Mapping[str, Sequence]
@@ -36,6 +37,7 @@ class Task:
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     lengths: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     demonstrations: Sequence = ()
+    files: tuple[pathlib.Path, ...] = ()
 
     def split(self, name: str) -> Sequence:
         """The questions of "train", "test" or "validation"."""
@@ -62,7 +64,7 @@ def load(
     held_out: int = 0,
     directory: str = "",
     source: str = "",
-    fields: Mapping[str, str],
+    reading: own.Reading,
     near: Mapping,
 ) -> Task:
     """The questions that the section `data` of a config asks for.
@@ -81,7 +83,7 @@ def load(
         held_out: questions of that part at most.
         directory: where prepared datasets are kept; "" for the usual place.
         source: a directory with the files of the datasets; "" to download them.
-        fields: names of the fields in the user's own files; see `rows.own`.
+        reading: how the user's own files are read.
         near: `action`, what becomes of training questions in another split, "drop",
             "keep" or "refuse", with `ngram` and `share` for `overlap.find`.
 
@@ -90,24 +92,38 @@ def load(
     """
     # Generated questions come without files.
     kind = checks.pick(TASKS, task, "data.task")
-    _check(task, train, weights, test, validation, source, near)
+    _check(task, train, weights, test, validation, source, reading)
     if kind.generator is not None and not kind.generator.levels:
         names = SPLITS if validation is not None else ("train", "test")
         made = {name: kind.generator.split(name) for name in names}
         return Task(made, kind.reward, kind.generator, kind.reading)
     if kind.generator is not None:
         return _generated(task, kind, train, weights, test, validation, near)
-    opened = functools.partial(_opened, task, kind, directory, source, fields)
+
+    # Published questions, and the user's own.
+    opened = functools.partial(_opened, task, kind, directory, source, reading)
+    validation = kind.validation if validation == "" and not train else validation
+    test, train = test or kind.test, train or (kind.train,)
+    found = _read(kind, opened, train, weights, test, validation, held_out, near)
+    names = [name for name in (*train, test, validation) if name]
+    files = [path for name in names for path in _files(name, directory)]
+    return dataclasses.replace(found, files=tuple(files))
+
+
+def _read(kind, opened, train, weights, test, validation, held_out, near) -> Task:
+    """The questions of splits and files, kept apart."""
 
     def apart(part: Sequence, split: str, field: str, name: str) -> tuple:
         kept, told = splits.apart(part, found[split], near, split)
         if not len(kept):
-            raise ValueError(f"{field}={name!r}: all of it is in data.{split}.")
+            raise ValueError(
+                f"{field}={name!r}: all of it is in data.{split}, or nearly; name "
+                "other questions, or say data.overlap.action='keep'."
+            )
         return kept, told
 
     # The test split first: what overlaps with it is left out of the others.
-    found, told = {"test": opened(test or kind.test, "data.test")}, []
-    validation = kind.validation if validation == "" and not train else validation
+    found, told = {"test": opened(test, "data.test")}, []
     if validation:
         part = opened(validation, "data.validation")
         kept, shared = apart(part, "test", "data.validation", validation)
@@ -116,7 +132,7 @@ def load(
 
     # Then the training questions.
     parts, lines, first = [], [], 0
-    for name in train or (kind.train,):
+    for name in train:
         part = opened(name, "data.train", first)
         first += len(part)
         lines.append(f"{name} {len(part):,} questions")
@@ -129,24 +145,41 @@ def load(
         found["validation"] = held
         told.append(f"validation: {text}")
     found["train"] = pipeline.Mixture(parts, weights)
-    told = [f"train: {'; '.join(lines)}", *told, f"test: {test or kind.test} "]
+    told = [f"train: {'; '.join(lines)}", *told, f"test: {test} "]
     report = f"{'. '.join(told)}{len(found['test']):,}"
     return Task(found, kind.reward, reading=kind.reading, report=report)
 
 
-def _opened(task, kind, directory, source, fields, name: str, field: str, first=0):
+def _opened(task, kind, directory, source, reading, name: str, field: str, first=0):
     """A split or a file, with addresses from `first` on; `field` is its config's."""
     if name.endswith(rows.ENDINGS):
-        return rows.own(pathlib.Path(name), fields, kind.rules, first)
+        return own.read(pathlib.Path(name), reading, first)
+    if pathlib.Path(name).suffix or name.startswith(("/", ".")) or name.count("/") > 1:
+        raise ValueError(
+            f"{field}={name!r} is neither 'dataset/split', nor a file whose name ends "
+            f"in one of {rows.ENDINGS}."
+        )
     dataset, split = prepared.find(name, field)
     if dataset.reward != kind.reward:
         raise ValueError(
             f"{field}={name!r} is graded as {dataset.reward}, data.task={task!r} as "
             f"{kind.reward}; a run grades all its answers alike."
         )
-    place = pathlib.Path(directory) if directory else prepared.default_directory()
     given = pathlib.Path(source) if source else None
-    return prepared.split(dataset, split, place, given, first)
+    return prepared.split(dataset, split, _place(directory), given, first)
+
+
+def _place(directory: str) -> pathlib.Path:
+    """Where prepared datasets are."""
+    return pathlib.Path(directory) if directory else prepared.default_directory()
+
+
+def _files(name: str, directory: str) -> list[pathlib.Path]:
+    """What a split or a file that was opened is read from."""
+    if name.endswith(rows.ENDINGS):
+        return [pathlib.Path(name)]
+    dataset, _, split = name.partition("/")
+    return prepared.records(dataset, split, _place(directory))
 
 
 def unread(task: str) -> Task:
@@ -160,11 +193,13 @@ def _generated(task, kind, train, weights, test, validation, near) -> Task:
 
     def read(name: str, field: str) -> tuple[str, Sequence[str]]:
         place, _, split = name.partition("/")
-        own, _, given = place.partition(".")
-        if own != task:
+        task_named, _, given = place.partition(".")
+        if task_named != task:
+            usual = getattr(kind, field.removeprefix("data."))
             raise ValueError(
                 f"{field}={name!r}: data.task={task!r} generates its questions; name "
-                f"a split of them, say {kind.test!r}."
+                f"a split of them, say {usual!r}, or for questions of your own say "
+                "data.task='math'."
             )
         levels = given.split("+") if given else kind.generator.levels
         for level in levels:
@@ -195,7 +230,8 @@ def _generated(task, kind, train, weights, test, validation, near) -> Task:
             if is_same and near["action"] != "keep":
                 raise ValueError(
                     f"data.{field}={name!r}: its sums are those of data.{other}; name "
-                    "another split, or say data.overlap.action='keep'."
+                    f"another split, one of {SPLITS}, or say "
+                    "data.overlap.action='keep'."
                 )
 
     # Training questions have addresses of their own.
@@ -233,8 +269,9 @@ def demonstrated(task: Task, path: str, roles: Sequence[str], near: Mapping) -> 
         line += shared
     if not len(kept):
         raise ValueError(
-            f"warm_start.demonstrations={path!r}: all are in data.test or "
-            "data.validation."
+            f"warm_start.demonstrations={path!r}: all are on questions of data.test or "
+            "data.validation, or nearly; write some on other questions, or say "
+            "data.overlap.action='keep'."
         )
     report = f"{task.report}. {line}" if task.report else line
     return dataclasses.replace(task, demonstrations=kept, report=report)
@@ -300,7 +337,7 @@ def fitting(
     )
 
 
-def _check(task, train, weights, test, validation, source, near) -> None:
+def _check(task, train, weights, test, validation, source, reading) -> None:
     """Refuses values that are wrong whatever the questions are."""
     generator, given = TASKS[task].generator, {"data.source": source}
     if generator is not None and not generator.levels:
@@ -320,3 +357,9 @@ def _check(task, train, weights, test, validation, source, near) -> None:
         tuple(weights),
         f"one number above 0 for each of data.train={tuple(train)}",
     )
+    files = [name for name in (*train, test, validation) if name]
+    if reading.given and not any(name.endswith(rows.ENDINGS) for name in files):
+        raise ValueError(
+            f"{reading.given[0]} is about questions of your own, and read by nobody: "
+            "data.train, data.test and data.validation name no file of them."
+        )

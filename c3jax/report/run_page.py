@@ -97,9 +97,10 @@ def _words(evaluations, seen, audited: run_audit.About | None, replayed) -> list
         start, end = (
             f"{line['validation/pass_at_1']:.1%}" for line in (seen[0], seen[-1])
         )
+        since = f" at step {seen[0]['step']}" if seen[0]["step"] else ""
         sentences.append(
             "The test questions are read again at the end. On the validation questions "
-            f"it went from {start} to {end} so far, sampled."
+            f"it went from {start}{since} to {end} so far, sampled."
         )
     if len(evaluations) > 1:
         calls = f"{last['total/evaluator_calls']:,} scored answers"

@@ -11,7 +11,8 @@ _UNITS = [("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 1
 _NUMERAL = rf"(?!千[克米瓦])[{''.join([*_DIGIT, *dict(_UNITS)])}]"
 _NUMERALS = rf"(?:{_NUMERAL})+"
 # What is counted is any word that is no numeral itself.
-_COUNTED = rf"(?:\\text\{{)?(?P<counted>(?:(?!{_NUMERAL})[\u4e00-\u9fff])*)\}}?"
+_WORD = rf"(?:(?!{_NUMERAL})[\u4e00-\u9fff])*"
+_COUNTED = rf"(?:\\text\{{(?P<counted>{_WORD})\}}|(?P<behind>{_WORD}))"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
@@ -52,10 +53,10 @@ def arabic(text: str) -> str:
     if not match or r"\l" in text:
         return _WORDS.sub(r"\\text{\g<0>}", text)
     part, sign = match.groupdict(), "-" if match["sign"] else ""
-    unit = units.read(rf"\text{{{part['counted']}}}") if part["counted"] else None
+    counted = part["counted"] or part["behind"]
+    unit = units.read(rf"\text{{{counted}}}") if counted else None
     known = unit is not None and unit.dimension
-    behind = rf" \text{{{part['counted']}}}" if known else ""
-    return sign + _value(part) + behind
+    return sign + _value(part) + (rf" \text{{{counted}}}" if known else "")
 
 
 def _value(part: dict[str, str]) -> str:

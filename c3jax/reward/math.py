@@ -143,19 +143,21 @@ FALLBACKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The outcome for one answer; at most one of the four is true.
+    """The outcome for one answer; at most one of the five is true.
 
     Attributes:
         correct: it is the gold answer.
         malformed: the text has no answer.
         timeout: judging it took too long; it counts as wrong.
         died: judging it ended a worker twice; it counts as wrong.
+        failed: judging it met a fault of the verifier's own; it counts as wrong.
     """
 
     correct: bool = False
     malformed: bool = False
     timeout: bool = False
     died: bool = False
+    failed: bool = False
 
     @property
     def reward(self) -> float:
@@ -288,6 +290,8 @@ def _verdict(future: concurrent.futures.Future) -> Verdict:
         return Verdict(timeout=True)
     except pool.Died:
         return Verdict(died=True)
+    except pool.Faulty:
+        return Verdict(failed=True)
 
 
 def grade(

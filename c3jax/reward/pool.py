@@ -15,6 +15,10 @@ class Died(Exception):
     """A worker was gone before it answered."""
 
 
+class Faulty(Exception):
+    """A worker's own code raised an error: no answer, and no fault of the request's."""
+
+
 class Worker(Protocol):
     """One process that answers one request at a time."""
 
@@ -28,6 +32,7 @@ class Worker(Protocol):
         Raises:
             Overrun: the limit passed.
             Died: the process is gone.
+            Faulty: its code raised an error.
         """
 
     def close(self) -> None:
@@ -87,8 +92,8 @@ class Pool:
         """Asks for an answer, from any thread.
 
         Returns:
-            Its future. It raises Overrun or Died, or the error that kept a worker
-            from starting.
+            Its future. It raises Overrun, Died or Faulty, or the error that kept a
+            worker from starting.
 
         Raises:
             RuntimeError: the pool is closed.

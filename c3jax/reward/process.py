@@ -65,6 +65,7 @@ class Process:
         Raises:
             pool.Overrun: the limit passed.
             pool.Died: the process is gone.
+            pool.Faulty: `answer` raised an error.
             RuntimeError: the module could not be imported.
         """
         if not self._ready:
@@ -75,7 +76,10 @@ class Process:
                 line = line[os.write(self._popen.stdin.fileno(), line) :]
         except BrokenPipeError as error:
             raise pool.Died(f"{self._module} is gone.") from error
-        return self._read(limit_s)["answer"]
+        reply = self._read(limit_s)
+        if "fault" in reply:
+            raise pool.Faulty(f"{self._module}: {reply['fault']}")
+        return reply["answer"]
 
     def close(self) -> None:
         """Kills the process and its group, and waits until it is gone."""

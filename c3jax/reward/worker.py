@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import types
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 
@@ -46,7 +47,21 @@ def main(module: str, memory_bytes: int, parent: int) -> None:
         return
     _write(replies, {})
     for line in requests:
-        _write(replies, {"answer": answer(json.loads(line))})
+        _write(replies, _reply(answer, json.loads(line)))
+
+
+def _reply(answer: Callable, request) -> dict:
+    """The answer, or what went wrong while it was looked for.
+
+    Raises:
+        MemoryError: a process that had too little may be in any state, so it ends.
+    """
+    try:
+        return {"answer": answer(request)}
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it is, the parent shall count it
+        return {"fault": f"{type(error).__name__}: {error}"}
 
 
 def _die_with(parent: int) -> None:

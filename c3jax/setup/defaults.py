@@ -9,7 +9,7 @@ import ml_collections
 from c3jax.credit import api, branchings, losses
 from c3jax.policy import decoder
 from c3jax.reward import math
-from c3jax.setup import branching_schedule, fields, objectives
+from c3jax.setup import branching_schedule, data_fields, fields, objectives
 from c3jax.setup.fields import ANY, SWITCH, TEXT, Field, Section, section
 
 # Fields and values that were renamed, old to new, with their sections, so that configs
@@ -42,12 +42,10 @@ AXIS = fields.Domain(int, "-1 or above 0", lambda size: size == -1 or size > 0)
 WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own"))
 PLACES = fields.several(fields.one_of(math.FALLBACKS))
 TARGETS = fields.several(fields.one_of(decoder.PRODUCTS))
-DATE = fields.Domain(str, "a date such as 2026-01-01", fields.is_date)
 DTYPE = fields.one_of(("float32", "bfloat16", "float16"))
 REMAT, ATTENTION = fields.one_of(decoder.REMAT), fields.one_of(decoder.ATTENTION)
 COST = fields.one_of(branching_schedule.COSTS)
-OVERLAP = fields.one_of(("drop", "keep", "refuse"))
-OVERLONG, MISSING = fields.one_of(("drop", "refuse")), fields.one_of(("refuse", "skip"))
+MISSING = fields.one_of(("refuse", "skip"))
 RATIO = fields.one_of((*losses.RATIOS, objectives.PLAIN))
 MEAN, KL = fields.one_of(losses.MEANS), fields.one_of(losses.KL)
 KL_IN, TRUNCATED = fields.one_of(objectives.PLACES), fields.one_of(objectives.TRUNCATED)
@@ -127,39 +125,6 @@ CREDIT = Section(
 )
 
 # The sections of a run.
-DATA = section(
-    "the questions",
-    task=Field("problems", TEXT, "generated, or math, gsm8k, .. of data.tasks"),
-    train=Field((), TEXTS, '"dataset/split" or files of your own; (): the task\'s'),
-    weights=Field((), RATES, "relative rates of these; (): all questions equally"),
-    test=Field("", TEXT, 'like one of train; "": the task\'s'),
-    validation=Field(
-        "",
-        fields.optional(TEXT),
-        'read between start and end, like one of train; "": the task\'s, or a tenth of '
-        "train; None: none, and the test split is read then",
-    ),
-    directory=Field("", TEXT, 'of prepared datasets; "": ~/.cache/c3jax/data'),
-    source=Field("", TEXT, 'directory of datasets\' files; "": they are downloaded'),
-    fields=section(
-        'what your own files call these; "": there is none',
-        question=Field("question", TEXT, "its text"),
-        answer=Field("answer", TEXT, "the right one; of programs, their tests"),
-        id=Field("", TEXT, "of the question"),
-        entry_point=Field("", TEXT, "what the tests of a program call"),
-    ),
-    overlap=section(
-        "training questions that are in another split",
-        action=Field("drop", OVERLAP, "how these are treated"),
-        ngram=Field(13, NATURAL, "words of an n-gram; 0: only equal questions count"),
-        share=Field(0.5, PART, "of the other's n-grams that make a question the same"),
-    ),
-    tokenizer=Field("words", TEXT, 'or a directory or GGUF; "": that of policy.path'),
-    prompt_tokens=Field(32, NATURAL, "of the longest question; 0: as it needs, to 512"),
-    overlong=Field("drop", OVERLONG, "how longer questions are treated"),
-    thinking=Field(False, SWITCH, "state of the switch that some chat templates have"),
-    date=Field("2026-01-01", DATE, "today's, to chat templates that write it"),
-)
 PROTOCOL = section(
     "the team, and how many alternatives each role gets",
     name=Field("duo", TEXT, "of the team, one of teams"),
@@ -304,7 +269,7 @@ EXPERIMENT = section(
         lambda given: dict.fromkeys(given, POLICY),
         open=True,
     ),
-    data=DATA,
+    data=data_fields.SECTION,
     teams=Section("name: role: its fields; any acyclic graph of roles", {}, open=True),
     protocol=PROTOCOL,
     credit=CREDIT,

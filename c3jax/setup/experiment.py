@@ -28,6 +28,7 @@ from c3jax.setup import (
     objectives,
     policy_specs,
     prompt_lengths,
+    questions,
     validate,
 )
 
@@ -231,7 +232,9 @@ def resolve(
 
     # The questions.
     count = functools.partial(prompts.longest, compiled)
-    task = _questions(config, count, roles) if asks else tasks.unread(config.data.task)
+    task = tasks.unread(config.data.task)
+    if asks:
+        task = questions.load(config, count, roles)
     validate.answers(config, counts, task)
     validate.careless(config, task)
     validate.demonstrations(config, task, roles, own)
@@ -363,36 +366,3 @@ def _check_positions(setup: Setup) -> None:
                 "data.prompt_tokens, or max_tokens in "
                 f"teams.{setup.config.protocol.name}."
             )
-
-
-def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
-    """The questions, prepared if they were not, with a report of them printed."""
-    c, writers = config.data, [role.name for role in roles if not role.counts]
-    task = tasks.load(
-        c.task,
-        train=c.train,
-        weights=c.weights,
-        test=c.test,
-        validation=c.validation,
-        held_out=config.evaluate.questions,
-        directory=c.directory,
-        source=c.source,
-        fields=c.fields,
-        near=c.overlap,
-    )
-
-    # Those that fit, and demonstrations for them.
-    task = tasks.fitting(task, count, prompt_lengths.limit(c.prompt_tokens), c.overlong)
-    if own := config.warm_start.demonstrations:
-        task = tasks.demonstrated(task, own, writers, c.overlap)
-    if task.report:
-        print(task.report, flush=True)
-
-    # Intervals need two.
-    test, asked = len(task.split("test")), config.evaluate.questions
-    checks.require(
-        2 <= asked <= test, "evaluate.questions", asked, f"between 2 and {test}"
-    )
-    watched, wanted = len(task.split(task.watched)), "a split of 2 or more, or None"
-    checks.require(watched > 1, "data.validation", c.validation, wanted)
-    return task

@@ -7,7 +7,7 @@ import pathlib
 import platform
 
 from c3jax.core import environment, files
-from c3jax.data import rows, tokenizer
+from c3jax.data import tokenizer
 from c3jax.policy import families
 from c3jax.setup.experiment import Setup
 
@@ -47,8 +47,8 @@ def contents(setup: Setup) -> dict[str, list[str]]:
 def _read_files(setup: Setup) -> list[pathlib.Path]:
     """Files that a run reads; their contents may change at the same path."""
     c = setup.config
-    named = [*c.data.train, c.data.test, c.data.validation, c.warm_start.demonstrations]
-    tables = [pathlib.Path(n) for n in named if n and n.endswith(rows.ENDINGS)]
+    named = c.warm_start.demonstrations
+    tables = [*setup.task.files, *([pathlib.Path(named)] if named else [])]
     models = [p.model for p in setup.policies.values() if p.model is not None]
     if c.data.tokenizer not in ("", *tokenizer.EMBEDDED):
         models.append(pathlib.Path(c.data.tokenizer))

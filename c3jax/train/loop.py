@@ -59,6 +59,7 @@ def run(
     with (
         checkpoint.Store(workdir / "checkpoints", _keeps(workdir)) as store,
         scorers.started(setup) as scorer,
+        profile.Profile(workdir, profiled) as trace,
     ):
         # The newest checkpoint, or what a warm start makes of fresh parameters.
         if (begun := begin(setup, store, workdir, cache, stop)) is None:
@@ -69,7 +70,6 @@ def run(
         learn = _programs(setup)
         source = pipeline.order(setup.task.split("train"), c.seed)
         batches = pipeline.Batches(source, c.train.batch_size, rollouts.share(setup))
-        trace = profile.Profile(workdir, profiled)
         tools = _opened(setup, workdir, store, scorer, trace, record, stop)
         watch, done = tools.watch, False
         try:
@@ -151,7 +151,6 @@ def _end(tools: Tools, record: Record, done: bool) -> None:
     """Closes the files of a run; its summary, or where it goes on from."""
     store = tools.store
     tools.log.close()
-    tools.trace.close()
     store.wait()
     if done:
         hosts.by_first(_summarise, tools.workdir, tools.setup.config, record)

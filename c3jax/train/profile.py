@@ -6,11 +6,14 @@ import re
 import jax
 
 
-def steps(text: str) -> range:
+def steps(text: str, last_step: int) -> range:
     """The steps that `--profile=FROM:TO` names, both included; none for "".
 
+    Args:
+        last_step: of the run; later ones are no steps.
+
     Raises:
-        ValueError: it is not FROM:TO, 1 or more and ascending.
+        ValueError: it is not FROM:TO, 1 or more and ascending, or the run is shorter.
     """
     if not text:
         return range(0)
@@ -20,7 +23,11 @@ def steps(text: str) -> range:
         raise ValueError(
             f"--profile={text}: it must be FROM:TO of steps, such as 10:12."
         )
-    return range(first, last + 1)
+    if first > last_step:
+        raise ValueError(
+            f"--profile={text}: the run has {last_step} steps; name some of these."
+        )
+    return range(first, min(last, last_step) + 1)
 
 
 class Profile:
@@ -34,6 +41,14 @@ class Profile:
         """Writes nothing until a step is among `steps`."""
         self._directory, self._steps, self._is_on = directory, steps, False
         self._first = self._last = 0
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+        if self._steps and not self._first:
+            print(f"profile: none of steps {self._steps[0]} to {self._steps[-1]} ran")
 
     def at(self, step: int) -> None:
         """Begins or ends the trace, where step number `step`, from 1, is to begin."""

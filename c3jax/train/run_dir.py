@@ -1,11 +1,12 @@
 """The directory of a run: its lock, its config and its summary."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import ml_collections
 
@@ -129,12 +130,12 @@ def check_or_create(
         return []
 
     # What differs from the run that is there, if it may.
-    changed, page = differences(_read(path), wanted), json.loads(path.read_text())
-    if refused := [change for change in changed if not _follows(change[0])]:
-        raise ValueError(_refusal(workdir, refused))
+    changed, page = check(workdir, config), json.loads(path.read_text())
     _check_reached(workdir, config)
-    # A run that an older version made has its files as they are now.
-    for name, *_ in differences(page.get("files", contents), contents):
+    # A run that an older version made has its files, or its datasets, as they are now.
+    for name, old, _ in differences(page.get("files", contents), contents):
+        if old == ABSENT and ".array_record" in name:
+            continue
         raise ValueError(
             f"{name} has another content than when {workdir} began, or was not there; "
             "put that back, or give --workdir=DIR for a new run."
@@ -154,6 +155,55 @@ def check_or_create(
     told = [(*change, _follows(change[0])) for change in changed]
     told += [(*change, "not bit-equal to an unbroken run") for change in moved]
     return [f"{key} was {old} and is {new}: {text}" for key, old, new, text in told]
+
+
+def check(
+    workdir: pathlib.Path, config, field: Callable[[str], str] = str
+) -> list[tuple]:
+    """What a run that is there has other than this config, where that may be changed.
+
+    Args:
+        field: from a field's name in the run's config to the name to give it by.
+
+    Returns:
+        As of `differences`.
+
+    Raises:
+        ValueError: the directory holds another experiment.
+    """
+    wanted = json.loads(json.dumps(config.to_dict()))  # Tuples become lists.
+    changed = differences(_read(workdir / CONFIG), wanted)
+    if refused := [change for change in changed if not _follows(change[0])]:
+        named = [(field(key), old, new) for key, old, new in refused]
+        raise ValueError(_refusal(workdir, named))
+    return changed
+
+
+def as_begun(
+    workdir: pathlib.Path, config: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+    """A config for the run, or comparison, that an earlier version began.
+
+    Fields that it did not have keep its behaviour where they are at their defaults.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        return config
+    given = json.loads(path.read_text())["config"]
+    _, new = fields.with_new_names(given, {}, defaults.EARLIER)
+    config, usual = (
+        config.copy_and_resolve_references(),
+        fields.config(defaults.EXPERIMENT),
+    )
+    own = config.base if "methods" in config else config
+    for name in (told.partition("=")[0] for told in new):
+        if _at(own, name) == _at(usual, name):
+            own.update_from_flattened_dict({name: defaults.EARLIER[name]})
+    return config.lock()
+
+
+def _at(config: Mapping, name: str):
+    return functools.reduce(lambda section, key: section[key], name.split("."), config)
 
 
 def _follows(key: str) -> str:

@@ -30,7 +30,7 @@ def summarise(
 
     Accuracies are fractions of the test questions, sampled ones the mean over
     `evaluate.samples` episodes, with 95% intervals over questions; `validation` has
-    those of the validation split, None without one. Counts are of
+    those of the validation split, None where it was not read at both. Counts are of
     training; those of evaluation and of the warm start stand apart. `seconds` is the
     wall-clock of the work kept, the warm start's included even when it was cached.
     `budgets` holds for each given budget the step at which it was crossed, or None, and
@@ -66,7 +66,7 @@ def summarise(
         "intervals": {n: _interval(line, field) for n, (line, field) in named.items()},
         "pass_at_k": _by_k(last),
         "pass_at_k_before": _by_k(first),
-        "validation": _validation(evaluations(lines, "validation")),
+        "validation": _validation(lines, first["step"], last["step"]),
         "without_role": {
             role: last[f"evaluate/without {role}"] for role in emptied(last)
         },
@@ -78,11 +78,16 @@ def summarise(
     }
 
 
-def _validation(lines: list[dict]) -> dict | None:
-    """Sampled and greedy accuracies of the validation split, before and after."""
-    if not lines:
+def _validation(lines: list[dict], first: int, last: int) -> dict | None:
+    """Sampled and greedy accuracies of the validation split, before and after.
+
+    None where either step has none: the run was to be evaluated at its ends only when
+    it came by.
+    """
+    at = {line["step"]: line for line in evaluations(lines, "validation")}
+    if not {first, last} <= {*at}:
         return None
-    ends, start = {"before": lines[0], "after": lines[-1]}, PREFIXES["validation"]
+    ends, start = {"before": at[first], "after": at[last]}, PREFIXES["validation"]
     return {
         f"{shown}_{when}": line[start + name]
         for shown, name in {"accuracy": "pass_at_1", "greedy": "greedy"}.items()

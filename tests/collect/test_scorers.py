@@ -36,19 +36,26 @@ def test_a_maths_answer_is_graded_by_the_rules_of_its_question():
     assert [grade.malformed for grade in found] == [False, False, False, True]
 
 
-def test_a_verifier_that_breaks_down_is_not_the_fault_of_an_answer(monkeypatch):
+@pytest.mark.parametrize("error", [pool.Died("gone"), pool.Faulty("a fault")])
+def test_a_verifier_that_breaks_down_is_not_the_fault_of_an_answer(monkeypatch, error):
     broken = concurrent.futures.Future()
-    broken.set_exception(pool.Died("gone"))
+    broken.set_exception(error)
     monkeypatch.setattr(math.Verifier, "submit", lambda *_: broken)
     found = scores(support.math_setup(), [r"\boxed{y+x}"], [Item("x+y")])
     assert found == [scorers.Grade(0.0, failed=True)]
 
-    def exhausted(*_):
-        raise MemoryError
 
-    monkeypatch.setattr(algebra.matching, "same", exhausted)
-    with pytest.raises(MemoryError):
-        algebra.answer({"gold": "7", "said": "7", "rules": {}})
+def test_a_judge_without_memory_ends_and_its_own_faults_are_raised(monkeypatch):
+    def broken(error):
+        def same(*_):
+            raise error
+
+        return same
+
+    for error in (MemoryError, IndexError):
+        monkeypatch.setattr(algebra.matching, "same", broken(error))
+        with pytest.raises(error):
+            algebra.answer({"gold": "7", "said": "7", "rules": {}})
 
 
 def test_the_config_says_where_an_answer_may_stand():

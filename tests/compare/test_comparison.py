@@ -156,3 +156,21 @@ def test_a_run_has_the_config_that_the_page_gives_it_also_from_the_workdir(
     for name, cell in comparison.cells(page).items():
         given = json.loads(json.dumps(cell.config.to_dict()))
         assert json.loads(json.dumps(found[name].config.to_dict())) == given
+
+
+def test_a_run_that_was_begun_otherwise_is_refused_with_flags_of_the_comparison(
+    tmp_path,
+):
+    config = changed()
+    place = tmp_path / comparison.CELLS / "magrpo-0"
+    place.mkdir(parents=True)
+    begun = comparison.cells(config)["magrpo-0"]
+    run_dir.check_or_create(place, begun.config, {}, {})
+    comparison.check_begun(config, [begun], tmp_path)
+    other = changed(base__train__batch_size=5)
+    with other.unlocked():
+        other.methods.magrpo.credit.name = "rloo"
+    cells = comparison.cells(other).values()
+    flags = r"--config.methods.magrpo.credit.name=magrpo --config.base.train.batch_size"
+    with pytest.raises(ValueError, match=flags):
+        comparison.check_begun(other, cells, tmp_path)

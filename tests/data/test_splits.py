@@ -38,6 +38,11 @@ def test_what_is_like_a_question_that_is_held_out_is_left_out():
     assert f"8 of the training questions, {72 - len(kept)} more like these" in told
     _, [kept], told = splits.held_out([twice], 500, NEAR | {"action": "keep"})
     assert len(kept) == 72 and told == "8 of the training questions"
+    with pytest.raises(ValueError, match="='refuse': 8 .* held out .* 'own/.*'drop'"):
+        splits.held_out([twice], 500, NEAR | {"action": "refuse"})
+    whole = [numbered(0, 40)]
+    refused = splits.held_out(whole, 500, NEAR | {"action": "refuse"})
+    assert refused[2] == "4 of the training questions"
 
 
 def test_too_few_questions_are_refused_with_the_way_on():

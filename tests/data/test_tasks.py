@@ -3,13 +3,13 @@ import dataclasses
 import pytest
 
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import arithmetic, demonstrations, kinds, problems, tasks
+from c3jax.data import arithmetic, demonstrations, kinds, own, problems, tasks
 from c3jax.data.builders import origins
 from tests.data import layout
 from tests.data.test_overlap import LONG
 
-FIELDS = dict(question="question", answer="answer", id="", entry_point="")
 NEAR = dict(action="drop", ngram=13, share=0.5)
+KEPT = {**NEAR, "action": "keep"}
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def mine(tmp_path):
 
 
 def load(task="math", **options):
-    given = {"fields": FIELDS, "near": NEAR, "validation": None, **options}
+    reading = own.Reading(rules=Rules(percent=True))
+    given = {"reading": reading, "near": NEAR, "validation": None, **options}
     return tasks.load(task, **given)
 
 
@@ -109,7 +110,9 @@ def test_a_validation_split_is_apart_from_train_and_test(tmp_path, mine):
         "1 of them in the validation split (1 word for word, 0 nearly)" in task.report
     )
     assert "validation: " in task.report and "4 questions, 1 of them in the test split"
-    with pytest.raises(ValueError, match=r"own.jsonl'.*: all of it is in data.valid"):
+    with pytest.raises(
+        ValueError, match=r"own.jsonl'.*: all of it is in data.valid.*'keep'"
+    ):
         load(train=(name,), test=mine["test"], validation=name)
     assert load(**mine).watched == "test"
 
@@ -148,9 +151,25 @@ def test_parts_of_a_mixture_have_addresses_of_their_own(mine):
     assert task.split("train").weights == (1, 2)
 
 
-def test_own_questions_are_graded_like_the_tasks(mine):
-    assert load("cmath", **mine).split("test")[0].rules == Rules(chinese=True)
+def test_own_questions_are_read_as_told_and_their_files_are_known(mine):
+    task = load("cmath", **mine, validation=mine["test"], near=KEPT)
+    assert task.split("test")[0].rules == Rules(percent=True)
+    assert [*map(str, task.files)] == [*mine["train"], *2 * [mine["test"]]]
     assert load("mbpp", **mine).reward == "code"
+
+
+@pytest.mark.parametrize("name", ["/x/q.json5", "q.txt", "./mine", "a/b/c"])
+def test_what_is_neither_a_split_nor_a_file_is_refused_with_the_endings(mine, name):
+    told = f"data.train='{name}' is neither 'dataset/split', nor a file .*'.parquet'"
+    with pytest.raises(ValueError, match=told):
+        load(train=(name,), test=mine["test"])
+
+
+def test_what_is_said_of_own_questions_is_refused_where_there_are_none():
+    reading = own.Reading(given=("data.rules.percent=True",))
+    for task in ("problems", "arithmetic"):
+        with pytest.raises(ValueError, match="^data.rules.percent=True is about quest"):
+            load(task, reading=reading)
 
 
 def test_a_public_dataset_is_prepared_at_first_use(tmp_path, monkeypatch, mine):
@@ -163,6 +182,12 @@ def test_a_public_dataset_is_prepared_at_first_use(tmp_path, monkeypatch, mine):
     assert task.split("test")[0].id == "gsm8k/test/0"
     mixed = load("gsm8k", train=("gsm8k/train", *mine["train"]), **places)
     assert [item.uid for item in mixed.split("train")] == list(range(6))
+    # Its records are files of the run, and the same wherever they are prepared.
+    again = load("gsm8k", **{**places, "directory": str(tmp_path / "again")})
+    names = [path.name.partition(".")[0] for path in task.files]
+    assert names == ["gsm8k-train", "gsm8k-test"]
+    one, other = ([p.read_bytes() for p in each.files] for each in (task, again))
+    assert one == other and task.files != again.files
 
 
 def test_a_task_in_other_words_is_found_by_its_name(tmp_path, monkeypatch):

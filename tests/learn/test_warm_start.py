@@ -84,10 +84,8 @@ def test_it_is_known_by_what_is_in_a_model_and_in_data_of_ones_own(tmp_path):
     policies = {
         n: dataclasses.replace(p, model=model) for n, p in setup.policies.items()
     }
-    config = setup.config.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.train = (str(rows),)
-    setup = dataclasses.replace(setup, policies=policies, config=config)
+    task = dataclasses.replace(setup.task, files=(rows,))
+    setup = dataclasses.replace(setup, policies=policies, task=task)
     for path in (model, rows):
         path.write_text("one")
     first = identity.warm_start(setup)
@@ -101,10 +99,8 @@ def test_it_is_known_by_what_is_in_a_model_and_in_data_of_ones_own(tmp_path):
 def test_files_of_one_name_are_each_known_by_their_content(tmp_path):
     rows = [tmp_path / name / "own.jsonl" for name in ("a", "b")]
     setup = support.math_setup()
-    config = setup.config.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.train = tuple(map(str, rows))
-    setup = dataclasses.replace(setup, config=config)
+    task = dataclasses.replace(setup.task, files=tuple(rows))
+    setup = dataclasses.replace(setup, task=task)
     for path in rows:
         path.parent.mkdir()
         path.write_text("one")

@@ -97,6 +97,15 @@ def test_a_worker_that_is_told_to_stop_goes_on():
         assert one.submit({"do": "pid"}).result() == pid
 
 
+def test_a_fault_of_the_workers_own_code_is_told_and_the_next_is_answered(workers):
+    failed = workers.submit({"do": "fail"})
+    assert answers(workers, [{"do": "echo", "with": 1}]) == [1]
+    with pytest.raises(
+        pool.Faulty, match="workers: ZeroDivisionError: a fault of ours"
+    ):
+        failed.result()
+
+
 def test_memory_is_bounded(workers):
     assert isinstance(answers(workers, [{"do": "eat"}])[0], pool.Died)
 

@@ -19,6 +19,8 @@ def answer(request: dict):
             time.sleep(60)
         case "die":
             os._exit(1)
+        case "fail":
+            raise ZeroDivisionError("a fault of ours")
         case "die once":
             with pathlib.Path(request["mark"]).open("a+") as file:
                 file.write("x")

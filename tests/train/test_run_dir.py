@@ -79,3 +79,8 @@ def test_a_run_from_before_files_were_known_has_those_of_now(tmp_path):
     assert resumed(tmp_path, {"mine.jsonl": ["ab"]}) == []
     with pytest.raises(ValueError, match="mine.jsonl has another content"):
         resumed(tmp_path, {"mine.jsonl": ["cd"]})
+    # Records of published questions were not looked at by earlier versions.
+    records = {"gsm8k-test.array_record-00000-of-00001": ["ef"]}
+    assert resumed(tmp_path, {"mine.jsonl": ["ab"], **records}) == []
+    with pytest.raises(ValueError, match="gsm8k-test.* has another content"):
+        resumed(tmp_path, {"mine.jsonl": ["ab"], **{name: ["gh"] for name in records}})

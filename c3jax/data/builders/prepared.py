@@ -82,6 +82,12 @@ def split(
     return Split(prepare(dataset, directory, source)[name], dataset, first)
 
 
+def records(dataset: str, split: str, directory: pathlib.Path) -> list[pathlib.Path]:
+    """The files that hold the records of a split that is prepared, by its name."""
+    place = directory / dataset / origins.VERSION
+    return sorted(place.glob(f"*-{split}.array_record*"))
+
+
 def prepare(
     dataset: origins.Dataset,
     directory: pathlib.Path,
