@@ -91,7 +91,11 @@ def _of_letters(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
     if letter := _any(_LETTER, gold, rng):
         other = rng.choice([c for c in "abckmnprtuvxyz" if c not in gold.lower()])
         yield "letter", gold.replace(letter[0], other, 1)
-        if letter[0] not in "iIeE" and letter[0].swapcase() not in gold:
+        if (
+            letter[0] not in "iIeE"
+            and letter[0].swapcase() not in gold
+            and "_" not in gold
+        ):
             yield "capital", _put(gold, letter, letter[0].swapcase())
         yield "greek", _put(gold, letter, rng.choice((r"\gamma ", r"\beta ")))
         letters = {found[0] for found in _LETTER.finditer(gold)} - {"i", "e"}

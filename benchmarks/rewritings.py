@@ -120,7 +120,7 @@ def _of_formulas(gold: str) -> Iterator[tuple[str, str]]:
         yield "over", _FRAC.sub(r"{\1 \\over \2}", gold)
     if _ROOT.search(gold):
         yield "root without braces", _ROOT.sub(r"\\sqrt\1", gold)
-        yield "root in words", re.sub(r"\\sqrt\{(\d+)\}", r"sqrt(\1)", gold)
+        yield "root in words", re.sub(r"\\sqrt\{(\d+)\}", r" sqrt(\1)", gold)
     if _POWER.search(gold) and "=" not in gold:
         yield "two stars", _POWER.sub(r"\1**\2", gold)
         yield "power in braces", _POWER.sub(r"\1^{\2}", gold)

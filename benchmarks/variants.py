@@ -35,7 +35,7 @@ def items(gold: str) -> list[str]:
     """The parts of a list without brackets; [] for anything else."""
     parts = [part.strip() for part in gold.split(",")]
     readable = all(evaluator.is_equal(part, part) for part in parts)
-    grouped = r"\!" in gold or "(" in gold
+    grouped = re.search(r"\\!|\(|\d,\d{3}", gold)
     return parts if len(parts) > 1 and readable and not grouped else []
 
 

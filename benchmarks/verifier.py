@@ -196,7 +196,9 @@ def told(path: pathlib.Path, verifier: math.Verifier) -> list[dict]:
 
 def _ours(cases: list[dict], verifier: math.Verifier) -> list[bool]:
     pending = [
-        math.submit([c["text"]], [c["gold"]], types.Rules(**c.get("rules", {})), verifier)
+        math.submit(
+            [c["text"]], [c["gold"]], types.Rules(**c.get("rules", {})), verifier
+        )
         for c in cases
     ]
     return [verdict.correct for each in pending for verdict in each.result()]

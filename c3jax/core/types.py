@@ -99,8 +99,8 @@ class Rules:
             the last number of the text.
         lowest_terms: whether a fraction must be in lowest terms if the gold one is, so
             that 84/144 is not 7/12.
-        ordered: whether the parts of a list must be in the order of the gold answer, for
-            questions that ask for one: 1, 3, 2 is not 1, 2, 3.
+        ordered: whether the parts of a list must be in the order of the gold answer,
+            for questions that ask for one: 1, 3, 2 is not 1, 2, 3.
     """
 
     tolerance: float = 0.0

@@ -65,8 +65,14 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
         return False
     wanted, came = reading.tidy(gold), reading.tidy(said)
     if letter := choices.letter(wanted):
-        return letter == (choices.letter(came) or choices.option(came)[0])
-    came = choices.option(came)[1]
+        return letter == choices.chosen(came)
+    # Of an option with its text either will do, but not one of them with another.
+    letter, wanted = choices.option(wanted)
+    if letter and letter == choices.letter(came):
+        return True
+    other, came = choices.option(came)
+    if letter and other and letter != other:
+        return False
     if rules.chinese:
         wanted, came = chinese.arabic(wanted), chinese.arabic(came)
     if _same(wanted, came, rules, algebra):
@@ -213,9 +219,9 @@ def _quantities(gold: str, said: str) -> tuple[reading.Quantity, reading.Quantit
 def _equal_numbers(
     gold: reading.Number, said: reading.Number, ratio: Fraction, rules
 ) -> bool:
-    if gold.finished and not said.finished:
-        if not (gold.scientific and said.scientific):
-            return False
+    powers = gold.scientific and said.scientific
+    if gold.finished and not said.finished and not powers:
+        return False
     if rules.lowest_terms and gold.reduced and not said.reduced:
         return False
     values = [said.value * ratio]
@@ -234,8 +240,7 @@ def _about(gold: str, said: str, rules, algebra) -> bool:
     exact, *others = re.split(r"\\approx(?![a-zA-Z])", said)
     if not _same(gold, exact.strip(), rules, algebra):
         return False
-    name, _, value = exact.rpartition("=")
-    value = reading.quantity(value.strip()).value
+    value = reading.quantity(exact.rpartition("=")[2].strip()).value
     for other in others:
         decimal = reading.quantity(other.strip()).value
         number = reading.number(decimal)
@@ -339,7 +344,7 @@ def _equations(gold: structures.Shape, said: structures.Shape, rules, algebra) -
 
 
 def _chained(gold: str, others: Sequence[str], value: str, rules, algebra) -> bool:
-    """Whether the last side is the gold answer, and the others are its names or value."""
+    """Whether the last side is the gold answer, the others its names or its value."""
     if not _same(gold, value, rules, algebra):
         return False
     number = reading.number(reading.quantity(gold).value)

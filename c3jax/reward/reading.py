@@ -5,6 +5,7 @@ system.
 """
 
 import functools
+import itertools
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -205,7 +206,7 @@ def _summed(text: str) -> Quantity | None:
     read = [units.read(tail) for tail in tails]
     if None in read or not read[0].dimension:
         return None
-    for larger, smaller in zip(read, read[1:], strict=False):
+    for larger, smaller in itertools.pairwise(read):
         if larger.dimension != smaller.dimension or larger.size <= smaller.size:
             return None
     total = sum(
@@ -215,7 +216,7 @@ def _summed(text: str) -> Quantity | None:
 
 
 def _expression(text: str) -> Quantity:
-    """What is no number, with its unit: 2\\sqrt{3} \\text{ cm}, \\frac{\\pi}{2} \\text{ m}."""
+    """What is no number, with its unit: 2\\sqrt{3} \\text{ cm}, \\frac{\\pi}{2} m."""
     if text.endswith("°"):
         if _ANGLE.search(text):
             return Quantity(text)

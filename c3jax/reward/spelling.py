@@ -59,7 +59,8 @@ _FONT = re.compile(
     r"|(?P<one>(?<=bf)\s+[a-zA-Z\d]|(?<=rm)\s+[a-zA-Z\d]))"
 )
 _HALF = re.compile(
-    r"(?i)(?<=\d)\s*(?:\\text\{\s*)?and\s+(?:a|one)[ -]half\b\s*(?:\}|(?P<more>[^}]*\}))?"
+    r"(?i)(?<=\d)\s*(?:\\text\{\s*)?and\s+(?:a|one)[ -]half\b"
+    r"\s*(?:\}|(?P<more>[^}]*\}))?"
 )
 _SYMBOLS = ("mathbf", "mathit", "boldsymbol", "bm", "underline", "mathsf", "mathnormal")
 _FUNCTIONS = (
@@ -85,7 +86,7 @@ def _rules(*pairs: tuple[str, str]) -> list[tuple[re.Pattern, str]]:
 _REWRITES = _rules(
     (r"\*\*", "^"),
     (r"(?<=\d)\s*[xX*]\s*(?=10\s*\^)", r"\\times "),
-    (r"\+\s*/?\s*-(?=\s*[\d\\])", r"\\pm "),
+    (r"\+(?:\s*/\s*)?-(?=\s*[\d\\])", r"\\pm "),
     (r"(?<![a-zA-Z])(?:per ?cent|pct)\b\.?", "%"),
     (r"(?<![a-zA-Z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![a-zA-Z\\])(sqrt|pi|sin|cos|tan|log|ln|exp|infty)(?![a-zA-Z])", r"\\\1 "),
@@ -103,7 +104,7 @@ _LATEX = _rules(
     (r"\\(?:[dtc]frac|nicefrac|sfrac)(?![a-zA-Z])", r"\\frac"),
     (r"\^\s*\{?\s*(\\text\{\s*(?:th|st|nd|rd)\s*\})\s*\}?", r"\1"),
     (
-        r"(?:\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z])|\\textdegree)",
+        r"\^\s*(?:\\circ(?![a-zA-Z])|\{\s*\\circ\s*\})|\\degrees?(?![a-zA-Z])|\\textdegree",
         "°",
     ),
     (r"\\%|\\text\{\s*(?:%|percent|per cent|pct)\s*\}", "%"),
@@ -242,7 +243,7 @@ def _and_a_half(found: re.Match) -> str:
 
 
 def _words_apart(text: str) -> str:
-    """Commas, "and" and "or" out of `\\text{}`: they separate what stands around them."""
+    """Commas, "and" and "or" out of `\\text{}`: they separate what is around them."""
 
     def apart(found: re.Match) -> str:
         inner = found[1]
@@ -310,12 +311,13 @@ def _joined(text: str, grouped: bool) -> str:
     if "," not in text or not grouped or not _COMMA.search(text):
         return text
     depth, spaced = [[]], {}
+    text = text.replace(r"\langle", "\0").replace(r"\rangle", "\1")
     for i, c in enumerate(text):
-        if c in "([{":
+        if c in "([{\0":
             # A group of LaTeX is no bracket.
             is_set = c != "{" or (i and text[i - 1] == "\\")
             depth.append([] if is_set else [None])
-        elif c in ")]}" and len(depth) > 1:
+        elif c in ")]}\1" and len(depth) > 1:
             depth.pop()
         elif c == ",":
             level = depth[-1]
@@ -330,7 +332,11 @@ def _joined(text: str, grouped: bool) -> str:
         if not inside or any(text[i + 1 : i + 2] == " " for i in others):
             found.append(commas)
     gone = {i for commas in found for i in commas}
-    return "".join(c for i, c in enumerate(text) if i not in gone)
+    text = "".join(c for i, c in enumerate(text) if i not in gone)
+    return text.replace("\0", r"\langle").replace("\1", r"\rangle")
+
+
+_TAKES_GROUP = re.compile(r"(?:\\[a-zA-Z]+(?:\[[^\]]*\])?|[\^_}])\s*$")
 
 
 def _over(text: str) -> str:
@@ -349,5 +355,10 @@ def _over(text: str) -> str:
                 break
             end += 1
         top, bottom = text[start : found.start()], text[found.end() : end]
+        # The braces of a group go with it, those of an argument stay.
+        around = text[:start].endswith("{") and not _TAKES_GROUP.search(
+            text[: start - 1]
+        )
+        start, end = (start - 1, end + 1) if around else (start, end)
         text = rf"{text[:start]}\frac{{{top.strip()}}}{{{bottom.strip()}}}{text[end:]}"
     return text

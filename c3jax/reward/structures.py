@@ -3,6 +3,7 @@
 The spelling decides, which an algebra system does not keep.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,9 +16,9 @@ class Shape(NamedTuple):
 
     Attributes:
         kind: "atom"; "list", "set", "union", whose order is free; "values", each with a
-            name of its own; "matrix 3 3", two rows of three; "column", which a tuple may
-            be, too; "ratio"; the brackets around the parts, "()" or "[)"; "chain", in
-            ascending order; "all but", the reals without the parts; "both", two
+            name of its own; "matrix 3 3", two rows of three; "column", which a tuple
+            may be, too; "ratio"; the brackets around the parts, "()" or "[)"; "chain",
+            in ascending order; "all but", the reals without the parts; "both", two
             conditions at once; "equation", "relation".
         parts: in order; the whole text of an atom.
         text: the answer as a whole.
@@ -191,7 +192,7 @@ _WITHOUT = re.compile(
 
 
 def _within(text: str) -> Shape | None:
-    """x \\in (1, 2), \\{x : 1 < x < 2\\} and \\R \\setminus \\{2\\} as the sets they are."""
+    """x \\in (1, 2), \\{x : 1 < x < 2\\} and \\R \\setminus \\{2\\} as sets."""
     if r"\in" in text:
         parts = split(text, (r"\in",))
         if len(parts) == 2 and _is_name(parts[0]):
@@ -209,7 +210,7 @@ def _within(text: str) -> Shape | None:
 
 
 def _all_but(without: tuple[str, ...], text: str, name: str) -> Shape:
-    """The reals without some numbers, as a union of intervals if their order is known."""
+    """The reals without numbers, as a union of intervals if their order is known."""
     numbers = [reading.number(part) for part in without]
     if len(without) > 1 and None in numbers:
         return Shape("all but", without, text, name)
@@ -217,7 +218,7 @@ def _all_but(without: tuple[str, ...], text: str, name: str) -> Shape:
         order = sorted(range(len(without)), key=lambda i: numbers[i].value)
         without = tuple(without[i] for i in order)
     ends = (r"-\infty", *without, r"\infty")
-    pairs = zip(ends, ends[1:], strict=False)
+    pairs = itertools.pairwise(ends)
     return Shape("union", tuple(f"({low},{high})" for low, high in pairs), text, name)
 
 

@@ -58,13 +58,13 @@ _OTHERS = (
     "100000 kg.m-1.s-2: bar, 101325 kg.m-1.s-2: atm atmosphere, "
     "1 degree: ° deg degree, 1 radian: rad radian, 1 celsius: °C celsius, "
     "1 fahrenheit: °F fahrenheit, 1/8 byte: bit, "
-    "1 dollar: $ USD dollar buck, 1/100 dollar: ¢ cent penny pennie, "
+    "1 unit: unit, 1 dollar: $ USD dollar buck, 1/100 dollar: ¢ cent penny pennie, "
     "1/20 dollar: nickel, 1/10 dollar: dime, 1/4 dollar: quarter, 1 euro: € EUR euro, "
     "1 gbp: £ GBP, 1 yuan: ¥ yuan RMB CNY 元 块 块钱 圆, 1/10 yuan: 角 毛, "
     "1/100 yuan: 分钱, 1 m: 米, 1000 m: 千米 公里, 1/10 m: 分米, 1/100 m: 厘米, "
-    "1/1000 m: 毫米, 500 m: 里, 1 kg: 千克 公斤, 1/1000 kg: 克, 1000 kg: 吨, 1/2 kg: 斤, "
-    "1/1000000 kg: 毫克, 3600 s: 小时 时, 60 s: 分钟, 1 s: 秒 秒钟, 86400 s: 天 日, "
-    "604800 s: 周 星期, 1 month: 月 个月, 12 month: 年, 1/1000 m3: 升, "
+    "1/1000 m: 毫米, 500 m: 里, 1 kg: 千克 公斤, 1/1000 kg: 克, 1000 kg: 吨, "
+    "1/2 kg: 斤, 1/1000000 kg: 毫克, 3600 s: 小时 时, 60 s: 分钟, 1 s: 秒 秒钟, "
+    "86400 s: 天 日, 604800 s: 周 星期, 1 month: 月 个月, 12 month: 年, 1/1000 m3: 升, "
     "1/1000000 m3: 毫升, 1 degree: 度"
 )
 _SYMBOLS = {"f": -15, "p": -12, "n": -9, "µ": -6, "u": -6, "m": -3, "c": -2, "d": -1}
@@ -163,10 +163,12 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
     for i, token in enumerate(tokens):
         name = token["name"]
         if token["power"] or name in _BEHIND:
-            if not factors or (name and factors[-1][0] is NONE):
+            if not factors or factors[-1][0] is NONE:
                 return None
             factors[-1][1] *= int(token["power"] or _BEHIND[name])
         elif token["mark"] == "(":
+            if factors and turn > 0:  # a product of unknowns, not of units
+                return None
             outer.append(turn)
         elif token["mark"] == ")":
             if not outer:
@@ -203,7 +205,7 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
 
 def _factor(name: str, nouns: set[str], plain: bool) -> Unit | None:
     """A unit of the table, or a count of no dimension; None if it is a word."""
-    if name in ("unit", "units", "th", "st", "nd", "rd"):
+    if name in ("th", "st", "nd", "rd"):
         return NONE
     if name in ("in", "a", "at") and nouns:
         return None

@@ -25,27 +25,23 @@ SCALES = {
     "dozen": 12,
     "score": 20,
 }
-_PARTS = (
-    "half third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-).split()
-_PARTS = {word: i for i, word in enumerate(_PARTS, 2)}
+_ORDINALS = "half third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_PARTS = {word: i for i, word in enumerate(_ORDINALS.split(), 2)}
 _PARTS |= {"quarter": 4, "hundredth": 100, "thousandth": 1000, "halve": 2}
 
 # No word of these stands in a phrase that only says what is counted.
-_OTHER = frozenset(
-    {*_UNITS, *SCALES, *_PARTS}
-    | set(
-        "and or nor not no but if then else to through thru till until than below under "
-        "beneath above over less fewer least most maximum minimum minus plus negative "
-        "positive power powers squared cubed square cube root factorial point divided "
-        "multiplied by modulo mod without except excluding including also maybe "
-        "perhaps possibly probably either neither both between versus approximately "
-        "about around roughly nearly almost infinite infinity percentage percent pair "
-        "pairs couple few several many billions millions thousands hundreds dozens "
-        "ratio reciprocal inverse opposite double triple twice thrice second wrong "
-        "false any other another some all none never".split()
-    )
+_MEANT = (
+    "and or nor not no but if then else to through thru till until than below under "
+    "beneath above over less fewer least most maximum minimum minus plus negative "
+    "positive power powers squared cubed square cube root factorial point divided "
+    "multiplied by modulo mod without except excluding including also maybe "
+    "perhaps possibly probably either neither both between versus approximately "
+    "about around roughly nearly almost infinite infinity percentage percent pair "
+    "pairs couple few several many billions millions thousands hundreds dozens "
+    "ratio reciprocal inverse opposite double triple twice thrice second wrong "
+    "false any other another some all none never"
 )
+_OTHER = frozenset({*_UNITS, *SCALES, *_PARTS, *_MEANT.split()})
 # Said of a number, these turn its sense around; the gold answer must say them, too.
 _TURNED = (
     "decrease decreased decreasing loss lost lose drop fall down reduction reduced "
@@ -53,24 +49,26 @@ _TURNED = (
     "behind slower"
 )
 _SAME = (
-    "increase increased increasing gain gained profit rise up growth grew taller higher "
-    "forward surplus ahead faster"
+    "increase increased increasing gain gained profit rise up growth grew taller "
+    "higher forward surplus ahead faster"
 )
 _PLACES = "north south east west left right am pm before after early late bc ad bce ce"
 SENSES = {word: word for word in (*_PLACES.split(), "more")}
 SENSES |= dict.fromkeys(_TURNED.split(), "-") | dict.fromkeys(_SAME.split(), "+")
 # What an answer may say of a number if the gold answer says nothing.
 _HARMLESS = {"+", "more", "am", "pm"}
-_SHORT = set(
-    "a an the of in per on at for each old men day way pen cat dog egg car".split()
+_BRIEF = (
+    "a an the of in per on at for each old men day way pen cat dog egg car box cup "
+    "bag toy pie row bus set hat fan man"
 )
-_SHORT |= {"box", "cup", "bag", "toy", "pie", "row", "bus", "set", "hat", "fan", "man"}
+_SHORT = frozenset(_BRIEF.split())
 # Plain letters that are a word, not a product of unknowns.
-WORDS = frozenset(
-    "no on yes not red cat dog act god odd one two six ten all any sun mon tue wed thu "
-    "fri sat jan feb mar apr may jun jul aug sep oct nov dec max min and low top up "
-    "win tie lie job boy man men her him his she day".split()
+_PLAIN_WORDS = (
+    "no on yes not red cat dog act god odd one two six ten all any sun mon tue wed "
+    "thu fri sat jan feb mar apr may jun jul aug sep oct nov dec max min and low "
+    "top up win tie lie job boy man men her him his she day"
 )
+WORDS = frozenset(_PLAIN_WORDS.split())
 
 
 def number(text: str) -> Fraction | None:
@@ -163,7 +161,7 @@ _SAYING = re.compile(r"(?<![_^])(?<![_^]\{)\\text\{")
 
 
 def is_word(text: str) -> bool:
-    """Whether an answer is a name, not a formula: Monday, MAKE, \\text{no}, but not xy."""
+    """Whether an answer is a name and no formula: Monday, MAKE, \\text{no}, not xy."""
     if _SAYING.search(text):
         return True
     if not _NAME_LIKE.fullmatch(text):
