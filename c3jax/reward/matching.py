@@ -14,11 +14,11 @@ from c3jax.reward import (
     bases,
     chinese,
     choices,
+    english,
     reading,
     screening,
     structures,
     units,
-    words,
 )
 
 # Longest answer that is looked into; beyond it only letter by letter.
@@ -274,11 +274,11 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     gold, said = structures.unwrapped(wanted.value), structures.unwrapped(came.value)
     if reading.squeezed(gold) == reading.squeezed(said):
         return True
-    if any(words.is_word(t) or screening.BASE.search(t) for t in (gold, said)):
+    if any(english.is_word(t) or screening.BASE.search(t) for t in (gold, said)):
         # AB and ab are two things, MAKE and make one word.
-        if words.INITIALS.fullmatch(gold) and gold.casefold() not in words.WORDS:
+        if english.INITIALS.fullmatch(gold) and gold.casefold() not in english.WORDS:
             return gold == structures.unwrapped(re.sub(r"\\text(?=\{)", "", said))
-        return words.folded(gold) == words.folded(said)
+        return english.folded(gold) == english.folded(said)
     # A number is wanted, and there is something left to do.
     if reading.number(gold) and not rules.tolerance:
         return False
@@ -349,7 +349,7 @@ def _chained(gold: str, others: Sequence[str], value: str, rules, algebra) -> bo
         return False
     number = reading.number(reading.quantity(gold).value)
     for other in others:
-        if _is_name(other) or words.is_word(other) or _is_ratio_of_names(other):
+        if _is_name(other) or english.is_word(other) or _is_ratio_of_names(other):
             continue
         if number and (screening.letters(other) or screening.GREEK.search(other)):
             # 2x = 5 asks for x; a + b = 5 and \cos A = 5 do not.

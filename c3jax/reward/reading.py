@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from c3jax.reward import spelling, units, words
+from c3jax.reward import english, spelling, units
 
 tidy = spelling.tidy
 _SPACE = re.compile(r"(?<!\d) | (?!\d)")
@@ -65,12 +65,12 @@ def number(text: str) -> Number | None:
     """
     if mixed := _MIXED.fullmatch(text.strip()):
         text = rf"{mixed[1]}{mixed[2]}\frac{{{mixed[3]}}}{{{mixed[4]}}}{mixed[5]}"
-    text = squeezed(text)
+    spaced, text = text, squeezed(text)
     if "(" in text or "{" in text:
         text = _GROUP.sub(r"\1\2", _SIGNED.sub(r"\1\2", text))
     match = _NUMBER.fullmatch(text)
     if not match:
-        return _in_words(text)
+        return _in_words(spaced)
     part = match.groupdict()
     percent = bool(part["percent"])
     scale = Fraction(-1 if part["sign"] == "-" else 1) / (100 if percent else 1)
@@ -112,8 +112,8 @@ _WORDS = re.compile(r"(?:\\text\{)?([a-zA-Z][a-zA-Z -]{2,60})\}?")
 
 
 def _in_words(text: str) -> Number | None:
-    said = _WORDS.fullmatch(text)
-    value = words.number(said[1]) if said else None
+    said = _WORDS.fullmatch(text.replace(r"\land", "and").strip())
+    value = english.number(said[1]) if said else None
     return None if value is None else Number(value)
 
 
@@ -145,7 +145,7 @@ _LITERAL = re.compile(
     r"|(?:\d+(?:\.\d*)?|\.\d+)(?:\s*\\(?:times|cdot)\s*10\s*\^\s*"
     r"(?:\{\s*[+-]?\d{1,3}\s*\}|\d)|[eE][+-]?\d{1,3})?)(?![\d^!])(?:\s*%)?"
 )
-_SCALE = re.compile(rf"\s*({'|'.join(words.SCALES)})(?![a-z])(.*)", re.I | re.S)
+_SCALE = re.compile(rf"\s*({'|'.join(english.SCALES)})(?![a-z])(.*)", re.I | re.S)
 _TEXT = r"\\text\{[^{}]*\}"
 _FACTOR = rf"(?:{_TEXT}(?:\s*\^\s*(?:-?\d|\{{\s*-?\d\s*\}}))?|°(?:\s*{_TEXT})?)"
 _OVER = rf"\\frac\s*\{{\s*{_FACTOR}\s*\}}\s*\{{\s*{_FACTOR}\s*\}}"
@@ -184,7 +184,7 @@ def _measured(literal: str, tail: str) -> Quantity | None:
         value = number(literal)
         if value is None or value.percent:
             return None
-        value = written(value.value * words.SCALES[scale[1].casefold()])
+        value = written(value.value * english.SCALES[scale[1].casefold()])
         if not scale[2].strip():
             return Quantity(value)
         return _measured(value, rf" \text{{{scale[2]}}}")

@@ -239,7 +239,9 @@ def _in_one_font(found: re.Match) -> str:
 
 def _and_a_half(found: re.Match) -> str:
     more = found["more"] or ""
-    return r"\frac{1}{2}" + (rf" \text{{{more}" if "text" in found[0] else more)
+    return r"\frac{1}{2}" + (
+        rf" \text{{{more}" if more and "text" in found[0] else more
+    )
 
 
 def _words_apart(text: str) -> str:

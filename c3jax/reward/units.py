@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from c3jax.reward import words
+from c3jax.reward import english
 
 
 class Unit(NamedTuple):
@@ -18,7 +18,7 @@ class Unit(NamedTuple):
         size: in the base units of its dimension; exact.
         dimension: (base unit, power) in alphabetical order; () for a pure number.
         nouns: what is counted, in the singular.
-        senses: see `words.SENSES`.
+        senses: see `english.SENSES`.
     """
 
     size: Fraction = Fraction(1)
@@ -183,9 +183,9 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
             factors.append([unit, turn * coming])
             coming = 1
             turn = turn if outer else 1
-        elif sense := words.SENSES.get(name.casefold()):
+        elif sense := english.SENSES.get(name.casefold()):
             senses.add(sense)
-        elif words.is_counted(name, plain):
+        elif english.is_counted(name, plain):
             if name not in _FILLERS:
                 nouns.add(_singular(name))
             factors.append([NONE, 1])
@@ -231,7 +231,7 @@ def ratio(gold: Unit, said: Unit) -> Fraction | None:
 
     A unit that only one of them has may have been left out by the other.
     """
-    if not words.agree(gold.senses, said.senses):
+    if not english.agree(gold.senses, said.senses):
         return None
     if gold.dimension and said.dimension:
         if gold.dimension != said.dimension:

@@ -168,6 +168,8 @@ def is_word(text: str) -> bool:
         return False
     if text.casefold() in WORDS:
         return True
+    if " - " in text or not re.search("[a-zA-Z]{2}", text):  # p - q
+        return False
     return len(text) > 3 or (len(text) > 1 and not text.islower())
 
 
