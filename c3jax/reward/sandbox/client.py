@@ -45,6 +45,7 @@ class Settings:
         preload: packages beside the standard library that programs may import.
         user: number of the user the server becomes, where it starts as root; it must
             be able to read the standard library, or programs have only what is loaded.
+        prelude: source that runs in a program's module before it: imports, mostly.
     """
 
     timeout_s: float = 5.0
@@ -52,6 +53,7 @@ class Settings:
     bubblewrap: bool = False
     preload: tuple[str, ...] = ("numpy",)
     user: int | None = None
+    prelude: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,12 @@ class Server:
 
         # It gets one end of a socket, and no descriptor besides.
         preload = settings.preload
-        options = {"preload": preload, "paths": _paths(preload), "user": settings.user}
+        options = {
+            "preload": preload,
+            "paths": _paths(preload),
+            "user": settings.user,
+            "prelude": settings.prelude,
+        }
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(

@@ -4,6 +4,7 @@ It is started by `client` in a Python of its own with an empty environment. It n
 reads a program or a test, so nothing of one item is in the memory of the next.
 """
 
+import asyncio
 import contextlib
 import ctypes
 import dataclasses
@@ -17,14 +18,14 @@ import socket
 import sys
 import time
 
-from . import candidate, confine, grader
+from . import candidate, confine, grader, loops
 
 # Modules that programs commonly use: a fork has them at no cost.
 _COMMON = (
-    "abc array ast base64 bisect calendar cmath collections copy dataclasses datetime "
-    "decimal difflib enum fractions functools hashlib heapq io itertools json math "
-    "numbers operator queue random re statistics string struct textwrap time types "
-    "typing unicodedata uuid"
+    "abc array ast asyncio base64 bisect calendar cmath collections copy dataclasses "
+    "datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
+    "math numbers operator queue random re statistics string struct textwrap time "
+    "types typing unicodedata unittest uuid"
 )
 _PR_SET_CHILD_SUBREAPER = 36
 # Seconds after its limit until everything of an item is killed.
@@ -56,6 +57,17 @@ def main(control: int = 0) -> None:
     sys.path += {os.path.dirname(path) for path in options["paths"]}  # noqa: PTH120
     for name in [*_COMMON.split(), *options["preload"]]:
         importlib.import_module(name)
+    if "numpy" in options["preload"]:
+        importlib.import_module("numpy.testing")
+        importlib.import_module(f"{__package__}.arrays")
+    sys.set_int_max_str_digits(0)
+    asyncio.set_event_loop_policy(loops.Policy())
+    try:
+        exec(options["prelude"], {"__name__": "program"})
+    except Exception as error:
+        problem = f"the prelude raises {type(error).__name__}: {error}"
+        socket.socket(fileno=control).send(json.dumps({"problem": problem}).encode())
+        return
     os.environ.clear()
     if options["user"] is not None:
         confine.become(options["user"])
@@ -78,7 +90,9 @@ def main(control: int = 0) -> None:
         head, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
         if not head:
             return
-        statuses = _serve(json.loads(head), descriptors, channel, offered)
+        statuses = _serve(
+            {**options, **json.loads(head)}, descriptors, channel, offered
+        )
         if statuses is None:
             return
         channel.send(json.dumps(statuses).encode())
@@ -166,7 +180,7 @@ def _serve(head: dict, descriptors: list[int], control, offered: Offer) -> dict 
     def answer():
         for descriptor in (tests, verdicts, ours.fileno()):
             os.close(descriptor)
-        candidate.main(program, theirs, confined)
+        candidate.main(program, theirs, confined, head["prelude"])
 
     # The grader first: the text of the tests is in no other process.
     pids = {"grader": _forked(grade, control), "candidate": _forked(answer, control)}
