@@ -8,9 +8,10 @@ import gzip
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from c3jax.core.types import EXACT, Rules
+from c3jax.data import printed
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -175,7 +176,11 @@ def _parquet(path: pathlib.Path) -> Iterator[Row]:
 
 
 def own(
-    path: pathlib.Path, fields: Mapping[str, str], rules: Rules, first: int = 0
+    path: pathlib.Path,
+    fields: Mapping[str, str],
+    rules: Rules,
+    first: int = 0,
+    check: Callable | None = None,
 ) -> list[Item]:
     """The questions of a file of the user's own.
 
@@ -184,6 +189,8 @@ def own(
         fields: the file's names for "question", "answer", "id" and "entry_point"; the
             latter two may be "", for none.
         first: uid of the first question.
+        check: (answer, entry point) -> what is wrong with the tests of a program, or
+            None; None for other answers.
 
     Raises:
         ValueError: a row is malformed, an id occurs twice, or there is no row.
@@ -197,14 +204,18 @@ def own(
                 fields["id"], f"is {name!r}, which number {numbers[name]} has too"
             )
         numbers[name] = row.number
-        entry = fields["entry_point"]
+        text, entry = row.text(fields["question"]).strip(), fields["entry_point"]
+        entry_point = row.text(entry) if entry else ""
+        answer = printed.answer(row, fields) or row.text(fields["answer"]).strip()
+        if check is not None and (problem := check(answer, entry_point)):
+            raise row.wrong(fields.get("inputs") or fields["answer"], problem)
         items.append(
             Item(
                 uid=first + len(items),
                 id=name,
-                text=row.text(fields["question"]).strip(),
-                answer=row.text(fields["answer"]).strip(),
-                entry_point=row.text(entry) if entry else "",
+                text=text,
+                answer=answer,
+                entry_point=entry_point,
                 rules=rules,
             )
         )

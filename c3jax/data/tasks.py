@@ -64,6 +64,7 @@ def load(
     source: str = "",
     fields: Mapping[str, str],
     near: Mapping,
+    check: Callable | None = None,
 ) -> Task:
     """The questions that the section `data` of a config asks for.
 
@@ -84,6 +85,8 @@ def load(
         fields: names of the fields in the user's own files; see `rows.own`.
         near: `action`, what becomes of training questions in another split, "drop",
             "keep" or "refuse", with `ngram` and `share` for `overlap.find`.
+        check: (text of a program's tests, entry point) -> what is wrong with them, or
+            None; for the user's own files.
 
     Raises:
         ValueError: what came, what was wanted, what to change.
@@ -97,7 +100,7 @@ def load(
         return Task(made, kind.reward, kind.generator, kind.reading)
     if kind.generator is not None:
         return _generated(task, kind, train, weights, test, validation, near)
-    opened = functools.partial(_opened, task, kind, directory, source, fields)
+    opened = functools.partial(_opened, task, kind, directory, source, fields, check)
 
     def apart(part: Sequence, split: str, field: str, name: str) -> tuple:
         kept, told = splits.apart(part, found[split], near, split)
@@ -134,10 +137,13 @@ def load(
     return Task(found, kind.reward, reading=kind.reading, report=report)
 
 
-def _opened(task, kind, directory, source, fields, name: str, field: str, first=0):
+def _opened(
+    task, kind, directory, source, fields, check, name: str, field: str, first=0
+):
     """A split or a file, with addresses from `first` on; `field` is its config's."""
     if name.endswith(rows.ENDINGS):
-        return rows.own(pathlib.Path(name), fields, kind.rules, first)
+        check = check if kind.reward == "code" else None
+        return rows.own(pathlib.Path(name), fields, kind.rules, first, check)
     dataset, split = prepared.find(name, field)
     if dataset.reward != kind.reward:
         raise ValueError(

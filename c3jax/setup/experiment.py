@@ -20,6 +20,7 @@ from c3jax.credit import api, branchings
 from c3jax.data import kinds, tasks
 from c3jax.policy import decoder, families
 from c3jax.protocol import graph, prompts
+from c3jax.reward import code
 from c3jax.rollout import contexts, critic_values, draws, extra_runs
 from c3jax.setup import (
     branching_schedule,
@@ -379,6 +380,7 @@ def _questions(config, count: Callable, roles: tuple[Role, ...]) -> tasks.Task:
         source=c.source,
         fields=c.fields,
         near=c.overlap,
+        check=functools.partial(code.problem, tests=config.reward.tests),
     )
 
     # Those that fit, and demonstrations for them.

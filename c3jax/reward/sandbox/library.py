@@ -135,9 +135,9 @@ def guarded(value):
     if type(value) is collections.deque:
         return Deque(value, value.maxlen)
     if type(value).__name__ == "ndarray":
-        from . import arrays  # Where there is NumPy only.
+        from . import ndarrays  # Where there is NumPy only.
 
-        return arrays.view_of(value)
+        return ndarrays.view_of(value)
     return value
 
 

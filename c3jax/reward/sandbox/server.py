@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 
-from . import candidate, confine, grader, loops
+from . import candidate, confine, grader, loops, printing
 
 # Modules that programs commonly use: a fork has them at no cost.
 _COMMON = (
@@ -59,7 +59,7 @@ def main(control: int = 0) -> None:
         importlib.import_module(name)
     if "numpy" in options["preload"]:
         importlib.import_module("numpy.testing")
-        importlib.import_module(f"{__package__}.arrays")
+        importlib.import_module(f"{__package__}.ndarrays")
     sys.set_int_max_str_digits(0)
     asyncio.set_event_loop_policy(loops.Policy())
     try:
@@ -90,9 +90,9 @@ def main(control: int = 0) -> None:
         head, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
         if not head:
             return
-        statuses = _serve(
-            {**options, **json.loads(head)}, descriptors, channel, offered
-        )
+        item = {**options, **json.loads(head)}
+        serve = _print if item.get("prints") else _serve
+        statuses = serve(item, descriptors, channel, offered)
         if statuses is None:
             return
         channel.send(json.dumps(statuses).encode())
@@ -194,6 +194,23 @@ def _serve(head: dict, descriptors: list[int], control, offered: Offer) -> dict 
         statuses = {name: _killed(pid) for name, pid in pids.items()}
         _kill_strays()
     return statuses if is_wanted else None
+
+
+def _print(head: dict, descriptors: list[int], control, offered: Offer) -> dict | None:
+    """Runs a case of a program that prints; None if the host is gone."""
+    end = time.monotonic() + head["timeout_s"]
+    confined = _confinement(head, offered)
+    pid = _forked(
+        lambda: printing.main(*descriptors, confined, head["prelude"]), control
+    )
+    for descriptor in descriptors:
+        os.close(descriptor)
+    try:
+        is_wanted = _until_ended(pid, control, end)
+    finally:
+        status = _killed(pid)
+        _kill_strays()
+    return {"candidate": status} if is_wanted else None
 
 
 def _confinement(head, offered):
