@@ -95,7 +95,7 @@ class Maths:
 
 
 class Programs:
-    """The fraction of its tests that a program passes in the sandbox, or all of them."""
+    """The fraction of its tests that a program passes in the sandbox, or all."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         settings = client.Settings(
