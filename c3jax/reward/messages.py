@@ -143,6 +143,8 @@ class _Block:
 def _without_prose(text: str) -> str | None:
     """The part of a text before the first line that is no code; None if it is none."""
     lines = text.split("\n")
+    if all(map(_CODE.match, filter(None, lines))):
+        return text  # as it nearly always is, and cheaper than to read it
     for _ in range(_MOST_CUTS):
         try:
             tree = ast.parse("\n".join(lines))

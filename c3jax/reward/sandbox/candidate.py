@@ -1,7 +1,8 @@
 """The process that a program runs in; none of its replies is trusted."""
 
-import asyncio
+import importlib
 import os
+import re
 import sys
 import types
 
@@ -18,9 +19,11 @@ def main(program: int, channel, confined, prelude: str) -> None:
         prelude: source that runs before it, in its module.
     """
     # The program runs as a module, once, already confined.
-    confined()
     with open(program, "rb") as file:
         source = file.read()
+    if is_async(source):
+        importlib.import_module(f"{__package__}.loops").install()
+    confined()
     module = types.ModuleType("program")
     sys.modules["program"] = module
     sys.argv = ["program"]
@@ -68,12 +71,24 @@ def _answer(end, module, request) -> tuple:
         case ["next", number, count, sent]:
             return port.drawn(end.own(number), count, sent), ()
         case ["await", number]:
-            return asyncio.run(_waited(end.own(number))), ()
+            return _run(_waited(end.own(number))), ()
         case ["aiter", thing]:
             return thing.__aiter__(), ()
         case ["anext", thing]:
-            return asyncio.run(_following(thing)), ()
+            return _run(_following(thing)), ()
     raise ValueError(f"no such request: {request[0]!r}")
+
+
+def is_async(source: bytes) -> bool:
+    """Whether a text may need an event loop, which takes long to import."""
+    return _ASYNC.search(source) is not None
+
+
+_ASYNC = re.compile(rb"\b(?:async|await|asyncio)\b")
+
+
+def _run(coroutine):
+    return importlib.import_module("asyncio").run(coroutine)
 
 
 async def _waited(awaitable):

@@ -2,16 +2,19 @@
 
 import builtins
 import functools
+import importlib
 import json
 import os
+import re
 import time
 
-from . import assertions, port, remote, suites
+from . import assertions, candidate, port, remote
 
 PASS, FAIL, ERROR = "pass", "fail", "error"
 TIMEOUT, LOST = port.TIMEOUT, port.LOST
 # More checks than this are not told apart.
 MOST_VERDICTS = 100_000
+_CLASS = re.compile(rb"^\s*class\b", re.MULTILINE)
 
 
 def main(
@@ -27,11 +30,16 @@ def main(
         confined: shuts this process in.
         entry_point: a name of the program beside those that tests leave open; or "".
     """
-    # Confined before a test is read.
+    # Confined before a test is parsed; what it needs of this package comes before.
     channel.settimeout(max(0.1, end - time.monotonic()))
+    with open(tests, "rb") as file:
+        data = file.read()
+    if candidate.is_async(data):
+        importlib.import_module(f"{__package__}.loops").install()
+    if _CLASS.search(data):
+        importlib.import_module(f"{__package__}.suites")
     confined()
-    with open(tests, encoding="utf-8") as file:
-        source = file.read()
+    source = data.decode()
     recorder = Recorder()
     try:
         found = assertions.read(source, entry_point)
@@ -97,7 +105,7 @@ class Recorder:
 
     def case(self, kind, names) -> None:
         """Runs methods of a class of tests, a check each."""
-        suites.run(kind, names, self)
+        importlib.import_module(f"{__package__}.suites").run(kind, names, self)
 
     def _add(self, verdict):
         if len(self.verdicts) < MOST_VERDICTS:

@@ -34,3 +34,8 @@ class Policy(asyncio.DefaultEventLoopPolicy):
 
     def new_event_loop(self):
         return Loop()
+
+
+def install() -> None:
+    """Gives this process these loops; before it is confined."""
+    asyncio.set_event_loop_policy(Policy())

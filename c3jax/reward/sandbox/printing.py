@@ -6,11 +6,14 @@ process of the sandbox.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import sys
 import threading
 import types
+
+from . import candidate
 
 
 def main(program: int, given: int, printed: int, confined, prelude: str) -> None:
@@ -28,6 +31,8 @@ def main(program: int, given: int, printed: int, confined, prelude: str) -> None
     with open(program, "rb", closefd=False) as file:
         source = file.read()
     os.closerange(3, 64)
+    if candidate.is_async(source):
+        importlib.import_module(f"{__package__}.loops").install()
     confined()
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), "utf-8")
     sys.stdout = io.TextIOWrapper(

@@ -4,7 +4,6 @@ It is started by `client` in a Python of its own with an empty environment. It n
 reads a program or a test, so nothing of one item is in the memory of the next.
 """
 
-import asyncio
 import contextlib
 import ctypes
 import dataclasses
@@ -18,14 +17,14 @@ import socket
 import sys
 import time
 
-from . import candidate, confine, grader, loops, printing
+from . import candidate, confine, grader, printing
 
 # Modules that programs commonly use: a fork has them at no cost.
 _COMMON = (
-    "abc array ast asyncio base64 bisect calendar cmath collections copy dataclasses "
+    "abc array ast base64 bisect calendar cmath collections copy dataclasses "
     "datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
     "math numbers operator queue random re statistics string struct textwrap time "
-    "types typing unicodedata unittest uuid"
+    "types typing unicodedata uuid"
 )
 _PR_SET_CHILD_SUBREAPER = 36
 # Seconds after its limit until everything of an item is killed.
@@ -58,10 +57,8 @@ def main(control: int = 0) -> None:
     for name in [*_COMMON.split(), *options["preload"]]:
         importlib.import_module(name)
     if "numpy" in options["preload"]:
-        importlib.import_module("numpy.testing")
         importlib.import_module(f"{__package__}.ndarrays")
     sys.set_int_max_str_digits(0)
-    asyncio.set_event_loop_policy(loops.Policy())
     try:
         exec(options["prelude"], {"__name__": "program"})
     except Exception as error:
