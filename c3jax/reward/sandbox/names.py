@@ -45,7 +45,7 @@ def find(source: str, entry_point: str = "") -> Found:
         SyntaxError: they are not Python.
     """
     source = _from_pairs(source, entry_point) or source
-    tree = _without_imports(ast.parse(source))
+    tree = _without_imports(ast.parse(source), "import" in source)
     source = ast.unparse(tree) if tree.body and tree.changed else source
 
     # Names that are read as globals, in the order of their scopes.
@@ -116,9 +116,11 @@ def _is_there(module: str) -> bool:
     return root in sys.stdlib_module_names or root in _PACKAGES
 
 
-def _without_imports(tree: ast.Module) -> ast.Module:
+def _without_imports(tree: ast.Module, has_imports: bool) -> ast.Module:
     """Tests that do not import the program, under whatever name they know it."""
     tree.changed = False
+    if not has_imports:
+        return tree
     for node in [*ast.walk(tree)]:
         body = getattr(node, "body", None)
         if not isinstance(body, list):

@@ -133,6 +133,8 @@ def offer(packages: list[str]) -> Offer:
             "user whose directories they are, or let others read them and enter every "
             "directory above them."
         )
+    if "landlock" in works:
+        confine.file_rules(tuple(readable))
     return Offer(tuple(works), tuple(readable))
 
 
