@@ -79,8 +79,10 @@ def test_a_context_of_the_program_hides_no_failure_of_the_tests(scorer):
 def test_what_tests_hand_over_does_not_show_the_tests(scorer):
     program = """
 def f(g):
-    for name in ('__globals__', '__code__', '__closure__', 'gi_frame'):
-        try: return getattr(g, name) and 5
+    for name in ('__globals__', '__code__', 'gi_frame'):
+        try: return getattr(g, name).f_globals['expected']
+        except Exception: pass
+        try: return getattr(g, name)['expected']
         except Exception: pass
 """
     for handed in ("lambda x: x", "(x for x in [1])", "iter([1])"):

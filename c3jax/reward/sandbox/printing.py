@@ -5,6 +5,7 @@ as its standard output. The host compares what it prints; the expected output is
 process of the sandbox.
 """
 
+import builtins
 import contextlib
 import importlib
 import io
@@ -30,16 +31,17 @@ def main(program: int, given: int, printed: int, confined, prelude: str) -> None
     os.dup2(printed, 1)
     with open(program, "rb", closefd=False) as file:
         source = file.read()
-    os.closerange(3, 64)
     if candidate.is_async(source):
         importlib.import_module(f"{__package__}.loops").install()
     confined()
+    os.closerange(3, 64)
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), "utf-8")
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w")), "utf-8", "replace"
     )
     sys.stderr = io.StringIO()
     sys.argv = ["program"]
+    builtins.exit = builtins.quit = sys.exit
     # There are no threads here; one that is started runs to its end at once.
     threading.Thread.start = threading.Thread.run
     threading.Thread.join = lambda self, timeout=None: None
