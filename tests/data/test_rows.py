@@ -99,3 +99,18 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "text.parquet").write_text("no such thing")
     with pytest.raises(ValueError, match="text.parquet, after row 0: it is no Parquet"):
         own(tmp_path / "text.parquet")
+
+
+def test_tests_that_are_wrong_are_an_error_with_file_line_and_field(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"q": "add", "in": ["1"], "out": ["2"], "s": "2.5 seconds"}\n')
+    fields = {"question": "q", "answer": "a", "id": "", "entry_point": ""}
+    fields |= {"inputs": "in", "outputs": "out", "time_limit_s": "s"}
+    (item,) = rows.own(path, fields, EXACT, check=lambda answer, entry: None)
+    assert json.loads(item.answer) == {
+        "inputs": ["1"],
+        "outputs": ["2"],
+        "time_limit_s": 2.5,
+    }
+    with pytest.raises(ValueError, match=r"mine.jsonl, line 1: field 'in' is no good"):
+        rows.own(path, fields, EXACT, check=lambda answer, entry: "is no good")

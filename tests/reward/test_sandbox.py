@@ -90,6 +90,24 @@ def f(g):
         assert scorer.submit(program, tests).result().passed_fraction == 0
 
 
+def test_a_class_of_the_tests_that_may_know_answers_is_not_given_away(scorer):
+    program = """
+def f(x):
+    try: return Solution().solve(x)
+    except NameError: pass
+    return Data.answers[x]
+"""
+    tests = """
+class Solution:
+    def solve(self, x): return 9
+class Data:
+    answers = {3: 9}
+assert f(3) == Solution().solve(3)
+assert f(3) == Data.answers[3]
+"""
+    assert scorer.submit(program, tests).result().passed_fraction == 0
+
+
 def test_there_are_at_least_sixty_attacks():
     assert len(attacks.CHEATS) + len(attacks.ESCAPES) >= 60
 

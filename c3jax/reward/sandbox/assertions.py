@@ -27,6 +27,7 @@ NO_CHECK = (
 _STEPS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Expr, ast.Raise)
 _NESTED = (ast.If, ast.For, ast.While, ast.With)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_OF_RECORDS = ("__init__", "__post_init__", "__repr__", "__str__", "__eq__", "__lt__")
 _ENDS = ("exit", "quit", "_exit")
 
 
@@ -111,15 +112,33 @@ def instrumented(tree: ast.Module) -> ast.Module:
     body = [*tree.body, *(call.body[0] for call in calls)]
     tree.body = [_recorded(statement, helpers) for statement in body]
 
-    # Classes of tests come last, and others are the program's to use, too.
+    # Classes of tests come last; those of records are the program's to use, too.
     for node in classes:
         methods = _test_methods(node, classes, checking)
         if methods:
             tree.body += [_hook("case", ast.Name(node.name, ast.Load()), methods)]
-        elif not _checks(node, checking):
+        elif _is_record(node):
             offer = _hook("offer", ast.Constant(node.name))
             tree.body.insert(tree.body.index(node) + 1, _guarded([offer]))
     return ast.fix_missing_locations(tree)
+
+
+def _is_record(node: ast.ClassDef) -> bool:
+    """Whether a class only holds what it is made with: a program may make some, too.
+
+    Others may know answers, and are the program's only where tests hand them over.
+    """
+    return all(
+        isinstance(part, ast.Pass)
+        or (isinstance(part, ast.AnnAssign) and _is_plain(part.value))
+        or (isinstance(part, ast.Expr) and _is_plain(part.value))
+        or (isinstance(part, ast.FunctionDef) and part.name in _OF_RECORDS)
+        for part in node.body
+    )
+
+
+def _is_plain(value) -> bool:
+    return value is None or isinstance(value, ast.Constant)
 
 
 def _is_bare(arguments: ast.arguments) -> bool:
