@@ -247,6 +247,18 @@ def test_a_program_that_prints_has_a_verdict_a_case(printer, program, verdict):
     assert printer.submit(program, tests).result().verdicts == (verdict,)
 
 
+def test_a_case_has_three_descriptors(printer):
+    program = """
+import os
+for fd in range(64):
+    try: os.fstat(fd)
+    except OSError: continue
+    print(fd)
+"""
+    tests = json.dumps({"inputs": [""], "outputs": ["0\n1\n2"]})
+    assert printer.submit(program, tests).result().all_passed
+
+
 def test_a_case_knows_nothing_of_the_others(printer):
     program = "import builtins\nprint(getattr(builtins, 'n', 0))\nbuiltins.n = 1"
     tests = json.dumps({"inputs": ["", ""], "outputs": ["0", "1"]})

@@ -29,12 +29,13 @@ def main(program: int, given: int, printed: int, confined, prelude: str) -> None
     """
     os.dup2(given, 0)
     os.dup2(printed, 1)
-    with open(program, "rb", closefd=False) as file:
+    with open(program, "rb") as file:
         source = file.read()
+    for descriptor in (given, printed):
+        os.close(descriptor)
     if candidate.is_async(source):
         importlib.import_module(f"{__package__}.loops").install()
     confined()
-    os.closerange(3, 64)
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), "utf-8")
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w")), "utf-8", "replace"
