@@ -134,6 +134,96 @@ KINDS = [
         1,
     ),
     ("def f(x): return len(x)", "assert f(list(range(10**6)))==10**6", 1),
+    (
+        "class B:\n    def __init__(s,b): s.b=b\n    def deposit(s,x):\n        s.b+=x\n    def __iadd__(s,x):\n        s.b+=x\n        return s\n",
+        "b=B(1)\nb.deposit(2)\nassert b.b==3",
+        1,
+    ),
+    (
+        "import enum\nclass C(enum.Enum):\n    R=1\n    G=2\ndef f(): return C.R",
+        "assert f() is C.R\nassert f()==C.R\nassert f().value==1\nassert C['G'].name=='G'\nassert C(2)==C.G\nassert len(list(C))==2",
+        1,
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x:int\n    y:int=0\n",
+        "assert P(1)==P(1,0)\nassert repr(P(1))=='P(x=1, y=0)'\nassert P(1)!=P(2)",
+        1,
+    ),
+    (
+        "class L:\n    def __init__(s,xs): s.xs=xs\n    def __iter__(s): return iter(s.xs)\n    def __len__(s): return len(s.xs)\n    def __getitem__(s,i): return s.xs[i]",
+        "l=L([1,2,3])\nassert list(l)==[1,2,3]\nassert 2 in l\nassert l[-1]==3\nassert l[0:2]==[1,2]\nassert sum(x for x in l)==6\nassert sorted(l,reverse=True)==[3,2,1]",
+        1,
+    ),
+    (
+        "def deco(n):\n    def w(g):\n        def h(*a): return g(*a)*n\n        return h\n    return w",
+        "@deco(3)\ndef g(x): return x\nassert g(2)==6",
+        1,
+    ),
+    (
+        "class Base:\n    def area(s): return 0\nclass Sq(Base):\n    def __init__(s,a): s.a=a\n    def area(s): return s.a**2",
+        "assert isinstance(Sq(2),Base)\nassert issubclass(Sq,Base)\nassert [s.area() for s in [Sq(1),Sq(2)]]==[1,4]\nassert type(Sq(1)).__name__",
+        1,
+    ),
+    (
+        "class M:\n    def __init__(s,d): s.d=d\n    def __matmul__(s,o): return s.d*o.d\n    def __neg__(s): return M(-s.d)\n    def __eq__(s,o): return isinstance(o,M) and s.d==o.d\n    def __rmul__(s,k): return M(k*s.d)\n    def __abs__(s): return abs(s.d)\n    def __getattr__(s,n): raise AttributeError(n)",
+        "assert M(2)@M(3)==6\nassert -M(2)==M(-2)\nassert 3*M(2)==M(6)\nassert abs(M(-3))==3\nassert not hasattr(M(1),'zzz')",
+        1,
+    ),
+    (
+        "def f(s):\n    s.add(3)\n    return s",
+        "a={1}\nassert f(a)=={1,3}\nassert a=={1,3}",
+        1,
+    ),
+    (
+        "def apply(f,*a,**k): return f(*a,**k)\ndef compose(f,g): return lambda x: f(g(x))",
+        "assert compose(lambda x:x+1, lambda x:x*2)(3)==7\nassert apply(sorted,[2,1],reverse=True)==[2,1]\nassert apply(str.upper,'a')=='A'\nfrom functools import partial\nassert apply(partial(pow,2),3)==8",
+        1,
+    ),
+    (
+        "def f(it): return [next(it) for _ in range(3)]",
+        "import itertools\nassert f(itertools.count(5))==[5,6,7]\nassert f(iter([1,2,3]))==[1,2,3]",
+        1,
+    ),
+    (
+        "def f(x):\n    if x<0: raise ValueError('neg')\n    return x",
+        "import unittest\nclass T(unittest.TestCase):\n    def test_e(self):\n        with self.assertRaises(ValueError):\n            f(-1)\n        with self.assertRaisesRegex(ValueError,'neg'):\n            f(-2)\n        self.assertRaises(ValueError,f,-1)",
+        1,
+    ),
+    (
+        "class Trie:\n    def __init__(s): s.w=set()\n    def insert(s,w): s.w.add(w)\n    def __contains__(s,w): return w in s.w",
+        "t=Trie()\nt.insert('a')\nassert 'a' in t\nassert 'b' not in t",
+        1,
+    ),
+    (
+        "import numpy as np\ndef f(a):\n    a *= 2\n    return a",
+        "import numpy as np\nx=np.arange(3)\ny=f(x)\nassert (x==np.array([0,2,4])).all()\nassert y.sum()==6\nassert np.array_equal(y,[0,2,4])\nassert y.dtype==x.dtype",
+        1,
+    ),
+    (
+        "async def g(n):\n    for i in range(n): yield i\n",
+        "async def run():\n    return [x async for x in g(3)]\nimport asyncio\nassert asyncio.run(run())==[0,1,2]",
+        1,
+    ),
+    (
+        "def f(root):\n    return 0 if root is None else 1+max(f(root.left),f(root.right))",
+        "class TreeNode:\n    def __init__(self,val=0,left=None,right=None):\n        self.val=val; self.left=left; self.right=right\ndef check(candidate):\n    assert candidate(TreeNode(1,TreeNode(2)))==2\n    assert candidate(None)==0\ncheck(f)",
+        1,
+    ),
+    (
+        "def select(xs,k): return sorted(xs)[k]\ndef bisect(x): return x\ndef queue(x): return x",
+        "assert select([3,1],0)==1\nassert bisect(1)==1\nassert queue(2)==2",
+        1,
+    ),
+    (
+        "class MyErr(Exception): pass\ndef f(): raise MyErr('a', 2)",
+        "try:\n    f()\nexcept Exception as e:\n    err = e\nassert type(err).__name__=='MyErr'\nassert err.args==('a',2)\nassert isinstance(err, MyErr)\nassert str(err)==str(('a',2))",
+        1,
+    ),
+    (
+        "import copy\nclass V:\n    def __init__(s,x): s.x=x\n    def __eq__(s,o): return s.x==o.x",
+        "import copy\na=V(1)\nb=copy.copy(a)\nc=copy.deepcopy(a)\nassert b.x==1 and c.x==1",
+        1,
+    ),
 ]
 
 

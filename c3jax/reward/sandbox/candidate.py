@@ -1,5 +1,6 @@
 """The process that a program runs in; none of its replies is trusted."""
 
+import functools
 import importlib
 import os
 import re
@@ -87,8 +88,14 @@ def is_async(source: bytes) -> bool:
 _ASYNC = re.compile(rb"\b(?:async|await|asyncio)\b")
 
 
+@functools.cache
+def _loop():
+    return importlib.import_module("asyncio").new_event_loop()
+
+
 def _run(coroutine):
-    return importlib.import_module("asyncio").run(coroutine)
+    """Runs a coroutine; in one loop, as a generator's next item needs its first's."""
+    return _loop().run_until_complete(coroutine)
 
 
 async def _waited(awaitable):

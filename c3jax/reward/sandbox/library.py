@@ -37,6 +37,7 @@ _MADE = {
         lambda v: _zoneless(v, v.hour, v.minute, v.second, v.microsecond),
     ),
     "timedelta": (datetime.timedelta, lambda v: (v.days, v.seconds, v.microseconds)),
+    "slice": (slice, lambda v: (v.start, v.stop, v.step)),
     "counter": (collections.Counter, lambda v: (dict(v),)),
     "default": (
         collections.defaultdict,

@@ -5,6 +5,7 @@ handed it. Questions and answers nest like calls, so the next frame is an answer
 last question, or a question to be answered first.
 """
 
+import copy
 import operator
 import select
 import time
@@ -287,4 +288,5 @@ OTHERS = {
     n: getattr(operator, n) for n in _split("getitem setitem delitem contains iadd")
 } | {"isinstance": isinstance, "issubclass": issubclass, "round": round}
 OTHERS |= {"format": format, "exit": lambda value, *error: value.__exit__(*error)}
+OTHERS |= {"copy": copy.copy, "deepcopy": copy.deepcopy}
 OPERATORS = UNARY | BINARY | COMPARED | OTHERS

@@ -115,6 +115,12 @@ class Remote:
             return _asked(self, "contains", item)
         return any(each is item or each == item for each in self)
 
+    def __copy__(self):
+        return _asked(self, "copy")
+
+    def __deepcopy__(self, _):
+        return _asked(self, "deepcopy")
+
     def __round__(self, *digits):
         return _asked(self, "round", *digits)
 
