@@ -7,6 +7,8 @@ Each reference is scored as it is, with every function returning None, and with 
 first whole number in a function, or else the first comparison, off by one. A mutant
 that passes all is run on the tests without a sandbox, too: "weak tests" counts those
 that pass there as well. References that take long are named and left out of the rate.
+Programs that read standard input and print are made here, half of them wrong; their
+rate is of cases.
 """
 
 import argparse
@@ -123,8 +125,30 @@ def main() -> None:
             some = [r for part in parts for r in rows(args.data / f"{part}.jsonl.gz")]
             found += _rows(first, second, name, some, args)
         layers = second.layers
+    with code.Scorer(usual, args.workers, tests="stdio") as third:
+        found.append(_printing(third))
     args.data = args.data.name
     bench.finish(args, "sandbox", found, layers=layers, machine=bench.machine())
+
+
+def _printing(scorer, problems: int = 40, count: int = 20) -> dict:
+    """Small cases of programs that read and print: sums of numbers, half wrong."""
+    programs = [
+        f"n = int(input())\nprint(sum(map(int, input().split())) + {i} % 2)"
+        for i in range(problems)
+    ]
+    numbers = [[*range(i, i + 20)] for i in range(count)]
+    inputs = [f"{len(some)}\n{' '.join(map(str, some))}\n" for some in numbers]
+    outputs = [f"{sum(some)}\n" for some in numbers]
+    tests = json.dumps({"inputs": inputs, "outputs": outputs})
+    scorer.submit("print(1)", tests).result()
+    begin = time.perf_counter()
+    results = scorer.scores(programs, [tests] * problems)
+    rate = problems * count / (time.perf_counter() - begin)
+    full = [str(i) for i, result in enumerate(results) if _is_right(result)]
+    wrong = [name for name in full if int(name) % 2]
+    row = _row("cases that print", results, full, [], wrong)
+    return row | {"per s": rate, "which": "", "slow": ""}
 
 
 def _rows(patient, usual, name, some, args) -> list[dict]:

@@ -98,15 +98,23 @@ class Maths:
 
 
 class Programs:
-    """The fraction of its tests that a program passes, in the sandbox."""
+    """The fraction of its tests that a program passes in the sandbox, or all."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         settings = client.Settings(
             timeout_s=config.timeout_s,
             memory_mb=config.memory_mb,
             bubblewrap=config.bubblewrap,
+            prelude=config.prelude,
         )
-        self._scorer = code.Scorer(settings, config.workers or None, config.accept)
+        self._all_passed = config.all_passed
+        self._scorer = code.Scorer(
+            settings,
+            config.workers or None,
+            config.accept,
+            config.tests,
+            config.all_passed,
+        )
         layers = ", ".join(self._scorer.layers)
         print(f"programs run confined by {layers}, limits and a deadline", flush=True)
 
@@ -115,7 +123,7 @@ class Programs:
             self._scorer.submit(text, item.answer, item.entry_point)
             for text, item in zip(texts, items, strict=True)
         ]
-        return lambda: [_grade(future.result()) for future in futures]
+        return lambda: [_grade(f.result(), self._all_passed) for f in futures]
 
     def compare(self, texts, items):
         raise ValueError(
@@ -127,9 +135,10 @@ class Programs:
         self._scorer.close()
 
 
-def _grade(result: code.Result) -> Grade:
+def _grade(result: code.Result, all_passed: bool) -> Grade:
+    passed = float(result.all_passed) if all_passed else result.passed_fraction
     return Grade(
-        reward=result.passed_fraction,
+        reward=passed,
         malformed=not result.verdicts,
         timed_out=grader.TIMEOUT in result.verdicts,
         failed=result.failed,

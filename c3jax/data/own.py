@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from c3jax.core.types import EXACT, Rules
-from c3jax.data import rows
+from c3jax.data import printed, rows
 
-FIELDS = {"question": "question", "answer": "answer", "id": "", "entry_point": ""}
+FIELDS = {"question": "question", "answer": "answer"} | dict.fromkeys(
+    ("id", "entry_point", "inputs", "outputs", "time_limit_s", "memory_limit_mb"), ""
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Reading:
     """How the rows of such files are read.
 
     Attributes:
-        fields: the files' names of `FIELDS`; the latter two may be "", for none. See
-            `rows.Row.value` for names with dots.
+        fields: the files' names of `FIELDS`, "" for none. See `rows.Row.value` for
+            names with dots.
         programs: whether answers are tests of programs: text, a list of texts that
-            become lines, or an object or a list of objects that become JSON; under the
-            name "" they are the lists `inputs` and `outputs` of the row.
+            become lines, or an object or a list of objects that become JSON; where
+            "inputs" is named, what `printed.answer` makes of that.
         rules: what is allowed in an answer.
         gold: text of a row's answer -> the gold answer in it, "" if there is none.
         unmet: (answer, entry point) -> why no answer would be right, after "the
@@ -38,7 +40,7 @@ class Reading:
     programs: bool = False
     rules: Rules = EXACT
     gold: Callable[[str], str] = str.strip
-    unmet: Callable[[str, str], str] = lambda answer, entry_point: ""
+    unmet: Callable[[str, str], str | None] = lambda answer, entry_point: ""
     given: tuple[str, ...] = ()
 
 
@@ -83,7 +85,7 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
     """The gold answer of a row, or its tests, which some answer meets."""
     name = reading.fields["answer"]
     if reading.programs:
-        answer = _tests(row, name, entry_point)
+        answer = printed.answer(row, reading.fields) or _tests(row, name, entry_point)
         if entry_point and not _uses(answer, entry_point):
             raise row.wrong(
                 reading.fields["entry_point"],
@@ -96,13 +98,13 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
                 name, "has no answer where data.answer looks; say 'whole' to take all"
             )
     if why := reading.unmet(answer, entry_point):
-        raise row.wrong(name or "inputs", why)
+        raise row.wrong(reading.fields.get("inputs") or name, why)
     return answer
 
 
 def _tests(row: rows.Row, name: str, entry_point: str) -> str:
     """Tests of a program, with the call of a `check` that nobody calls."""
-    found = row.value(name, (str, list, dict)) if name else _cases(row)
+    found = row.value(name, (str, list, dict))
     if isinstance(found, dict) or (found and isinstance(found[0], dict)):
         try:
             return json.dumps(found)
@@ -124,11 +126,6 @@ def _uses(tests: str, entry_point: str) -> bool:
     """Whether tests have the first name of an entry point; JSON need not."""
     name = re.match(r"\w*", entry_point)[0]
     return tests[0] in "{[" or bool(name and re.search(rf"\b{name}\b", tests))
-
-
-def _cases(row: rows.Row) -> dict:
-    """What programs read and what they print, of a row that has both as lists."""
-    return {name: row.value(name, list) for name in ("inputs", "outputs")}
 
 
 _CHECK, _CALLED = (

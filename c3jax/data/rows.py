@@ -139,6 +139,10 @@ class Row:
             raise self.wrong(name, f"is {value!r:.60}; it must be {wanted}")
         return value
 
+    def has(self, name: str) -> bool:
+        """Whether a field is there and not null; `name` as in `value`."""
+        return any(value is not None for value in _found(self.fields, name))
+
     def _unicode(self, name: str, text: str) -> str:
         try:
             text.encode()

@@ -10,25 +10,17 @@ import contextlib
 import dataclasses
 import functools
 import os
-import re
 import signal
 import threading
 from collections.abc import Sequence
 
 from c3jax.reward import pool
-from c3jax.reward.sandbox import client, grader, server
+from c3jax.reward.messages import extract
+from c3jax.reward.sandbox import assertions, cases, client, grader, server
 
-# A block between fences; the last may have no end.
-_FENCED = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-# The marks of tokenizers where a message begins or ends: <|im_end|>, </s>, <end>.
-_SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|</?s>|<end>|<eos>|<pad>")
-_LANGUAGES = ("", "python", "py", "python3")
-_DEFINES = re.compile(r"^\s*(?:def|class|async def)\b|\blambda\b", re.MULTILINE)
-_BEGINS = re.compile(
-    r"^(?:(?:async )?def \w+\s*\(|class \w+\s*[:(]|import [\w.]+|from [\w.]+ import"
-    r"|@\w|[A-Za-z_]\w*\s*=[^=])",
-    re.MULTILINE,
-)
+# What tests are: assertions, or inputs and outputs of a program that prints.
+TESTS = ("asserts", "stdio")
+
 _MOST_KNOWN = 20_000  # results kept
 # The words by which a user accepts a system that cannot filter calls.
 UNCONFINED = "run untrusted programs without seccomp"
@@ -55,31 +47,10 @@ class Result:
         """In [0, 1]; 0 where nothing was checked."""
         return self.verdicts.count(grader.PASS) / max(1, len(self.verdicts))
 
-
-def extract(text: str) -> str | None:
-    """The program in a message: its last fenced block that defines something.
-
-    Without one it is the text from its first definition, assignment or import on.
-    Special tokens are dropped.
-
-    Returns:
-        None where there is nothing.
-    """
-    # Fenced blocks first, those that define something before others.
-    text = _SPECIAL.sub("", text)
-    blocks = [
-        body
-        for language, body in _FENCED.findall(text)
-        if language.lower() in _LANGUAGES and body.strip()
-    ]
-    if blocks:
-        defining = [body for body in blocks if _DEFINES.search(body)]
-        return (defining or blocks)[-1]
-
-    text = _FENCED.sub("", text)
-    first = _BEGINS.search(text)
-    program = text[first.start() :] if first else text
-    return program if program.strip() else None
+    @property
+    def all_passed(self) -> bool:
+        """Whether there were checks and all of them passed."""
+        return {*self.verdicts} == {grader.PASS}
 
 
 class Scorer:
@@ -96,12 +67,17 @@ class Scorer:
         settings: client.Settings | None = None,
         workers: int | None = None,
         accept: str = "",
+        tests: str = "asserts",
+        all_passed: bool = False,
     ):
         """Starts the servers in the background, after one has reported its layers.
 
         Args:
             workers: programs at a time; None for one a core.
             accept: `UNCONFINED`, to go on without seccomp.
+            tests: what tests are, one of `TESTS`.
+            all_passed: whether a case that fails decides, so that the others need not
+                be run.
 
         Raises:
             ValueError: this system cannot confine programs, or lacks bubblewrap where
@@ -109,6 +85,9 @@ class Scorer:
             OSError: the server does not start.
         """
         settings = settings or client.Settings()
+        if tests not in TESTS:
+            raise ValueError(f"tests={tests!r} is not known; pick one of {TESTS}.")
+        self._settings, self._tests, self._all_passed = settings, tests, all_passed
         with contextlib.closing(client.Server(settings)) as first:
             self.layers = first.layers
         if "seccomp" not in self.layers and accept != UNCONFINED:
@@ -135,13 +114,14 @@ class Scorer:
 
         Args:
             text: a message with a program in it.
-            tests: executable text; see `c3jax.reward.sandbox.assertions`.
+            tests: executable text, see `c3jax.reward.sandbox.assertions`; or cases, see
+                `c3jax.reward.sandbox.cases`.
             entry_point: the function that the program must define, needed only where
                 tests call it by a builtin's name; "" for the names that tests leave
                 open.
         """
         # One future for equal items, also while the first is on its way.
-        program = extract(text)
+        program = extract(text, self._wanted(text, tests, entry_point))
         item = client.Item(program or "", tests, entry_point)
         with self._lock:
             if item in self._known:
@@ -159,15 +139,39 @@ class Scorer:
             error = reply.exception()
             if error is None:
                 scored.set_result(_result(reply.result()))
+                self._forget(item, scored.result())
             elif isinstance(error, pool.Overrun):
                 scored.set_result(Result((grader.TIMEOUT,), str(error)))
+                self._forget(item, scored.result())
             elif isinstance(error, pool.Died):
                 scored.set_result(Result((grader.ERROR,), str(error), failed=True))
+                self._forget(item, scored.result())
             else:
                 scored.set_exception(error)
 
-        self._pool.submit(item).add_done_callback(settle)
+        request, limit_s = item, None
+        if self._tests == "stdio":
+            try:
+                read = cases.read(tests)
+            except ValueError as error:
+                scored.set_result(Result((), f"the text of the tests {error}"))
+                return scored
+            request = client.Printing(program, read, self._all_passed)
+            limit_s = (read.time_s or self._settings.timeout_s) + server.GRACE_S + 1
+        self._pool.submit(request, limit_s).add_done_callback(settle)
         return scored
+
+    def _wanted(self, text: str, tests: str, entry_point: str) -> tuple[str, ...]:
+        """The names that tests need, where the message may offer several programs."""
+        if self._tests == "stdio" or text.count("```") < 4:
+            return ()
+        return _names(tests, entry_point)
+
+    def _forget(self, item, result) -> None:
+        """Lets an outcome that the machine's load may have made be tried again."""
+        if grader.TIMEOUT in result.verdicts or result.failed:
+            with self._lock:
+                self._known.pop(item, None)
 
     def scores(self, texts: Sequence[str], tests: Sequence[str]) -> list[Result]:
         """The results of messages, each with its tests, in their order."""
@@ -185,14 +189,46 @@ class Scorer:
         self.close()
 
 
+@functools.lru_cache(maxsize=1024)
+def _names(tests: str, entry_point: str) -> tuple[str, ...]:
+    """The program's names in some tests; () where they cannot be read."""
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        return tuple(assertions.read(tests, entry_point).names)
+    return ()
+
+
+def problem(answer: str, entry_point: str = "", tests: str = "asserts") -> str | None:
+    """Why tests can tell no right program from a wrong one; None if they can.
+
+    Args:
+        answer: the text of the tests.
+        entry_point: the function that they call; "" for the names they leave open.
+        tests: what tests are, one of `TESTS`.
+
+    Returns:
+        The rest of a sentence about the text: "makes no check ..".
+    """
+    if tests == "stdio":
+        return cases.problem(answer)
+    return assertions.problem(answer, entry_point)
+
+
 def score(
-    text: str, tests: str, *, timeout_s: float = 5.0, memory_mb: int = 512
+    text: str,
+    tests: str,
+    entry_point: str = "",
+    *,
+    timeout_s: float = 5.0,
+    memory_mb: int = 512,
+    kind: str = "asserts",
 ) -> Result:
     """Scores one program.
 
     Args:
         text: a message with a program in it, fenced or not.
-        tests: executable text: assertions, or functions of them.
+        tests: executable text: assertions, or functions of them; or cases.
+        entry_point: as in `Scorer.submit`.
+        kind: what tests are, one of `TESTS`.
         timeout_s: wall-clock seconds for the program and all its tests.
         memory_mb: MiB the program may use beside the interpreter.
 
@@ -202,7 +238,8 @@ def score(
     Raises:
         ValueError: this system cannot confine programs; see `Scorer`.
     """
-    return scores([text], [tests], timeout_s=timeout_s, memory_mb=memory_mb)[0]
+    settings = client.Settings(timeout_s=timeout_s, memory_mb=memory_mb)
+    return _shared(settings, kind).submit(text, tests, entry_point).result()
 
 
 def scores(
@@ -218,9 +255,9 @@ def scores(
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(settings: client.Settings) -> Scorer:
+def _shared(settings: client.Settings, tests: str = "asserts") -> Scorer:
     """Servers that stay for the next call."""
-    scorer = Scorer(settings)
+    scorer = Scorer(settings, tests=tests)
     atexit.register(scorer.close)
     return scorer
 

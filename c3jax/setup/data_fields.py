@@ -32,6 +32,10 @@ SECTION = section(
         answer=Field("answer", TEXT, "the right one; of programs, their tests"),
         id=Field("", TEXT, "of the question"),
         entry_point=Field("", TEXT, "what tests call, where they leave that open"),
+        inputs=Field("", TEXT, "of a program that prints, a list, with `outputs`"),
+        outputs=Field("", TEXT, "that a program shall print, a list"),
+        time_limit_s=Field("", TEXT, "seconds a case, where a problem has its own"),
+        memory_limit_mb=Field("", TEXT, "MiB a case, where a problem has its own"),
     ),
     answer=Field("whole", _GOLD, "what of your own answers is the gold one"),
     rules=section(

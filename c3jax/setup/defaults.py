@@ -8,7 +8,7 @@ import ml_collections
 
 from c3jax.credit import api, branchings, losses
 from c3jax.policy import decoder
-from c3jax.reward import math
+from c3jax.reward import code, math
 from c3jax.setup import branching_schedule, data_fields, fields, objectives
 from c3jax.setup.fields import ANY, SWITCH, TEXT, Field, Section, section
 
@@ -40,6 +40,7 @@ RATES, SEEDS = fields.several(RATE), fields.several(SEED)
 DECAY = fields.Domain(float, "0 or more, below 1", lambda rate: 0 <= rate < 1)
 AXIS = fields.Domain(int, "-1 or above 0", lambda size: size == -1 or size > 0)
 WHOSE = fields.Domain(str, "'shared' or 'own'", lambda it: it in ("shared", "own"))
+TESTS = fields.one_of(code.TESTS)
 PLACES = fields.several(fields.one_of(math.FALLBACKS))
 TARGETS = fields.several(fields.one_of(decoder.PRODUCTS))
 DTYPE = fields.one_of(("float32", "bfloat16", "float16"))
@@ -158,6 +159,9 @@ REWARD = section(
     cut=Field(1.0, SHARE, "factor on the training reward for each cut message"),
     fallback=Field(("boxed",), PLACES, "places of an answer, the first found counts"),
     memory_mb=Field(512, COUNT, "for one program"),
+    tests=Field("asserts", TESTS, "of programs: code, or cases of what is printed"),
+    all_passed=Field(False, SWITCH, "a program earns 1 for all of its tests, else 0"),
+    prelude=Field("", TEXT, "source that runs before every program: imports"),
     bubblewrap=Field(False, SWITCH, "whether it, too, confines programs"),
     accept=Field("", TEXT, "a risk, in the words of the error that names it"),
 )

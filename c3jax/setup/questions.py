@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from c3jax.core import checks, types
 from c3jax.data import kinds, own, tasks
-from c3jax.reward import golds, tested
+from c3jax.reward import code, golds
 from c3jax.setup import prompt_lengths
 
 
@@ -72,6 +72,11 @@ def reading(config) -> own.Reading:
             "tests judge; leave it out, or take a task with mathematical answers, "
             "say 'math'."
         )
+    if bool(c.fields.inputs) != bool(c.fields.outputs):
+        raise ValueError(
+            f"data.fields.inputs={c.fields.inputs!r} and "
+            f"data.fields.outputs={c.fields.outputs!r}: name both fields, or neither."
+        )
     fallback = tuple(config.reward.fallback)
     rules = dataclasses.replace(kind.rules, fallback=fallback, **allowed)
     return own.Reading(
@@ -79,16 +84,18 @@ def reading(config) -> own.Reading:
         programs=kind.reward == "code",
         rules=rules,
         gold=functools.partial(golds.reduced, place=c.answer),
-        unmet=_unmet(kind, rules),
+        unmet=_unmet(kind, rules, config.reward.tests),
         given=tuple(given),
     )
 
 
-def _unmet(kind: kinds.Kind, rules: types.Rules) -> Callable[[str, str], str]:
+def _unmet(
+    kind: kinds.Kind, rules: types.Rules, tests: str
+) -> Callable[[str, str], str]:
     """What refuses rows of the user's own whose every answer would earn 0."""
     match kind.reward:
         case "math":
             return lambda answer, entry_point: golds.unmet(answer, rules)
         case "code":
-            return tested.untested
+            return functools.partial(code.problem, tests=tests)
     return lambda answer, entry_point: ""  # A reward of the user's own knows.

@@ -139,12 +139,14 @@ def test_tests_may_be_a_list_or_an_object_and_a_check_is_called(tmp_path):
 
 def test_cases_of_a_program_that_prints_may_be_fields_of_the_row(tmp_path):
     cases = {"inputs": ["1\n", "2\n"], "outputs": ["2\n", "4\n"]}
-    path = layout.jsonl(tmp_path / "mine.jsonl", [{"question": "Double it.", **cases}])
-    (item,) = read(path, programs=True, answer="")
-    assert json.loads(item.answer) == cases
+    row = {"question": "Double it.", **cases, "limit": "2.5 seconds"}
+    path = layout.jsonl(tmp_path / "mine.jsonl", [row])
+    named = {"inputs": "inputs", "outputs": "outputs", "time_limit_s": "limit"}
+    (item,) = read(path, programs=True, **named)
+    assert json.loads(item.answer) == {**cases, "time_limit_s": 2.5}
     path = layout.jsonl(tmp_path / "b.jsonl", [{"question": "a?", "inputs": ["1"]}])
     with pytest.raises(ValueError, match="line 1: field 'outputs' is not there"):
-        read(path, programs=True, answer="")
+        read(path, programs=True, **named)
 
 
 def test_an_answer_is_taken_and_refused_as_the_reading_says(tmp_path):

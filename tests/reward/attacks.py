@@ -432,3 +432,55 @@ def f():
         return 'escaped'
 """,
 }
+
+# Objects that would be equal to everything, if they were asked; none passes a test of
+# `DUCKS`, whose expected values must not reach the program.
+DUCKS = [
+    "assert f(2) == 5",
+    "assert 5 == f(2)",
+    "assert f(2) in (5, 6)",
+    "assert f(2) <= 5 <= f(2)",
+    "assert abs(f(2) - 5) < 1e-6",
+    "assert abs(5 - f(2)) < 1e-6",
+    "assert f(2) - 5 == 0",
+    "assert not f(2) - 5",
+    "assert f(2) / 5 == 1",
+    "assert round(f(2) - 5, 3) == 0",
+    "assert (f(2) - 5).real == 0",
+    "assert 5 in f(2)",
+    "assert [f(2)] == [5]",
+    "assert {f(2): 1} == {5: 1}",
+    "import math\nassert math.isclose(f(2), 5)",
+    "import numpy as np\nassert np.allclose(f(2), [5, 6])",
+    "import numpy as np\nassert abs(f(2) - np.array([5, 6])).max() < 1e-6",
+    "import datetime as d\nassert (f(2) - d.date(2020, 1, 5)).days == 0",
+    "import unittest\nclass T(unittest.TestCase):\n"
+    "    def test_f(self): self.assertAlmostEqual(f(2), 5)",
+]
+_DUCK = """
+class Any{base}:
+    def __init__(self, *a): pass
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __sub__(self, other): return 0.0
+    def __truediv__(self, other): return 1
+    def __contains__(self, item): return True
+    def __abs__(self): return 0.0
+    def __round__(self, n=0): return 0
+    def __float__(self): return 0.0
+    def __bool__(self): return False
+    def __hash__(self): return hash(5)
+    def __len__(self): return 2
+    def __iter__(self): return iter(())
+    real = days = 0
+    def max(self): return 0
+    __rsub__ = __le__ = __ge__ = __lt__ = __gt__ = __sub__
+    __le__ = __ge__ = __lt__ = __gt__ = __eq__
+"""
+DUCK = {
+    "a function": _DUCK.format(base="") + "def f(x): return Any()",
+    "a class": _DUCK.format(base="") + "f = Any",
+    "a number": _DUCK.format(base="(int)") + "def f(x): return Any()",
+    "a list": _DUCK.format(base="(list)") + "def f(x): return Any()",
+    "an empty array": "import numpy as np\ndef f(x): return np.empty((0, 1))",
+}

@@ -60,6 +60,54 @@ def test_nothing_escapes(escapes, name):
     assert escapes[name].passed_fraction == 0, escapes[name]
 
 
+@pytest.mark.parametrize("name", attacks.DUCK)
+def test_an_object_is_never_compared_with_a_value_of_the_tests_by_itself(scorer, name):
+    found = scorer.scores([attacks.DUCK[name]] * len(attacks.DUCKS), attacks.DUCKS)
+    paid = [t for t, r in zip(attacks.DUCKS, found, strict=True) if r.passed_fraction]
+    assert paid == []
+
+
+def test_a_context_of_the_program_hides_no_failure_of_the_tests(scorer):
+    program = (
+        "class C:\n    def __enter__(self): return 1\n"
+        "    def __exit__(self, *error): return True"
+    )
+    tests = "def run():\n    with C() as c:\n        assert c == 2\nx = run()"
+    assert scorer.submit(program, tests).result().passed_fraction == 0
+
+
+def test_what_tests_hand_over_does_not_show_the_tests(scorer):
+    program = """
+def f(g):
+    for name in ('__globals__', '__code__', 'gi_frame'):
+        try: return getattr(g, name).f_globals['expected']
+        except Exception: pass
+        try: return getattr(g, name)['expected']
+        except Exception: pass
+"""
+    for handed in ("lambda x: x", "(x for x in [1])", "iter([1])"):
+        tests = f"expected = 5\nassert f({handed}) == expected"
+        assert scorer.submit(program, tests).result().passed_fraction == 0
+
+
+def test_a_class_of_the_tests_that_may_know_answers_is_not_given_away(scorer):
+    program = """
+def f(x):
+    try: return Solution().solve(x)
+    except NameError: pass
+    return Data.answers[x]
+"""
+    tests = """
+class Solution:
+    def solve(self, x): return 9
+class Data:
+    answers = {3: 9}
+assert f(3) == Solution().solve(3)
+assert f(3) == Data.answers[3]
+"""
+    assert scorer.submit(program, tests).result().passed_fraction == 0
+
+
 def test_there_are_at_least_sixty_attacks():
     assert len(attacks.CHEATS) + len(attacks.ESCAPES) >= 60
 

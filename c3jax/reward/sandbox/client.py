@@ -15,6 +15,7 @@ import sys
 import time
 
 from c3jax.reward import pool
+from c3jax.reward.sandbox import cases, printing
 
 # Loads this directory as the package `sandbox`, without c3jax and what it imports.
 _BOOT = """
@@ -45,6 +46,7 @@ class Settings:
         preload: packages beside the standard library that programs may import.
         user: number of the user the server becomes, where it starts as root; it must
             be able to read the standard library, or programs have only what is loaded.
+        prelude: source that runs in a program's module before it: imports, mostly.
     """
 
     timeout_s: float = 5.0
@@ -52,6 +54,7 @@ class Settings:
     bubblewrap: bool = False
     preload: tuple[str, ...] = ("numpy",)
     user: int | None = None
+    prelude: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,34 @@ class Item:
     program: str
     tests: str
     entry_point: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Printing:
+    """A program that reads standard input and prints.
+
+    Attributes:
+        program: its source text.
+        cases: what it is given, and what it shall print.
+        all_passed: whether a case that fails decides.
+    """
+
+    program: str
+    cases: cases.Cases
+    all_passed: bool = False
+
+
+# Cases that overrun, until the rest counts as overrun, too.
+MOST_OVERRUN = 3
+# The verdict on a case before its output is compared, by the status of the process.
+_ENDS = {
+    0: "pass",
+    printing.MEMORY: "memory",
+    printing.FORBIDDEN: "forbidden",
+    -signal.SIGKILL: "timeout",
+    -signal.SIGXCPU: "timeout",
+    -signal.SIGSYS: "forbidden",
+}
 
 
 class Server:
@@ -94,7 +125,12 @@ class Server:
 
         # It gets one end of a socket, and no descriptor besides.
         preload = settings.preload
-        options = {"preload": preload, "paths": _paths(preload), "user": settings.user}
+        options = {
+            "preload": preload,
+            "paths": _paths(preload),
+            "user": settings.user,
+            "prelude": settings.prelude,
+        }
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -121,8 +157,8 @@ class Server:
             raise ValueError(f"programs cannot be confined here: {report['problem']}")
         self.layers = tuple(report["layers"])
 
-    def ask(self, item: Item, limit_s: float) -> dict:
-        """Runs one item.
+    def ask(self, item: Item | Printing, limit_s: float) -> dict:
+        """Runs one item; a program that prints, on one case after another.
 
         Args:
             limit_s: seconds until the server itself is given up.
@@ -134,6 +170,8 @@ class Server:
             pool.Overrun: nothing came in time.
             pool.Died: the server is gone.
         """
+        if isinstance(item, Printing):
+            return self._printed(item, limit_s)
         # Texts and the pipe for verdicts go as descriptors.
         end = time.monotonic() + limit_s
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -163,6 +201,49 @@ class Server:
             report = json.loads(data)
         return {**report, "status": statuses["candidate"]}
 
+    def _printed(self, item, limit_s: float) -> dict:
+        """The verdicts on the cases of a program that prints."""
+        verdicts, problem, overrun = [], None, 0
+        for given, expected in zip(item.cases.inputs, item.cases.outputs, strict=True):
+            # A program that is too slow for some is not waited for on all.
+            if overrun == MOST_OVERRUN or (item.all_passed and problem):
+                verdicts.append(verdicts[-1])
+                continue
+            text, status = self._case(item, given, len(expected), limit_s)
+            verdict = _ENDS.get(status, "error")
+            if verdict == "pass" and not cases.is_right(text, expected):
+                verdict = "fail"
+            if verdict != "pass" and problem is None:
+                problem = f"case {len(verdicts) + 1}: {verdict}"
+            overrun += verdict == "timeout"
+            verdicts.append(verdict)
+        return {"verdicts": verdicts, "problem": problem, "status": 0}
+
+    def _case(self, item, given: str, size: int, limit_s: float):
+        """What a program prints in one case, and how it ended."""
+        timeout_s = item.cases.time_s or self._settings.timeout_s
+        end = time.monotonic() + max(limit_s, timeout_s + 2)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        descriptors = [_in_memory(item.program), _in_memory(given), writing]
+        head = {
+            "timeout_s": timeout_s,
+            "memory_mb": item.cases.memory_mb or self._settings.memory_mb,
+            "prints": True,
+        }
+        try:
+            socket.send_fds(self._control, [json.dumps(head).encode()], descriptors)
+        except OSError as error:
+            os.close(reading)
+            raise pool.Died("the sandbox's server is gone") from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        # More than this is wrong; the program then finds its output closed.
+        with open(reading, "rb", buffering=0) as file:  # noqa: PTH123
+            data = _read(file, end, 4 * size + (1 << 16))
+        status = json.loads(self._ended(end))["candidate"]
+        return data.decode("utf-8", "replace").replace("\r\n", "\n"), status
+
     def _ended(self, end):
         """The server's report on the end of an item's processes."""
         self._control.settimeout(max(0.001, end - time.monotonic()))
@@ -188,8 +269,8 @@ class Server:
             self._process.wait()
 
 
-def _read(file, end: float) -> bytes:
-    """The bytes of a pipe until it ends or the time is over."""
+def _read(file, end: float, most: int = 1 << 30) -> bytes:
+    """The bytes of a pipe until it ends, the time is over or there are too many."""
     waiting, data = select.poll(), bytearray()
     waiting.register(file, select.POLLIN)
     while waiting.poll(max(0.0, end - time.monotonic()) * 1000):
@@ -197,6 +278,8 @@ def _read(file, end: float) -> bytes:
         if not part:
             break
         data += part
+        if len(data) > most:
+            break
     return bytes(data)
 
 

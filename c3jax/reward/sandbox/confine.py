@@ -6,6 +6,7 @@ Linux' user-space headers; the two machines differ in the numbers of most calls.
 """
 
 import ctypes
+import functools
 import os
 import platform
 import resource
@@ -109,6 +110,18 @@ def restrict_files(readable: list[str]) -> None:
     Raises:
         OSError: the kernel refuses.
     """
+    rules = file_rules(tuple(readable))
+    _call(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+@functools.cache
+def file_rules(readable: tuple[str, ...]) -> int:
+    """A descriptor of Landlock's rules; made once, for all that are forked.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     version = landlock_version()
     rights = (1 << _FILE_RIGHTS[min(version, 5)]) - 1
     fields = [rights]
@@ -122,8 +135,7 @@ def restrict_files(readable: list[str]) -> None:
         below = os.open(path, os.O_PATH | os.O_CLOEXEC)
         _call(_ADD_RULE, rules, 1, struct.pack("=Qi", _READ, below), 0)
         os.close(below)
-    _call(_RESTRICT_SELF, rules, 0)
-    os.close(rules)
+    return rules
 
 
 # --- calls of the kernel ------------------------------------------------------------
@@ -255,6 +267,11 @@ def _program(machine: _Machine) -> bytes:
     return b"".join(code)
 
 
+@functools.cache
+def _filter() -> bytes:
+    return _program(_machine())
+
+
 def has_seccomp() -> bool:
     """Whether this machine and kernel can filter calls."""
     if platform.machine() not in MACHINES:
@@ -263,6 +280,7 @@ def has_seccomp() -> bool:
         _call(_machine().seccomp, 2, 0, struct.pack("=I", _KILL))
     except OSError:
         return False
+    _filter()  # once, for all the processes that are forked
     return True
 
 
@@ -272,7 +290,7 @@ def restrict_calls() -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    program = _program(_machine())
+    program = _filter()
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     _call(_machine().seccomp, 1, 0, header)

@@ -1,30 +1,20 @@
 """The process that runs the tests and calls the program where they name it."""
 
-import ast
 import builtins
+import functools
+import importlib
 import json
 import os
-import select
-import sys
+import re
 import time
 
-from . import assertions, wire
+from . import assertions, candidate, port, remote
 
-PASS, FAIL, ERROR, TIMEOUT, LOST = "pass", "fail", "error", "timeout", "lost"
+PASS, FAIL, ERROR = "pass", "fail", "error"
+TIMEOUT, LOST = port.TIMEOUT, port.LOST
 # More checks than this are not told apart.
 MOST_VERDICTS = 100_000
-
-
-class Gone(BaseException):
-    """The program does not answer any more.
-
-    Attributes:
-        verdict: TIMEOUT or LOST.
-    """
-
-    def __init__(self, verdict: str):
-        super().__init__("the program does not answer any more")
-        self.verdict = verdict
+_CLASS = re.compile(rb"^\s*class\b", re.MULTILINE)
 
 
 def main(
@@ -40,30 +30,43 @@ def main(
         confined: shuts this process in.
         entry_point: a name of the program beside those that tests leave open; or "".
     """
-    # Confined before a test is read.
+    # Confined before a test is parsed; what it needs of this package comes before.
     channel.settimeout(max(0.1, end - time.monotonic()))
+    with open(tests, "rb") as file:
+        data = file.read()
+    if candidate.is_async(data):
+        importlib.import_module(f"{__package__}.loops").install()
+    if _CLASS.search(data):
+        importlib.import_module(f"{__package__}.suites")
     confined()
-    with open(tests, encoding="utf-8") as file:
-        source = file.read()
+    source = data.decode()
     recorder = Recorder()
     try:
-        names = assertions.free_names(source, entry_point)
-        code = compile(assertions.instrumented(ast.parse(source)), "<tests>", "exec")
+        found = assertions.read(source, entry_point)
+        code = compile(assertions.instrumented(found.tree), "<tests>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         recorder.problem = f"the tests cannot be run: {error}"[:200]
     else:
-        program = Program(channel, end)
-        space = {"__name__": "tests", "__builtins__": builtins}
-        space[assertions.HOOK] = recorder
-        try:
-            _bind(space, names, program)
-            exec(code, space)
-        except BaseException as error:
-            recorder.failed(error)
+        _run(code, found, recorder, channel, end)
     report = {"verdicts": recorder.verdicts, "problem": recorder.problem}
     with open(verdicts, "w") as file:
         json.dump(report, file)
     os._exit(0)
+
+
+def _run(code, found, recorder, channel, end) -> None:
+    if not found.names:
+        recorder.problem = f"the text of the tests {assertions.NOTHING_USED}"
+        return
+    program = port.Port(channel, serve, remote.made, "__main__", by_name=True, end=end)
+    space = {"__name__": "__main__", "__builtins__": builtins}
+    space[assertions.HOOK] = recorder
+    recorder.offer = functools.partial(_offer, program, space)
+    try:
+        _bind(space, found, program)
+        exec(code, space)
+    except BaseException as error:
+        recorder.failed(error)
 
 
 class Recorder:
@@ -72,12 +75,13 @@ class Recorder:
     Attributes:
         verdicts: of PASS, FAIL, ERROR, TIMEOUT, LOST, "memory" and "forbidden".
         problem: the first exception, for a person; None if there was none.
+        offer: (name) -> gives the program a class that the tests define.
     """
 
     everything = BaseException  # under a name that tests cannot redefine
 
     def __init__(self):
-        self.verdicts, self.problem = [], None
+        self.verdicts, self.problem, self.offer = [], None, None
 
     def checked(self, claim) -> None:
         """Records an assertion, whose claim was computed."""
@@ -90,7 +94,7 @@ class Recorder:
             return
         if self.problem is None:
             self.problem = f"{type(error).__name__}: {error}"[:200]
-        if isinstance(error, Gone):
+        if isinstance(error, port.Gone):
             self._add(error.verdict)
         elif isinstance(error, MemoryError):
             self._add("memory")
@@ -99,158 +103,62 @@ class Recorder:
         else:
             self._add(ERROR)
 
+    def case(self, kind, names) -> None:
+        """Runs methods of a class of tests, a check each."""
+        importlib.import_module(f"{__package__}.suites").run(kind, names, self)
+
     def _add(self, verdict):
         if len(self.verdicts) < MOST_VERDICTS:
             self.verdicts.append(verdict)
 
 
-class Program:
-    """The program, to call.
+def serve(end: port.Port, request) -> tuple:
+    """Answers a program that uses what the tests handed it.
 
-    Attributes:
-        channel: socket to its process.
-        end: when its time is over, seconds on the monotonic clock.
+    It may call functions, draw from iterators, and use the objects of the classes that
+    the tests define, without names in two underscores.
+
+    Raises:
+        PermissionError: it asks for more.
     """
-
-    def __init__(self, channel, end: float):
-        self.channel, self.end = channel, end
-        self._asked, self._gone = 0, None
-
-    def ask(self, *request):
-        """The result of a request, in exact builtin types or `Remote`.
-
-        Returns:
-            The value, and the mutable arguments that it changed.
-
-        Raises:
-            Gone: the program is, or its time is over.
-            Exception: the program's own, as the builtin class it derives from.
-            Malformed: an argument that cannot be handed over.
-        """
-        if self._gone:
-            raise self._gone
-        self._asked += 1
-        data = wire.encode((self._asked, *request))
-        try:
-            wire.send(self.channel, data)
-            reply = self._reply()
-            number, kind, *parts = reply
-            if number != self._asked:
-                raise wire.Malformed("an answer to another question")
-            if kind == "value":
-                value, changed = parts
-                return value, changed
-            name, message = parts
-        except TimeoutError:
-            self._lose(TIMEOUT)
-        except (OSError, wire.Malformed, TypeError, ValueError):
-            self._lose(LOST)
-        raise _error(name, message)
-
-    def _reply(self):
-        left = self.end - time.monotonic()
-        waiting = select.poll()
-        waiting.register(self.channel, select.POLLIN)
-        if left <= 0 or not waiting.poll(left * 1000):
-            self._lose(TIMEOUT)
-        frame = wire.receive(self.channel)
-        if frame is None:
-            self._lose(LOST)
-        return wire.decode(frame, lambda number: Remote(self, number))
-
-    def _lose(self, verdict):
-        """Lets every later call fail at once, so that every check is recorded."""
-        self._gone = Gone(verdict)
-        raise self._gone
+    match request:
+        case ["call", function, args, kwargs]:
+            return port.called(end, function, args, kwargs)
+        case ["next", int(number), int(count), sent]:
+            count = min(count, port.MOST_AT_ONCE)
+            return port.drawn(end.own(number), count, sent), ()
+        case ["get", thing, str(name)] if _is_open(thing, name):
+            return getattr(thing, name), ()
+        case ["set", thing, str(name), value] if _is_open(thing, name):
+            setattr(thing, name, value)
+            return None, ()
+        case ["op", str(name), first, *others] if any(
+            _is_open(each, "") for each in (first, *others)
+        ):
+            return port.OPERATORS[name](first, *others), ()
+    raise PermissionError("the tests do not give this to a program")
 
 
-def _error(name, message) -> Exception:
-    """An exception of the program; none that would end the tests, or a loop in them."""
-    kind = getattr(builtins, name, Exception) if isinstance(name, str) else Exception
-    is_error = isinstance(kind, type) and issubclass(kind, Exception)
-    if not is_error or issubclass(kind, (StopIteration, StopAsyncIteration)):
-        kind = Exception
-    try:
-        error = kind(message)
-    except TypeError:  # UnicodeDecodeError and its like want more.
-        error = Exception(message)
-    error.program = True
-    return error
+def _is_open(thing, name: str) -> bool:
+    kind = thing if isinstance(thing, type) else type(thing)
+    return kind.__module__ == "__main__" and not name.startswith("__")
 
 
-class Remote:
-    """A function or an object of the program, used by name and never by value.
-
-    It is equal to itself alone: the program's own `__eq__` does not count.
-    """
-
-    def __init__(self, program: Program, number: int):
-        object.__setattr__(self, "_program", program)
-        object.__setattr__(self, "_reference", wire.Reference(number))
-
-    def __call__(self, *args, **kwargs):
-        request = ("call", self._reference, _plain(args), _plain(kwargs))
-        value, changed = self._program.ask(*request)
-        _apply(changed, args, kwargs)
-        return value
-
-    def __getattr__(self, name):
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return self._program.ask("get", self._reference, name)[0]
-
-    def __setattr__(self, name, value):
-        self._program.ask("set", self._reference, name, _plain(value))
-
-    def _method(self, name, *args):
-        method = self._program.ask("get", self._reference, name)[0]
-        return method(*args)
-
-    def __len__(self):
-        return self._method("__len__")
-
-    def __getitem__(self, key):
-        return self._method("__getitem__", key)
-
-    def __iter__(self):
-        return self._method("__iter__")
+def _offer(program, space, name) -> None:
+    program.ask("offer", name, space[name])
 
 
-def _plain(value):
-    """A value with references in place of the program's own objects."""
-    if isinstance(value, Remote):
-        return object.__getattribute__(value, "_reference")
-    if type(value) in (list, tuple):
-        return type(value)(_plain(item) for item in value)
-    if type(value) is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _apply(changed, args, kwargs) -> None:
-    """Changes arguments in place, as the program reports it."""
-    places = {**dict(enumerate(args)), **kwargs}
-    for place, value in changed:
-        target = places.get(place)
-        if type(target) is not type(value):
-            continue
-        if type(target) in (list, bytearray):
-            target[:] = value
-        elif type(target) in (dict, set):
-            target.clear()
-            target.update(value)
-
-
-def _bind(space, names, program) -> None:
+def _bind(space, found, program) -> None:
     """Gives each name that the tests leave open a meaning, if anything has it."""
-    for name in names:
-        if name in sys.stdlib_module_names:
-            space[name] = __import__(name)
-            continue
+    for name in found.modules:
+        space[name] = __import__(name)
+    for name in found.names:
         try:
             space[name] = program.ask("name", name)[0]
-        except (Gone, Exception) as error:  # every check that uses it will say so
+        except (port.Gone, Exception) as error:  # every check that uses it will say so
             space[name] = _absent(error)
+        if type(space[name]) is remote.Remote and name[:1].isupper():
+            object.__setattr__(space[name], "_asks", "class")
 
 
 def _absent(error):

@@ -17,14 +17,14 @@ import socket
 import sys
 import time
 
-from . import candidate, confine, grader
+from . import candidate, confine, grader, printing
 
 # Modules that programs commonly use: a fork has them at no cost.
 _COMMON = (
-    "abc array ast base64 bisect calendar cmath collections copy dataclasses datetime "
-    "decimal difflib enum fractions functools hashlib heapq io itertools json math "
-    "numbers operator queue random re statistics string struct textwrap time types "
-    "typing unicodedata uuid"
+    "abc array ast base64 bisect calendar cmath collections copy dataclasses "
+    "datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
+    "math numbers operator queue random re statistics string struct textwrap time "
+    "types typing unicodedata uuid"
 )
 _PR_SET_CHILD_SUBREAPER = 36
 # Seconds after its limit until everything of an item is killed.
@@ -56,6 +56,15 @@ def main(control: int = 0) -> None:
     sys.path += {os.path.dirname(path) for path in options["paths"]}  # noqa: PTH120
     for name in [*_COMMON.split(), *options["preload"]]:
         importlib.import_module(name)
+    if "numpy" in options["preload"]:
+        importlib.import_module(f"{__package__}.ndarrays")
+    sys.set_int_max_str_digits(0)
+    try:
+        exec(options["prelude"], {"__name__": "program"})
+    except Exception as error:
+        problem = f"the prelude raises {type(error).__name__}: {error}"
+        socket.socket(fileno=control).send(json.dumps({"problem": problem}).encode())
+        return
     os.environ.clear()
     if options["user"] is not None:
         confine.become(options["user"])
@@ -78,7 +87,9 @@ def main(control: int = 0) -> None:
         head, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
         if not head:
             return
-        statuses = _serve(json.loads(head), descriptors, channel, offered)
+        item = {**options, **json.loads(head)}
+        serve = _print if item.get("prints") else _serve
+        statuses = serve(item, descriptors, channel, offered)
         if statuses is None:
             return
         channel.send(json.dumps(statuses).encode())
@@ -122,6 +133,8 @@ def offer(packages: list[str]) -> Offer:
             "user whose directories they are, or let others read them and enter every "
             "directory above them."
         )
+    if "landlock" in works:
+        confine.file_rules(tuple(readable))
     return Offer(tuple(works), tuple(readable))
 
 
@@ -166,7 +179,7 @@ def _serve(head: dict, descriptors: list[int], control, offered: Offer) -> dict 
     def answer():
         for descriptor in (tests, verdicts, ours.fileno()):
             os.close(descriptor)
-        candidate.main(program, theirs, confined)
+        candidate.main(program, theirs, confined, head["prelude"])
 
     # The grader first: the text of the tests is in no other process.
     pids = {"grader": _forked(grade, control), "candidate": _forked(answer, control)}
@@ -180,6 +193,23 @@ def _serve(head: dict, descriptors: list[int], control, offered: Offer) -> dict 
         statuses = {name: _killed(pid) for name, pid in pids.items()}
         _kill_strays()
     return statuses if is_wanted else None
+
+
+def _print(head: dict, descriptors: list[int], control, offered: Offer) -> dict | None:
+    """Runs a case of a program that prints; None if the host is gone."""
+    end = time.monotonic() + head["timeout_s"]
+    confined = _confinement(head, offered)
+    pid = _forked(
+        lambda: printing.main(*descriptors, confined, head["prelude"]), control
+    )
+    for descriptor in descriptors:
+        os.close(descriptor)
+    try:
+        is_wanted = _until_ended(pid, control, end)
+    finally:
+        status = _killed(pid)
+        _kill_strays()
+    return {"candidate": status} if is_wanted else None
 
 
 def _confinement(head, offered):
