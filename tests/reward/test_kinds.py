@@ -238,9 +238,9 @@ def test_a_kind_of_program_earns_what_it_earns_in_python(
 @pytest.mark.parametrize(
     ("tests", "why"),
     [
-        ("print(f(1) == 1)", "makes? no check|make no check"),
-        ("def test_f(client):\n    assert f(client) == 1", "make no check"),
-        ("assert 1 + 1 == 2", "use nothing of the program"),
+        ("print(f(1) == 1)", "makes no check"),
+        ("def test_f(client):\n    assert f(client) == 1", "makes no check"),
+        ("assert 1 + 1 == 2", "uses nothing of the program"),
         ("assert f( == 1", "no Python"),
         ('{"inputs": [[1]], "outputs": [1]}', "entry_point, or say reward.tests"),
         ("import pytest\nassert f(1) == pytest.approx(1)", "pytest"),
