@@ -256,7 +256,8 @@ def _near_misses(gold: str, rng: random.Random) -> Iterator[tuple[str, str]]:
         if value.denominator > 1 or abs(value) > 1:
             yield "inverted", latex(1 / value)
         yield "percent of it", latex(value / 100)
-        yield "rounded", f"{float(value):.3g}"
+        if Fraction(rounded := f"{float(value):.3g}") != value:
+            yield "rounded", rounded
     digits = [m.start() for m in re.finditer(r"\d", gold)]
     if digits:
         at = rng.choice(digits)

@@ -364,7 +364,7 @@ def main() -> None:
             alone("mutations", "<= 0.1% true", slips, rng),
             alone("rewritings", ">= 99% true", rewritten, rng),
         ]
-    args.data = args.data.name
+    args.data, args.cases = args.data.name, args.cases and args.cases.name
     lists = {
         row["side"]: {
             k: row.pop(k) for k in list(row) if isinstance(row[k], list | dict)
