@@ -59,7 +59,7 @@ def same(gold: str, said: str, rules, algebra: Algebra | None = None) -> bool:
     if not rules.tolerance and all(map(_INTEGER.fullmatch, (gold, said))):
         return int(gold) == int(said)
     # Invisible letters may show a reader one answer and a program another.
-    if len(said) > MAX_LENGTH or not all(c.isprintable() or c.isspace() for c in said):
+    if len(said) > MAX_LENGTH or not "".join(said.split()).isprintable():
         return False
     if structures.depth(said) > _MAX_DEPTH:
         return False

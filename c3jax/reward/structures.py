@@ -343,7 +343,10 @@ def _chain(text: str) -> Shape | None:
 def depth(text: str) -> int:
     """How deep the brackets of a text are nested."""
     level = deepest = 0
-    for c in text:
-        level += (c in "([{") - (c in ")]}")
+    for bracket in _BRACKET.findall(text):
+        level += 1 if bracket in "([{" else -1
         deepest = max(deepest, level)
     return deepest
+
+
+_BRACKET = re.compile(r"[()\[\]{}]")
