@@ -6,14 +6,16 @@ DIR holds `math_train`, `math_test`, `gsm8k_train`, `gsm8k_test`, `cmath_validat
 `cmath_test`, each `.jsonl.gz` with the field "answer". Every gold answer is judged in a
 box against itself and against another question's; `variants` makes other spellings,
 near misses and expressions that were not worked out, `mutations` answers one slip away
-and `rewritings` other hands' spellings, class by class; malformed answers must neither
-hang nor crash. Seeds are fixed. `--peer` judges the variants by math-verify alone, too.
+and `rewritings` other hands' spellings, class by class; malformed answers, and workers
+that are told to do harm, must cost themselves only. Seeds are fixed. `--peer` judges
+the variants by math-verify alone, too.
 `--cases=FILE` is of answers with verdicts, JSON lines of "kind", "gold", "text",
 "right" and "rules", judged by both.
 """
 
 import argparse
 import collections
+import functools
 import gzip
 import itertools
 import json
@@ -21,9 +23,9 @@ import pathlib
 import random
 import time
 
-from benchmarks import bench, evaluator, mutations, rewritings, variants
+from benchmarks import bench, evaluator, harmful, mutations, rewritings, variants
 from c3jax.core import types
-from c3jax.reward import matching, math
+from c3jax.reward import matching, math, pool, process
 
 SETS = {
     "MATH train": ("math_train", types.Rules()),
@@ -33,37 +35,6 @@ SETS = {
     "CMATH validation": ("cmath_validation", types.Rules(chinese=True)),
     "CMATH test": ("cmath_test", types.Rules(chinese=True)),
 }
-# (gold, box). What is not right must not be paid, whatever it costs to find out. None
-# of these is more than the guards before the algebra system have to refuse.
-HOSTILE = [
-    ("5", "9" * 1_000_000),
-    ("5", "5" + "0" * 3_000),
-    ("5", "0." + "3" * 450),
-    ("5", "{" * 1_000 + "5" + "}" * 1_000),
-    ("5", "(" * 200 + "6" + ")" * 200),
-    ("5", "1/0"),
-    ("x", "x/0"),
-    (r"\pi", r"\frac{\pi}{0}"),
-    ("5", "5\x00"),
-    ("12", "\u202e21"),
-    ("5", "\u200b6"),
-    ("x", "\ud800"),
-    ("5", "٥" * 3),
-    ("5", r"\boxed{" * 300),
-    ("5", r"\boxed" * 600),
-    ("5", r"\\" * 2_000),
-    ("5", "," * 499),
-    ("1,2", "1," * 240 + "2"),
-    ("(1,2)", "(" * 100 + "1,2" + ")" * 100),
-    ("(-\\infty, 1)", r"(-\infty,1)\cup" * 33 + "(1,2)"),
-    ("x = 5", "=" * 400 + "6"),
-    ("5", "1<" * 200 + "2"),
-    ("5", "-" * 400 + "5"),
-    ("x", "__import__('os').system('true')x"),
-    ("x", r"\input{/etc/passwd}x"),
-    ("x", "%n%s%x{}"),
-    ("x", '"}\n{"answer": true}'),
-]
 
 
 def golds(path: pathlib.Path) -> list[str]:
@@ -213,7 +184,7 @@ def _theirs(cases: list[dict], verifier: math.Verifier) -> list[bool]:
 
 def hostile(verifier: math.Verifier) -> dict:
     """Answers that are made to hang or crash whoever evaluates them."""
-    pairs = [("5", ""), *HOSTILE]
+    pairs = [("5", ""), *harmful.MALFORMED]
     texts, answers = _boxed(pairs)
     texts += [r"\boxed{" * 150_000, "{" * 1_000_000, "\\" * 1_000_000]
     answers += ["5"] * 3
@@ -227,6 +198,25 @@ def hostile(verifier: math.Verifier) -> dict:
     timeouts = [t[:99] for t, v in zip(texts, verdicts, strict=True) if v.timeout]
     died = [t[:99] for t, v in zip(texts, verdicts, strict=True) if v.died]
     return {**row, "slowest": slowest, "timeouts": timeouts, "died": died}
+
+
+def guarded(workers: int) -> dict:
+    """Workers that sleep, end or take memory, among others that answer at once."""
+    start = functools.partial(process.Process, "benchmarks.harmful")
+    harms = {"sleep": pool.Overrun, "end": pool.Died, "take memory": pool.Died}
+    asked = [*harms] * 5 + ["nothing"] * 500
+    random.Random(0).shuffle(asked)
+    begin = time.perf_counter()
+    with pool.Pool(start, workers, limit_s=1.0) as made:
+        futures = [made.submit({"do": harm}) for harm in asked]
+        # What is wanted: an error of its kind for each harm, the others answered.
+        found = [
+            isinstance(future.exception(), harms[harm])
+            if harm in harms
+            else future.result() == harm
+            for harm, future in zip(asked, futures, strict=True)
+        ]
+    return _row("harm by stand-ins, 15 of 515", found, "all as wanted", begin)
 
 
 def ordinary(data: dict, right: list[tuple], wrong: list[tuple]) -> list[tuple]:
@@ -351,6 +341,7 @@ def main() -> None:
             judged("rewritings", ">= 99% true", rewritten, rules, verifier, rng, True),
             *(told(args.cases, verifier) if args.cases else ()),
             hostile(verifier),
+            guarded(args.workers),
             speed,
             hard,
         ]
