@@ -128,6 +128,7 @@ def check_begun(
 
 def _field(config, cell: Cell, name: str) -> str:
     """What a field of a run is called in its comparison."""
+    # A method's own value hides the base's, so that is the one to change.
     changes = config.methods[cell.label]
     for key in name.split("."):
         if key not in changes:

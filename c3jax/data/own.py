@@ -105,6 +105,7 @@ def _answer(row: rows.Row, reading: Reading, entry_point: str) -> str:
 def _tests(row: rows.Row, name: str, entry_point: str) -> str:
     """Tests of a program, with the call of a `check` that nobody calls."""
     found = row.value(name, (str, list, dict))
+    # Cases as objects: the grader reads them as JSON.
     if isinstance(found, dict) or (found and isinstance(found[0], dict)):
         try:
             return json.dumps(found)

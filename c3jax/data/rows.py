@@ -165,6 +165,7 @@ def _found(value, name: str) -> Iterator:
         value = {str(place): entry for place, entry in enumerate(value)}
     if not isinstance(value, Mapping):
         return
+    # A key that has dots itself wins over one within another.
     if name in value:
         yield value[name]
     for end in reversed([place for place, letter in enumerate(name) if letter == "."]):
@@ -172,6 +173,7 @@ def _found(value, name: str) -> Iterator:
             yield from _found(value[name[:end]], name[end + 1 :])
 
 
+# JSON has one kind of number, and a gold answer of 2.50 is not 2.5 to all readers.
 class _Spelled(float):
     """A number that knows how its file spells it: 2.50, 1e3."""
 
@@ -268,11 +270,13 @@ def _csv(path: pathlib.Path) -> Iterator[Row]:
     try:
         with io.TextIOWrapper(_open(path), "utf-8-sig", newline="") as file:
             cells = csv.reader(file, strict=True)
+            # A name that stands twice would hide one of its columns.
             names = next(cells, [])
             if len({*names}) < len(names) or not all(map(str.strip, names)):
                 raise ValueError(
                     f"{path}, line 1: it must name each column once, not {names}."
                 )
+            # A cell may have line breaks, so lines are counted by the reader.
             number = cells.line_num + 1
             for row in cells:
                 if row and len(row) != len(names):
@@ -295,6 +299,7 @@ def _csv(path: pathlib.Path) -> Iterator[Row]:
 
 def _parsed(path: pathlib.Path, number: int, line: bytes) -> dict:
     try:
+        # Some editors begin a file with a mark that JSON does not know.
         text = line.decode("utf-8-sig").rstrip("\r\n")
         fields = json.loads(text, parse_float=_Spelled)
     except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
@@ -316,6 +321,7 @@ def _parquet(path: pathlib.Path) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
+                # pyarrow makes 0.10000000149 of a short float that was written as 0.1.
                 kinds = {f.name: f.type for f in batch.schema if _is_short(f.type)}
                 for fields in batch.to_pylist():
                     number += 1

@@ -38,6 +38,7 @@ def are_rational(*trees: tuple) -> bool:
         return False
     if not all(node[0] in _RATIONAL for node in found):
         return False
+    # Exponents and factorials are carried out, so they must be numbers, and small.
     for node in found:
         wholes = {"^": node[2:], "!": node[1:], "binom": node[1:]}.get(node[0], ())
         limit = _MAX_LOOP if node[0] in ("!", "binom") else _MAX_NUMBER_BITS
@@ -51,6 +52,7 @@ def are_rational(*trees: tuple) -> bool:
     )
 
 
+# Kinds of nodes that have a residue.
 _RATIONAL = {"n", "c", "x", "+", "*", "/", "^", "!", "binom"}
 
 
@@ -72,12 +74,14 @@ def proportional(gold: tuple, said: tuple) -> bool | None:
 def _agree(gold: tuple, said: tuple, count: int, law) -> bool | None:
     """Whether a law holds for the values at some points, modulo each prime."""
     names = sorted(formulas.symbols(gold) | formulas.symbols(said) | {"pi", "e"})
+    # Both texts draw the primes: nobody can write a text for primes he knows.
     for prime, stream in itertools.islice(primes(f"{gold}\n{said}"), _PRIMES):
         points = []
         for _ in range(count):
             at = {name: next(stream) % prime for name in names}
             try:
                 points.append([_residue(tree, at, prime) for tree in (gold, said)])
+            # A pole there, or everywhere: that says neither yes nor no.
             except _ZeroDivision:
                 return None
         if not law(points, prime):
@@ -89,6 +93,7 @@ def primes(seed: str) -> Iterator[tuple[int, Iterator[int]]]:
     """Primes of the form 4k + 1 with random numbers for each."""
     stream = _stream(seed)
     for number in stream:
+        # Of the form 4k + 1, where -1 has a root to stand for i.
         candidate = number % (1 << 60) | 1 << 60
         candidate += 1 - candidate % 4
         if is_prime(candidate):
@@ -146,9 +151,11 @@ def _residue(tree: tuple, at: dict, prime: int) -> int:
         return _residue(tree[1], at, prime) * bottom % prime
     if kind == "^":
         base, exponent = _residue(tree[1], at, prime), int(intervals.exact(tree[2]))
+        # pow would take an inverse itself, and call zero a wrong argument.
         if exponent < 0:
             base, exponent = _inverse(base, prime), -exponent
         return pow(base, exponent, prime)
+    # A factorial is multiplied modulo the prime, never written out.
     numbers = [int(intervals.exact(part)) for part in tree[1:]]
     if kind == "!":
         return _product_of(range(1, numbers[0] + 1), prime)

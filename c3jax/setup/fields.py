@@ -200,6 +200,7 @@ def check(given, section: Section, name: str = "") -> None:
         ValueError: a field that nobody reads, one that is missing, or a value that it
             cannot have.
     """
+    # Options of a method or a file of the user's own: they know what they read.
     if section.open:
         return
     wanted = section.of(given)
@@ -222,10 +223,12 @@ def check_value(value, domain: Domain, name: str) -> None:
     """
     if value is None and domain.optional:
         return
+    # A name gets the nearest ones as a suggestion.
     if domain.names:
         checks.pick(dict.fromkeys(domain.names), value, name)
         return
     said = str(domain)
+    # ("tom") is a text in Python, and a flag may have it so.
     if domain.kind is tuple and isinstance(value, str):
         said = f"a tuple, ({value!r},)"
     checks.require(domain.is_kind(value), name, value, said)
@@ -264,6 +267,7 @@ def lines(section: Section, given: Mapping, name: str = "") -> list[Line]:
         where = f"{name}.{key}" if name else key
         field = wanted.get(key, Field(None, ANY, ""))
         value = given.get(key)
+        # What a config has beside what is declared is shown as well.
         if isinstance(value, Mapping | ml_collections.ConfigDict):
             inner = field if isinstance(field, Section) else Section("", {}, open=True)
             found += lines(inner, value, where)

@@ -190,6 +190,7 @@ def as_begun(
     if not path.exists():
         return config
     given = json.loads(path.read_text())["config"]
+    # Only what the saved config lacks was not asked for then.
     _, new = fields.with_new_names(given, {}, defaults.EARLIER)
     config, usual = (
         config.copy_and_resolve_references(),
@@ -197,6 +198,7 @@ def as_begun(
     )
     own = config.base if "methods" in config else config
     for name in (told.partition("=")[0] for told in new):
+        # Whoever gives another value means it, and is refused or heard.
         if _at(own, name) == _at(usual, name):
             own.update_from_flattened_dict({name: defaults.EARLIER[name]})
     return config.lock()
