@@ -32,10 +32,12 @@ def equal(gold: tuple, said: tuple) -> bool:
     """Whether two trees have the same value wherever they have one."""
     if gold == said:
         return not _is_undefined(gold)
+    # Equal infinities were equal trees.
     if gold in _INFINITIES or said in _INFINITIES:
         return False
     if residues.are_rational(gold, said):
         return bool(residues.equal(gold, said))
+    # f(x + 1) and f(1 + x) are one value of a function that nobody knows.
     gold, said = _named_calls(gold, said)
     if gold == said:
         return True
@@ -52,10 +54,12 @@ def proportional(gold: tuple, said: tuple, positive: bool = False) -> bool:
     Args:
         positive: whether the constant must be positive.
     """
+    # A factor of infinity is no constant.
     if any(formulas.INFINITY in formulas.nodes(tree) for tree in (gold, said)):
         return False
     gold, said = _named_calls(gold, said)
     if residues.are_rational(gold, said):
+        # Residues have no sign, so an order still asks for points.
         constant = bool(residues.proportional(gold, said))
         if not constant or not positive:
             return constant
@@ -126,8 +130,10 @@ def _equal_numbers(gold: tuple, said: tuple) -> bool:
             a, b = (intervals.value(tree, {}, bits) for tree in (gold, said))
             if not _may_meet(a, b):
                 return False
+            # Closer together than two different values can be.
             if _width(_difference(a, b)) < _tiny(enough):
                 return True
+        # More digits tell on which side of a jump it lies.
         except intervals.Blurred:
             pass
         except ArithmeticError:
@@ -178,6 +184,7 @@ def separation(tree: tuple) -> int | None:
     if found is None:
         return None
     top, bottom = found
+    # All parts are algebraic, so the bound is proved.
     if None not in degrees.values():
         bound = (math.prod(degrees.values()) - 1) * top + bottom
         if bound < _MOST_BITS:
@@ -258,6 +265,7 @@ def _turns(tree: tuple, unit: tuple) -> Fraction | None:
         }
         return intervals.exact(_swapped(tree, swap))
 
+    # A multiple of pi grows with pi alone; what does so for all of these is one.
     turns = at(1, 1)
     factors = ((2, 1), (3, 1), (1, 2), (1, 3), (5, 7))
     for pi, i in factors:
@@ -277,6 +285,7 @@ def _swapped(tree: tuple, swap: dict) -> tuple:
 def _agree_everywhere(gold: tuple, said: tuple) -> bool:
     """Whether two functions have the same value at all points where they have one."""
     longest = max(residues.bits(node) for node in _nodes(gold, said))
+    # A number that long would be written out at every point.
     if longest > _MOST_BITS:
         return False
     # 10^-400 must be seen beside 1.
@@ -319,6 +328,7 @@ def _agree(gold: tuple, said: tuple, at: dict, enough: int) -> str | None:
             return None if a is b else "hole"
         if not _may_meet(a, b):
             return "apart"
+        # Relative to the value where that is below one: both may be tiny there.
         size = abs(intervals.interval(a))
         least = _tiny(enough) * iv.mpf(min(size.b, 1))
         if _width(_difference(a, b)) <= max(least.b, _tiny(5 * enough).b):

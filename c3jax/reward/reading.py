@@ -66,6 +66,7 @@ def number(text: str) -> Number | None:
     if mixed := _MIXED.fullmatch(text.strip()):
         text = rf"{mixed[1]}{mixed[2]}\frac{{{mixed[3]}}}{{{mixed[4]}}}{mixed[5]}"
     spaced, text = text, squeezed(text)
+    # +(5) and {3}/{4} are written by programs.
     if "(" in text or "{" in text:
         text = _GROUP.sub(r"\1\2", _SIGNED.sub(r"\1\2", text))
     match = _NUMBER.fullmatch(text)
@@ -206,6 +207,7 @@ def _summed(text: str) -> Quantity | None:
     read = [units.read(tail) for tail in tails]
     if None in read or not read[0].dimension:
         return None
+    # 5 in 6 ft is no length, 5 ft 6 in is.
     for larger, smaller in itertools.pairwise(read):
         if larger.dimension != smaller.dimension or larger.size <= smaller.size:
             return None

@@ -73,6 +73,7 @@ def _matrix(matrix: re.Match, text: str) -> Shape:
     cells = [row.split("&") for row in rows]
     around = matrix[1] if matrix[1] in ("vmatrix", "Vmatrix") else "matrix"
     size = " ".join(str(len(row)) for row in cells)
+    # A column is how a vector or a point is written, too.
     column = around == "matrix" and len(rows) > 1 and set(map(len, cells)) == {1}
     kind = "column" if column else f"{around} {size}"
     return Shape(kind, tuple(c for row in cells for c in row), text)
@@ -82,6 +83,7 @@ def _single(text: str) -> Shape:
     """An answer of one part."""
     if len(split(text, (r"\cup",))) > 1:
         return Shape("union", tuple(split(text, (r"\cup",))), text)
+    # A set that is told by a condition is the interval that it is.
     if within := _within(text):
         return within
     for separators, kind in (
@@ -104,6 +106,7 @@ def _single(text: str) -> Shape:
     name, inside = "", _inside(text)
     if not inside and (found := re.match(r"[A-Z]\s*(?=\()", text)):
         name, inside = found[0].strip(), _inside(text[found.end() :])
+        # P(x) is a value of P, P(1,2) a point.
         inside = inside if inside and len(split(inside[1], (",",))) > 1 else None
     if inside:
         left, middle, right = inside
@@ -111,6 +114,7 @@ def _single(text: str) -> Shape:
         kind = "set" if left == r"\{" else left + right
         kind = "()" if left == r"\langle" and len(parts) > 1 else kind
         return Shape(kind, tuple(parts) if middle.strip() else (), text, name)
+    # Each sign is two answers; more of them are no answer that anybody lists.
     if 1 <= text.count(r"\pm") <= 3 and r"\mp" not in text:
         return Shape("list", tuple(_both_signs(text)), text)
     if text == r"\R":

@@ -95,6 +95,7 @@ _TABLE = dict(
         *_entries(_OTHERS, {}),
     ]
 )
+# The first spelling wins: Mb and mb are not told apart without their case.
 _FOLDED = {name.casefold(): unit for name, unit in reversed(_TABLE.items())}
 del _TABLE["pm"], _FOLDED["pm"]  # the afternoon
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
@@ -175,6 +176,7 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
                 return None
             outer.pop()
             turn = 1
+        # All that follows is in the denominator, until a bracket ends.
         elif token["mark"] or name == "per":
             turn = -1
         elif name in _POWERS and i + 1 < len(tokens):
@@ -183,6 +185,7 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
             factors.append([unit, turn * coming])
             coming = 1
             turn = turn if outer else 1
+        # A direction is no unit, but 5 north is not 5 south.
         elif sense := english.SENSES.get(name.casefold()):
             senses.add(sense)
         elif english.is_counted(name, plain):
