@@ -115,6 +115,8 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
             return _equal_atoms(gold, said, rules, algebra)
         if "union" in (wanted.kind, came.kind) and wanted.kind != came.kind:
             return False
+        if _opposed(gold, said):
+            return False
         if rules.ordered and wanted.kind != "union":
             return _in_order(wanted.parts, came.parts, rules, algebra)
         return _any_order(wanted.parts, came.parts, rules, algebra)
@@ -132,6 +134,16 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
     if wanted.names != came.names:
         return False
     return _in_order(wanted.parts, came.parts, rules, algebra)
+
+
+def _opposed(gold: str, said: str) -> bool:
+    """Whether words are joined by "and" on one side, by "or" on the other.
+
+    Values of an unknown are listed with either.
+    """
+    marks = [{m for m in (r"\land", r"\lor") if m in text} for text in (gold, said)]
+    either = all(len(mark) == 1 for mark in marks) and marks[0] != marks[1]
+    return either and not re.search(r"[\d=]", gold)
 
 
 def _one_name(gold: str, said: str) -> bool:

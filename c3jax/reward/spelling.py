@@ -209,8 +209,8 @@ def tidy(text: str, grouped: bool = True) -> str:
         text = _words_apart(text)
     text = _rewritten(text, _REWRITES)
     if "\\" in text:
-        if r"\over" in text:
-            text = _over(text)
+        for sign, command in ((r"\over", r"\frac"), (r"\choose", r"\binom")):
+            text = _stacked(text, sign, command) if sign in text else text
         text = _rewritten(text, _LATEX)
     text = _TAIL.sub("", _LEAD.sub("", _SPACE.sub(" ", text))).strip()
     if text.endswith((")", ")}")):
@@ -366,9 +366,9 @@ def _joined(text: str, grouped: bool) -> str:
 _TAKES_GROUP = re.compile(r"(?:\\[a-zA-Z]+(?:\[[^\]]*\])?|[\^_}])\s*$")
 
 
-def _over(text: str) -> str:
-    """a \\over b as a fraction, in its group or in the whole."""
-    while found := re.search(r"\\over(?![a-zA-Z])", text):
+def _stacked(text: str, sign: str, command: str) -> str:
+    """a \\over b as a fraction, in its group or in the whole; so with \\choose."""
+    while found := re.search(rf"\{sign}(?![a-zA-Z])", text):
         start, depth = found.start(), 0
         while start > 0:
             depth += (text[start - 1] == "}") - (text[start - 1] == "{")
@@ -387,5 +387,7 @@ def _over(text: str) -> str:
             text[: start - 1]
         )
         start, end = (start - 1, end + 1) if around else (start, end)
-        text = rf"{text[:start]}\frac{{{top.strip()}}}{{{bottom.strip()}}}{text[end:]}"
+        text = (
+            rf"{text[:start]}{command}{{{top.strip()}}}{{{bottom.strip()}}}{text[end:]}"
+        )
     return text
