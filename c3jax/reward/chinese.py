@@ -10,15 +10,16 @@ _UNITS = [("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 1
 # 千克 is a kilogram and 千米 a kilometre, not a thousand of something.
 _NUMERAL = rf"(?!千[克米瓦])[{''.join([*_DIGIT, *dict(_UNITS)])}]"
 _NUMERALS = rf"(?:{_NUMERAL})+"
+_NUMERAL_DIGITS = rf"[{''.join(_DIGIT)}]+"
 # What is counted is any word that is no numeral itself.
 _WORD = rf"(?:(?!{_NUMERAL})[\u4e00-\u9fff])*"
 _COUNTED = rf"(?:\\text\{{(?P<counted>{_WORD})\}}|(?P<behind>{_WORD}))"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
-    rf"百分之(?P<percent>{_NUMERALS}(?:点{_NUMERALS})?|[\d.]+)"
+    rf"百分之(?P<percent>{_NUMERALS}(?:点{_NUMERAL_DIGITS})?|[\d.]+)"
     rf"|(?:(?P<whole>{_NUMERALS})又)?(?P<bottom>{_NUMERALS})分之(?P<top>{_NUMERALS})"
-    rf"|(?P<number>{_NUMERALS}(?:点{_NUMERALS})?)"
+    rf"|(?P<number>{_NUMERALS}(?:点{_NUMERAL_DIGITS})?)(?P<size>[亿万]?)"
     r"|(?P<myriads>(?:\d[\d,]*(?:\.\d+)?\s*[亿万千百](?![克米瓦])零?)+\d*)"
     rf"|(?P<mixed>\d+)又(?P<latin>(?:\\frac)?\S+?)"
     r"|(?P<plain>[^\u4e00-\u9fff]+?)"
@@ -70,6 +71,9 @@ def _value(part: dict[str, str]) -> str:
         whole = _integer(part["whole"]) if part["whole"] else ""
         top, bottom = _integer(part["top"]), _integer(part["bottom"])
         return rf"{whole}\frac{{{top}}}{{{bottom}}}"
+    if part["number"] and part["size"]:  # 二点五万
+        value = Fraction(_decimal(part["number"])) * dict(_UNITS)[part["size"]]
+        return str(value)
     if part["number"]:
         return _decimal(part["number"])
     if part["mixed"]:

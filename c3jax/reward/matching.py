@@ -129,7 +129,7 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
         return False
     if wanted.kind == "relation":
         return _needed(algebra).relations(gold, said)
-    if wanted.kind in ("both", "all but"):
+    if wanted.kind in ("both", "either", "all but"):
         return _any_order(wanted.parts, came.parts, rules, algebra)
     if wanted.names != came.names:
         return False

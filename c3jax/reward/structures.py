@@ -18,8 +18,8 @@ class Shape(NamedTuple):
         kind: "atom"; "list", "set", "union", whose order is free; "values", each with a
             name of its own; "matrix 3 3", two rows of three; "column", which a tuple
             may be, too; "ratio"; the brackets around the parts, "()" or "[)"; "chain",
-            in ascending order; "all but", the reals without the parts; "both", two
-            conditions at once; "equation", "relation".
+            in ascending order; "all but", the reals without the parts; "both",
+            conditions at once; "either", one of them; "equation", "relation".
         parts: in order; the whole text of an atom.
         text: the answer as a whole.
         name: the unknown that the answer is a value of, or whose bounds it gives.
@@ -139,6 +139,9 @@ def _several(parts: list[str], text: str) -> Shape:
                 return _all_but(without, text, intervals[0].name)
             if r"\land" in text:
                 return _common(intervals, parts, text)
+        elif "" not in {shape.name for shape in intervals}:
+            kind = "either" if r"\lor" in text else "both"
+            return Shape(kind, tuple(parts), text)
         return Shape("union", tuple(parts), text, intervals[0].name)
 
     # (x, y) = (1, 2), (3, 4): one name for them all.

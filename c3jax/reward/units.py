@@ -34,7 +34,8 @@ _PREFIXED_SYMBOLS = (
     "1 m: m, 1/1000 kg: g, 1 s: s, 1/1000 m3: L l, 1 kg.m2.s-2: J, 1 kg.m2.s-3: W, "
     "1 kg.m.s-2: N, 1 kg.m-1.s-2: Pa, 1 s-1: Hz, 1 A: A, 1 kg.m2.s-3.A-1: V, 1 s.A: C, "
     "1 kg.m2.s-3.A-2: Ω, 1 mol: mol, 1 kg.s-2.A-1: T, 1 byte: B, 1 kg-1.m-2.s4.A2: F, "
-    "1602176634/10000000000000000000000000000 kg.m2.s-2: eV, 1 K: K, 1/1000 m3.mol: M"
+    "1602176634/10000000000000000000000000000 kg.m2.s-2: eV, 1 K: K, 1/1000 m3.mol: M, "
+    "30856775814913673 m: pc"
 )
 _PREFIXED_NAMES = (
     "1 m: meter metre, 1/1000 kg: gram gramme, 1 s: second, 1/1000 m3: liter litre, "
@@ -45,7 +46,8 @@ _PREFIXED_NAMES = (
 )
 _OTHERS = (
     "127/5000 m: in inch inche, 381/1250 m: ft foot feet, 1143/1250 m: yd yard, "
-    "201168/125 m: mi mile, 1/10000000000 m: Å angstrom, 60 s: min minute, "
+    "201168/125 m: mi mile, 1/10000000000 m: Å angstrom, "
+    "149597870700 m: AU au, 9460730472580800 m: ly, 60 s: min minute, "
     "3600 s: h hr hour, 86400 s: d day, 604800 s: wk week, 1 month: month mo, "
     "12 month: yr year, 1 kg: kilo, 1000 kg: t ton tonne, "
     "45359237/100000000 kg: lb pound, 45359237/1600000000 kg: oz ounce, "

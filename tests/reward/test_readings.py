@@ -118,6 +118,8 @@ WRONG = {
         ("x=1, y=2", "2, 1"),
         ("x > 1 and x < 3", "x > 1 or x < 3"),
         ("A and B", "A or B"),
+        ("x > 1 and y > 2", "x > 1 or y > 2"),
+        ("x > 1, y > 2", "y > 1, x > 2"),
     ],
     "another option": [(r"\textbf{(C)}\ 42", "(A) 42"), ("-5", "B - 5")],
     "a product in brackets is no unit": [("13a^2(a+7)", "13a^2(a-7)")],
@@ -159,6 +161,11 @@ def test_english_counts():
         ("five apples", None),
     ]:
         assert english.number(text) == value
+
+
+def test_a_chinese_decimal_goes_on_in_myriads():
+    assert is_right("25000", "二点五万", chinese=True)
+    assert not is_right("2.5", "二点五万", chinese=True)
 
 
 def test_one_letter_is_chosen_or_none():
