@@ -144,6 +144,15 @@ def test_cases_of_a_program_that_prints_may_be_fields_of_the_row(tmp_path):
     named = {"inputs": "inputs", "outputs": "outputs", "time_limit_s": "limit"}
     (item,) = read(path, programs=True, **named)
     assert json.loads(item.answer) == {**cases, "time_limit_s": 2.5}
+    for limit, seconds in ("500 ms", 0.5), ("2", 2.0), ("1 second", 1.0):
+        path = layout.jsonl(tmp_path / "mine.jsonl", [{**row, "limit": limit}])
+        assert json.loads(read(path, programs=True, **named)[0].answer) == {
+            **cases,
+            "time_limit_s": seconds,
+        }
+    path = layout.jsonl(tmp_path / "mine.jsonl", [{**row, "limit": "2 fortnights"}])
+    with pytest.raises(ValueError, match="line 1: field 'limit' is .* one of ms"):
+        read(path, programs=True, **named)
     path = layout.jsonl(tmp_path / "b.jsonl", [{"question": "a?", "inputs": ["1"]}])
     with pytest.raises(ValueError, match="line 1: field 'outputs' is not there"):
         read(path, programs=True, **named)

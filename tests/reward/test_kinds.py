@@ -297,6 +297,7 @@ def test_the_block_that_defines_what_tests_use_is_the_program():
         ("yes", "YES", False),
         ("1\n2", "1 2", False),
         ("nan", "1.0", False),
+        ("3", "1e999", False),
         ("", "1", False),
     ],
 )
@@ -366,6 +367,7 @@ def test_a_case_knows_nothing_of_the_others(printer):
         ('{"inputs": ["1"], "outputs": [1]}', "must be text"),
         ('{"inputs": ["1"], "outputs": [" "]}', "no output in any case"),
         ('{"inputs": ["1"], "outputs": ["1"], "time_limit_s": 0}', "above 0"),
+        ('{"inputs": ["1"], "outputs": ["1"], "memory_limit_mb": 1e999}', "finite"),
     ],
 )
 def test_cases_that_are_none_are_found(text, why):

@@ -108,6 +108,33 @@ assert f(3) == Data.answers[3]
     assert scorer.submit(program, tests).result().passed_fraction == 0
 
 
+def test_a_name_that_is_not_there_is_no_error_that_tests_wait_for(scorer):
+    wanted = [
+        "try:\n    f(-1)\nexcept Exception:\n    pass\nelse:\n    raise ValueError",
+        "import unittest\nclass T(unittest.TestCase):\n    def test_f(self):\n"
+        "        with self.assertRaises(Exception):\n            f(-1)",
+    ]
+    for program in ("def g(): pass", "def f(x) return x"):
+        for found in scorer.scores([program] * 2, wanted):
+            assert found.passed_fraction == 0 and "Error" in found.problem
+    right = "def f(x):\n    raise ValueError"
+    assert all(found.all_passed for found in scorer.scores([right] * 2, wanted))
+
+
+def test_methods_of_the_tests_objects_stay_theirs(scorer):
+    node = (
+        "class Node:\n    next = None\n    def __init__(self, v): self.v = v\n"
+        "    def same(self, o): return self.v == o.v\n"
+    )
+    asked = node + "assert f(Node(3)).same(Node(9))"
+    for patch in ("n.same = lambda o: True", "type(n).same = lambda *o: True"):
+        found = scorer.submit(f"def f(n):\n    {patch}\n    return n", asked).result()
+        assert found.passed_fraction == 0
+    linked = node + "assert f(Node(3)).next.v == 3"
+    program = "def f(n):\n    n.next = n\n    return n"
+    assert scorer.submit(program, linked).result().all_passed
+
+
 def test_there_are_at_least_sixty_attacks():
     assert len(attacks.CHEATS) + len(attacks.ESCAPES) >= 60
 

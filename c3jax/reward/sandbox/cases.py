@@ -7,6 +7,7 @@ with a point or an exponent. Whole numbers and words are the same letter by lett
 """
 
 import json
+import math
 import re
 from typing import NamedTuple
 
@@ -54,12 +55,14 @@ def read(text: str) -> Cases:
     limits = [found.get(name) for name in ("time_limit_s", "memory_limit_mb")]
     for limit in limits:
         is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-        if limit is not None and not (is_number and limit > 0):
-            raise ValueError(f"has the limit {limit!r}; it must be a number above 0")
+        if limit is not None and not (is_number and 0 < limit < math.inf):
+            raise ValueError(
+                f"has the limit {limit!r}; it must be a finite number above 0"
+            )
     inputs, outputs = (tuple(map(_text, end)) for end in ends)
     if not any(output.strip() for output in outputs):
         raise ValueError("expects no output in any case, which an empty program gives")
-    return Cases(inputs, outputs, limits[0], limits[1] and int(limits[1]))
+    return Cases(inputs, outputs, limits[0], limits[1] and math.ceil(limits[1]))
 
 
 def problem(text: str) -> str | None:
@@ -106,4 +109,5 @@ def _is_same(mine: str, wanted: str) -> bool:
     if not _NUMBER.fullmatch(mine):
         return False
     gap, size = abs(float(mine) - float(wanted)), abs(float(wanted))
-    return gap <= TOLERANCE * max(1.0, size)
+    # 1e999 is infinite, and every gap is within that.
+    return size < math.inf and gap <= TOLERANCE * max(1.0, size)

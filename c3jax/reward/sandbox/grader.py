@@ -89,6 +89,8 @@ class Recorder:
 
     def failed(self, error: BaseException) -> None:
         """Records a check, or a step to one, that raised."""
+        if isinstance(error, Absent):
+            error = error.args[0]
         if isinstance(error, AssertionError) and not hasattr(error, "program"):
             self._add(FAIL)
             return
@@ -129,7 +131,7 @@ def serve(end: port.Port, request) -> tuple:
             return port.drawn(end.own(number), count, sent), ()
         case ["get", thing, str(name)] if _is_open(thing, name):
             return getattr(thing, name), ()
-        case ["set", thing, str(name), value] if _is_open(thing, name):
+        case ["set", thing, str(name), value] if _is_field(thing, name):
             setattr(thing, name, value)
             return None, ()
         case ["op", str(name), first, *others] if any(
@@ -142,6 +144,12 @@ def serve(end: port.Port, request) -> tuple:
 def _is_open(thing, name: str) -> bool:
     kind = thing if isinstance(thing, type) else type(thing)
     return kind.__module__ == "__main__" and not name.startswith("__")
+
+
+def _is_field(thing, name: str) -> bool:
+    """Whether a program may set it: a value of an object, no method and no class."""
+    is_method = callable(getattr(type(thing), name, None))
+    return _is_open(thing, name) and not isinstance(thing, type) and not is_method
 
 
 def _offer(program, space, name) -> None:
@@ -165,6 +173,16 @@ def _absent(error):
     """A stand-in for a name the program does not define; a use is a check's error."""
 
     def absent(*args, **kwargs):
-        raise error
+        raise error if isinstance(error, port.Gone) else Absent(error)
 
     return absent
+
+
+class Absent(BaseException):
+    """A name that the program does not define was used.
+
+    Args:
+        error: what asking for it raised.
+
+    No test that expects an exception takes it for one of the program's.
+    """
