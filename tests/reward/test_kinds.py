@@ -323,6 +323,13 @@ def printer():
             "import threading\ndef main(): print(4)\nthreading.Thread(target=main).start()",
             "pass",
         ),
+        (
+            "import atexit, io, sys\nsys.stdout = io.StringIO()\n"
+            "atexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))\n"
+            "print(4)",
+            "pass",
+        ),
+        ("import atexit\natexit.register(print, 5)", "fail"),
         ("print(5)", "fail"),
         ("print(4)\n1 / 0", "error"),
         ("while True: pass", "timeout"),

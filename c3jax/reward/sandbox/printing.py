@@ -5,6 +5,7 @@ as its standard output. The host compares what it prints; the expected output is
 process of the sandbox.
 """
 
+import atexit
 import builtins
 import contextlib
 import importlib
@@ -40,7 +41,9 @@ def main(program: int, given: int, printed: int, confined, prelude: str) -> None
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w")), "utf-8", "replace"
     )
-    sys.stderr = io.StringIO()
+    sys.__stdin__, sys.__stdout__ = sys.stdin, sys.stdout
+    printer, sys.stderr = sys.stdout, io.StringIO()
+    atexit._clear()  # of what this process was forked from
     sys.argv = ["program"]
     builtins.exit = builtins.quit = sys.exit
     # There are no threads here; one that is started runs to its end at once.
@@ -57,8 +60,10 @@ def main(program: int, given: int, printed: int, confined, prelude: str) -> None
     except BaseException as error:
         status = MEMORY if isinstance(error, MemoryError) else ERROR
         status = FORBIDDEN if isinstance(error, PermissionError) else status
-    with contextlib.suppress(BaseException):
-        sys.stdout.flush()
+    # Some programs print all they have at their exit.
+    for end in (atexit._run_exitfuncs, sys.stdout.flush, printer.flush):
+        with contextlib.suppress(BaseException):
+            end()
     os._exit(status)
 
 
