@@ -139,15 +139,13 @@ class Scorer:
             error = reply.exception()
             if error is None:
                 scored.set_result(_result(reply.result()))
-                self._forget(item, scored.result())
             elif isinstance(error, pool.Overrun):
                 scored.set_result(Result((grader.TIMEOUT,), str(error)))
-                self._forget(item, scored.result())
             elif isinstance(error, pool.Died):
                 scored.set_result(Result((grader.ERROR,), str(error), failed=True))
-                self._forget(item, scored.result())
             else:
                 scored.set_exception(error)
+            self._forget(item, scored)
 
         request, limit_s = item, None
         if self._tests == "stdio":
@@ -167,9 +165,10 @@ class Scorer:
             return ()
         return _names(tests, entry_point)
 
-    def _forget(self, item, result) -> None:
-        """Lets an outcome that the machine's load may have made be tried again."""
-        if grader.TIMEOUT in result.verdicts or result.failed:
+    def _forget(self, item, scored: concurrent.futures.Future) -> None:
+        """Lets what the machine's load, or a fault, may have made be tried again."""
+        result = None if scored.exception() else scored.result()
+        if result is None or grader.TIMEOUT in result.verdicts or result.failed:
             with self._lock:
                 self._known.pop(item, None)
 
