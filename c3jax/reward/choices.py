@@ -15,7 +15,7 @@ _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 # Words before a letter, the letter, and behind it nothing or the option's own text.
 _CHOSEN = re.compile(
     r"(?i:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?"
-    r"(?:\(\s*(?P<round>[A-Z])\s*\)(?P<all>.*)"
+    r"(?:\(\s*(?P<round>[A-Z])\s*\)(?P<all>(?!\s*[-^_=+*/<>!(\[]).*)"
     r"|(?P<plain>[A-Z])(?P<rest>\s*(?:[.):,、].*|-\s+[A-Za-z]{2}.*|\(.*)?))",
     re.DOTALL,
 )
@@ -23,7 +23,7 @@ _CHOSEN = re.compile(
 
 def chosen(text: str) -> str:
     """The letter that a tidy answer to a question of letters gives; "" if not one."""
-    found = _CHOSEN.fullmatch(_TEXT.sub(r"\1", text).strip())
+    found = _CHOSEN.fullmatch(_TEXT.sub(r"\1", text).strip(" {}"))
     if not found or _OTHER_OPTION.search(found["all"] or found["rest"] or ""):
         return ""
     return found["round"] or found["plain"]

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from c3jax.reward import formulas
+
 TRIGONOMETRIC = ("sin", "cos", "tan", "cot", "sec", "csc")
 _INVERSE = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 SEVERAL = ("gcd", "lcm", "max", "min")
@@ -68,11 +70,19 @@ class Token(NamedTuple):
     text: str
 
 
+_GLUED = re.compile(r"(?<![a-zA-Z\\_^])[a-hj-zA-Z]\d")  # 3+i4 is a complex number
+
+
 def tokens(text: str) -> list[Token]:
     """The signs, numbers and letters of a text without its spaces.
 
     A function that was typed without a backslash gets one.
+
+    Raises:
+        Unreadable: a digit stands at a letter: x2 is x^2, or x_2, or x times 2.
     """
+    if _GLUED.search(text):
+        raise formulas.Unreadable(f"a digit at a letter in {text!r}")
     # A comma inside a number, and no other.
     text = _PASSED_OVER.sub(" ", re.sub(r"(?<=\d)\{,\}(?=\d{3})", "", text))
     found = []

@@ -49,7 +49,7 @@ _AROUND = re.compile(
 _STYLES = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|tiny|small|normalsize|large|Large|LARGE|huge"
     r"|Huge|bf|rm|it|left|right|[bB]igg?[lrm]?|limits|nolimits)(?![a-zA-Z])\.?"
-    r"|\\!|\\phantom\{[^{}]*\}"
+    r"|\\!|\\phantom\{[^{}]*\}|\\(?:text)?color\{[^{}]*\}"
 )
 _THIN = re.compile(r"(?<=\d)(?:\{,\\?!?\}|,?\s*\\!,?|\\,)(?:\s|\\!)*(?=\d{3}(?!\d))")
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~")
@@ -156,7 +156,8 @@ _LATEX = _rules(
 )
 _SPACE = re.compile(r"\s+")
 _LEAD = re.compile(
-    r"^\s*(?:=|\\approx(?![a-zA-Z])|\\therefore(?![a-zA-Z])|\\Rightarrow(?![a-zA-Z]))"
+    r"(?i)^\s*(?:\\text\{\s*answer(?:\s+is)?\s*:?\s*\}|answer(?:\s+is\b|\s*:)\s*(?=\S))?"
+    r"\s*(?:=|\\approx(?![a-zA-Z])|\\therefore(?![a-zA-Z])|\\Rightarrow(?![a-zA-Z]))?"
 )
 _TAIL = re.compile(r"[\s.,;:\\]+$")
 _ALTERNATIVE = re.compile(

@@ -102,6 +102,7 @@ _FOLDED = {name.casefold(): unit for name, unit in reversed(_TABLE.items())}
 del _TABLE["pm"], _FOLDED["pm"]  # the afternoon
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _BEHIND = {"squared": 2, "cubed": 3}
+_ORDINAL = ("th", "st", "nd", "rd")  # alone: 5th of June is a date
 _FILLERS = {"a", "an", "the", "of", "exact", "exactly", "total", "altogether"}
 
 
@@ -149,6 +150,8 @@ def read(text: str) -> Unit | None:
     plain = r"\text" not in text
     for pattern, new in _CLEANED:
         text = pattern.sub(new, text)
+    if text.strip() in _ORDINAL:
+        return NONE
     tokens, end = [], 0
     while end < len(text):
         token = _TOKEN.match(text, end)
@@ -210,8 +213,6 @@ def _product(tokens: list[re.Match], plain: bool) -> Unit | None:
 
 def _factor(name: str, nouns: set[str], plain: bool) -> Unit | None:
     """A unit of the table, or a count of no dimension; None if it is a word."""
-    if name in ("th", "st", "nd", "rd"):
-        return NONE
     if name in ("in", "a", "at") and nouns:
         return None
     if name[0] >= "\u4e00":

@@ -63,6 +63,8 @@ RIGHT = {
     ],
     "how it is set": [
         ("5", "**5**"),
+        ("5", r"\color{red}{5}"),
+        ("5", r"\text{Answer: }5"),
         (r"\frac12", r"{1 \over 2}"),
         (r"-\frac12", r"-{1 \over 2}"),
         (r"\binom{10}{3}", r"{10 \choose 3}"),
@@ -89,6 +91,7 @@ WRONG = {
         ("5", "not 5"),
         ("5", "5 below zero"),
         ("6", r"6\text{ squared}"),
+        ("5", r"5\text{th of June}"),
         (r"5\text{ increase}", r"5\text{ decrease}"),
     ],
     "a list or a number": [
@@ -122,6 +125,7 @@ WRONG = {
         ("x > 1, y > 2", "y > 1, x > 2"),
     ],
     "another option": [(r"\textbf{(C)}\ 42", "(A) 42"), ("-5", "B - 5")],
+    "a number behind a letter": [("2x", "x2")],
     "a product in brackets is no unit": [("13a^2(a+7)", "13a^2(a-7)")],
 }
 
@@ -171,7 +175,7 @@ def test_a_chinese_decimal_goes_on_in_myriads():
 def test_one_letter_is_chosen_or_none():
     for text in ("B", "(B)", "B.", "option B", r"\text{B. some text}", "(B) 5"):
         assert choices.chosen(reading.tidy(text)) == "B"
-    for text in ("A or B", "Bob", "AB", "B - 5", r"A \text{ (not B)}"):
+    for text in ("A or B", "Bob", "AB", "B - 5", r"A \text{ (not B)}", "(B)^2"):
         assert choices.chosen(reading.tidy(text)) != "B"
 
 
