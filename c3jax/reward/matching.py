@@ -258,20 +258,23 @@ def _about(gold: str, said: str, rules, algebra) -> bool:
         number = reading.number(decimal)
         if number is None:
             return False
-        # The last digit may be rounded either way.
-        places = len(decimal.partition(".")[2])
-        off = Fraction(1, 10**places)
-        known = reading.number(value)
-        if known:
-            if abs(known.value - number.value) >= off:
-                return False
-            continue
-        if not number.value:
-            return False
-        near = types.SimpleNamespace(tolerance=float(off / abs(number.value)))
-        if not _needed(algebra).equal(decimal, value, near, finished=False):
+        # Half a place off if it was rounded; a place further from zero if cut off.
+        half = Fraction(1, 2 * 10 ** len(decimal.partition(".")[2]))
+        cut = number.value + (half if number.value > 0 else -half)
+        if not any(_near(value, at, half, algebra) for at in (number.value, cut)):
             return False
     return True
+
+
+def _near(value: str, at: Fraction, half: Fraction, algebra) -> bool:
+    """Whether a value lies within half a place of a number."""
+    if known := reading.number(value):
+        return abs(known.value - at) <= half
+    if not at:
+        return False
+    near = types.SimpleNamespace(tolerance=float(half / abs(at)))
+    written = reading.written(at)
+    return _needed(algebra).equal(written, value, near, finished=False)
 
 
 def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:

@@ -34,7 +34,7 @@ _PREFIXED_SYMBOLS = (
     "1 m: m, 1/1000 kg: g, 1 s: s, 1/1000 m3: L l, 1 kg.m2.s-2: J, 1 kg.m2.s-3: W, "
     "1 kg.m.s-2: N, 1 kg.m-1.s-2: Pa, 1 s-1: Hz, 1 A: A, 1 kg.m2.s-3.A-1: V, 1 s.A: C, "
     "1 kg.m2.s-3.A-2: Ω, 1 mol: mol, 1 kg.s-2.A-1: T, 1 byte: B, 1 kg-1.m-2.s4.A2: F, "
-    "1602176634/10000000000000000000000000000 kg.m2.s-2: eV, 1 K: K, 1/1000 m3.mol: M, "
+    "1602176634/10000000000000000000000000000 kg.m2.s-2: eV, 1 K: K, 1000 m-3.mol: M, "
     "30856775814913673 m: pc"
 )
 _PREFIXED_NAMES = (

@@ -28,6 +28,7 @@ RIGHT = {
         (r"3.5\text{ hours}", "3 hours 30 minutes"),
         (r"60^\circ", r"\frac{\pi}{3}"),
         ("20", r"20^\circ\text{C}"),
+        ("0.5 mol/L", r"0.5\text{ M}"),
         ("5", "5 m/s"),
     ],
     "a number in words": [
@@ -73,6 +74,11 @@ RIGHT = {
         (r"\frac16", r"0.1\overline{6}"),
         ("3:2", r"3 \colon 2"),
         ("14-i", "14.0 + -1.0i"),
+    ],
+    "what it is about": [
+        (r"\pi", r"\pi \approx 3.14"),
+        (r"\frac23", r"\frac23 \approx 0.67"),
+        (r"\frac23", r"\frac23 \approx 0.66"),
     ],
     "a word": [(r"\text{yes}", "Yes"), (r"\text{Monday}", r"\textbf{monday}")],
 }
@@ -125,6 +131,10 @@ WRONG = {
         ("x > 1, y > 2", "y > 1, x > 2"),
     ],
     "another option": [(r"\textbf{(C)}\ 42", "(A) 42"), ("-5", "B - 5")],
+    "another value behind the sign": [
+        (r"\pi", r"\pi \approx 3.2"),
+        (r"\frac13", r"\frac13 \approx 0.34"),
+    ],
     "a number behind a letter": [("2x", "x2")],
     "a product in brackets is no unit": [("13a^2(a+7)", "13a^2(a-7)")],
 }
