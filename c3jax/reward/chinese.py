@@ -13,7 +13,7 @@ _NUMERALS = rf"(?:{_NUMERAL})+"
 _NUMERAL_DIGITS = rf"[{''.join(_DIGIT)}]+"
 # What is counted is any word that is no numeral itself.
 _WORD = rf"(?:(?!{_NUMERAL})[\u4e00-\u9fff])*"
-_COUNTED = rf"(?:\\text\{{(?P<counted>{_WORD})\}}|(?P<behind>{_WORD}))"
+_COUNTED = rf"(?:\\text\{{\s*(?P<counted>{_WORD})\s*\}}|(?P<behind>{_WORD}))"
 _LEAD = r"(?:答案?[::]?|约|大约|共|一共|总共|还剩|需要)?\s*"
 _SAID = re.compile(
     _LEAD + r"(?P<sign>[负-]?)(?:"
@@ -56,6 +56,8 @@ def arabic(text: str) -> str:
     part, sign = match.groupdict(), "-" if match["sign"] else ""
     counted = part["counted"] or part["behind"]
     unit = units.read(rf"\text{{{counted}}}") if counted else None
+    if counted and unit is None:
+        return _WORDS.sub(r"\\text{\g<0>}", text)
     known = unit is not None and unit.dimension
     return sign + _value(part) + (rf" \text{{{counted}}}" if known else "")
 

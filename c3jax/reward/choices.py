@@ -9,6 +9,7 @@ _OPTION = re.compile(
 )
 _OTHER_OPTION = re.compile(
     r"\([A-Z]\)|(?<![A-Za-z])[A-Z](?:\)|\.(?!\d)|:)|^[\s{}]*[A-Z][\s{}]*$"
+    r"|^\s*[,(]\s*(?:maybe|perhaps|possibly|probably)\b"
     r"|(?:\\l?or|\\land|\bor|\band|\balso|\bnot|,|/|&)\s*(?:\\text\{)?\s*[A-Z](?![A-Za-z])"
 )
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
@@ -16,7 +17,7 @@ _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _CHOSEN = re.compile(
     r"(?i:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?"
     r"(?:\(\s*(?P<round>[A-Z])\s*\)(?P<all>(?!\s*[-^_=+*/<>!(\[]).*)"
-    r"|(?P<plain>[A-Z])(?P<rest>\s*(?:[.):,、].*|-\s+[A-Za-z]{2}.*|\(.*)?))",
+    r"|(?P<plain>[A-Z])(?P<rest>\s*(?:[.):,、].*|-\s+[A-Za-z]{2}.*|\((?=\s*[^\W\d_]{2}).*)?))",
     re.DOTALL,
 )
 

@@ -22,11 +22,19 @@ SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "quadrillion": 10**15,
+    "lakh": 10**5,
+    "crore": 10**7,
     "dozen": 12,
+    "gross": 144,
     "score": 20,
 }
-_ORDINALS = "half third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_ORDINALS = (
+    "half third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
+    "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"
+)
 _PARTS = {word: i for i, word in enumerate(_ORDINALS.split(), 2)}
+_PARTS |= {f"{word[:-1]}ieth": 10 * i for i, word in enumerate(_TENS.split(), 2)}
 _PARTS |= {"quarter": 4, "hundredth": 100, "thousandth": 1000, "halve": 2}
 
 # No word of these stands in a phrase that only says what is counted.
@@ -34,12 +42,19 @@ _MEANT = (
     "and or nor not no but if then else to through thru till until than below under "
     "beneath above over less fewer least most maximum minimum minus plus negative "
     "positive power powers squared cubed square cube root factorial point divided "
-    "multiplied by modulo mod without except excluding including also maybe "
-    "perhaps possibly probably either neither both between versus approximately "
-    "about around roughly nearly almost infinite infinity percentage percent pair "
-    "pairs couple few several many billions millions thousands hundreds dozens "
-    "ratio reciprocal inverse opposite double triple twice thrice second wrong "
-    "false any other another some all none never"
+    "multiplied by modulo mod without except excluding including also maybe perhaps "
+    "possibly probably either neither both between versus approximately about around "
+    "roughly nearly almost infinite infinity percentage percent pair pairs couple few "
+    "several many billions millions thousands hundreds dozens ratio reciprocal "
+    "inverse opposite double triple twice thrice second wrong false any other another "
+    "some all none never when whenever where wherever while unless provided assuming "
+    "given supposing depending whereas because since for against instead rather "
+    "otherwise incorrect incorrectly unlikely impossible unknown binary octal decimal "
+    "hexadecimal imaginary recurring repeating something ish hex actually wait "
+    "scratch onward onwards upward upwards downward downwards short shy raised added "
+    "subtracted inverted negated doubled halved tripled mille permille promille "
+    "percentile percentiles basis bn mn mil mill tn thou grand myriad hundredweight "
+    "googol odd"
 )
 _OTHER = frozenset({*_UNITS, *SCALES, *_PARTS, *_MEANT.split()})
 # Said of a number, these turn its sense around; the gold answer must say them, too.
@@ -56,7 +71,7 @@ _PLACES = "north south east west left right am pm before after early late bc ad 
 SENSES = {word: word for word in (*_PLACES.split(), "more")}
 SENSES |= dict.fromkeys(_TURNED.split(), "-") | dict.fromkeys(_SAME.split(), "+")
 # What an answer may say of a number if the gold answer says nothing.
-_HARMLESS = {"+", "more", "am", "pm"}
+_HARMLESS = {"+", "more", "am", "pm", "left"}
 _BRIEF = (
     "a an the of in per on at for each old men day way pen cat dog egg car box cup "
     "bag toy pie row bus set hat fan man"
@@ -137,7 +152,8 @@ def is_counted(word: str, plain: bool) -> bool:
         plain: whether it stands outside of `\\text{}`, where letters may be unknowns.
     """
     word = word.casefold()
-    if word in _OTHER or word.removesuffix("s") in _PARTS:
+    one = word.removesuffix("s")
+    if word in _OTHER or one in {*_PARTS, *_UNITS} or one.endswith("illion"):
         return False
     return word in _SHORT or (
         len(word) > (3 if plain else 2) and bool(re.search("[aeiouy]", word))
@@ -175,4 +191,5 @@ def is_word(text: str) -> bool:
 
 def folded(text: str) -> str:
     """A name without case and spelling: the subscripts of 2215_{6} and 2215_6."""
-    return re.sub(r"\\text|[\\{}()\s.]", "", text).casefold()
+    text = re.sub(r"\\text|[\\{}()]", "", text).strip().casefold()
+    return re.sub(r"^(?:an?|the)\s+(?=\w\w)|[\s.]", "", text)

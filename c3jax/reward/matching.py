@@ -96,7 +96,7 @@ def _same(gold: str, said: str, rules, algebra: Algebra | None) -> bool:
         return _about(gold, said, rules, algebra)
 
     # Two numbers are settled exactly.
-    wanted, came = _quantities(gold, said)
+    wanted, came = reading.quantities(gold, said)
     numbers = reading.number(wanted.value), reading.number(came.value)
     if None not in numbers:
         ratio = units.ratio(wanted.unit, came.unit)
@@ -142,8 +142,16 @@ def _opposed(gold: str, said: str) -> bool:
     Values of an unknown are listed with either.
     """
     marks = [{m for m in (r"\land", r"\lor") if m in text} for text in (gold, said)]
-    either = all(len(mark) == 1 for mark in marks) and marks[0] != marks[1]
-    return either and not re.search(r"[\d=]", gold)
+    if marks[0] == marks[1] or re.search(r"[\d=]", gold):
+        return False
+    # Names side by side are all meant: of A, C the answer A or C is half.
+    one = r"\lor" in said and not marks[0] and bool(_NAMES.fullmatch(gold))
+    return one or all(len(mark) == 1 for mark in marks)
+
+
+_NAMES = re.compile(
+    r"(?:[\s,]|\(?\b[A-Z]\b\)?|(?<!\\)\b[a-zA-Z]{3,}\b|\\text\{[^{}]*\})+"
+)
 
 
 def _one_name(gold: str, said: str) -> bool:
@@ -216,18 +224,6 @@ def _named(gold: structures.Shape, said: structures.Shape, rules, algebra) -> bo
     return compare(gold.parts, said.parts, rules, algebra)
 
 
-def _quantities(gold: str, said: str) -> tuple[reading.Quantity, reading.Quantity]:
-    """Both with their units; one plain letter is a unit only beside a number or a unit.
-
-    5 m is 5 metres where 5 or 5 cm is wanted; where 5 m is wanted, 5 is no answer.
-    """
-    wanted, came = reading.quantity(gold), reading.quantity(said)
-    if wanted.letter and (not came.unit.dimension or came.letter):
-        wanted = reading.Quantity(gold)
-        came = reading.Quantity(said) if came.letter else came
-    return wanted, came
-
-
 def _equal_numbers(
     gold: reading.Number, said: reading.Number, ratio: Fraction, rules
 ) -> bool:
@@ -281,7 +277,7 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     """Whether two expressions, or words, without parts are the same."""
     if "_" in gold and (alike := bases.same(gold, said)) is not None:
         return alike
-    wanted, came = _quantities(gold, said)
+    wanted, came = reading.quantities(gold, said)
     if r"\pi" in gold + said and _is_turn(wanted, came):
         wanted, came = _in_radians(wanted), _in_radians(came)
     elif units.ratio(wanted.unit, came.unit) != 1:
@@ -297,7 +293,7 @@ def _equal_atoms(gold: str, said: str, rules, algebra) -> bool:
     # A number is wanted, and there is something left to do.
     if reading.number(gold) and not rules.tolerance:
         return False
-    if set(screening.UNDONE.findall(said)) - set(screening.UNDONE.findall(gold)):
+    if screening.leaves_more(gold, said):
         return False
     return _needed(algebra).equal(gold, said, rules)
 
@@ -353,7 +349,8 @@ def _equations(gold: structures.Shape, said: structures.Shape, rules, algebra) -
 
     # Only the answer is an equation: its last side counts, and the others must agree.
     *others, value = said.parts
-    if len(others) == 1 and re.fullmatch(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?", value.strip()):
+    plain = re.fullmatch(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?", value.strip())
+    if plain and len(others) == 1 and not _is_name(others[0]):
         value, others = others[0], [value]  # 3 = x
     return _chained(gold.text, others, value, rules, algebra)
 

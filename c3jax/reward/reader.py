@@ -116,14 +116,13 @@ class _Reader:
         factors = [self.power()]
         mixed = mixed and factors[0][0] == "n" and self.peek() == "\\frac"
         while self.begins_factor():
-            if self.kind() == "number" and factors[-1][0] == "n":
-                raise formulas.Unreadable("two numbers side by side")
+            before = self.tokens[self.at - 1].text
+            if self.kind() == "number" and (factors[-1][0] == "n" or before == ")"):
+                raise formulas.Unreadable("a number behind a number or a bracket")
             factors.append(self.power())
             if mixed and len(factors) == 2 and factors[1][0] == "n":
                 if not 0 < factors[1][1] < 1:
-                    raise formulas.Unreadable(
-                        "a number before a fraction that is above one"
-                    )
+                    raise formulas.Unreadable("a number before a fraction above one")
                 factors = [("n", factors[0][1] + factors[1][1])]
         return factors[0] if len(factors) == 1 else ("*", *factors)
 
@@ -152,6 +151,8 @@ class _Reader:
                 if raised:
                     raise formulas.Unreadable("two exponents side by side")
                 tree, raised = ("^", tree, self.exponent()), True
+                if tree[2] == ("x", "T") and tree[1][0] == "x" and tree[1][1].isupper():
+                    raise formulas.Unreadable("a transpose, in a product in order")
             elif sign == "!":
                 if self.tokens[self.at - 2].text == "!":
                     raise formulas.Unreadable("a double factorial")

@@ -10,15 +10,17 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from c3jax.reward import english, spelling, units
+from c3jax.reward import english, screening, spelling, units
 
 tidy = spelling.tidy
-_SPACE = re.compile(r"(?<!\d) | (?!\d)")
+_SINGLE = re.compile(r"([\^_])\{([a-zA-Z])\}")  # x^{n} is x^n
+_SPACE = re.compile(r"(?<![\d.]) | (?![\d.])")
 
 
 def squeezed(text: str) -> str:
     """A tidy text without spaces, for comparison letter by letter: 1 1 is not 11."""
-    return _SPACE.sub("", text) if " " in text else text
+    text = _SPACE.sub("", text) if " " in text else text
+    return _SINGLE.sub(r"\1\2", text) if "{" in text else text
 
 
 class Number(NamedTuple):
@@ -232,3 +234,26 @@ def _expression(text: str) -> Quantity:
         if unit is not None and not unit.nouns:
             return Quantity(found[1].strip(), unit)
     return Quantity(text)
+
+
+def quantities(gold: str, said: str) -> tuple[Quantity, Quantity]:
+    """Both with their units; one plain letter is a unit only beside a number or a unit.
+
+    5 m is 5 metres where 5 or 5 cm is wanted; where 5 m is wanted, 5 is no answer. And
+    where one side is a formula without a unit, mV^2 is none on the other side.
+    """
+    wanted, came = quantity(gold), quantity(said)
+    if wanted.letter and (not came.unit.dimension or came.letter):
+        wanted = Quantity(gold)
+        came = Quantity(said) if came.letter else came
+    for one, text, other in ((came, said, gold), (wanted, gold, said)):
+        plain = one.unit.dimension and r"\text" not in text
+        if plain and screening.letters(other) and _is_bare(other):
+            return Quantity(gold), Quantity(said)
+    return wanted, came
+
+
+def _is_bare(text: str) -> bool:
+    """Whether it is no number, and has no unit."""
+    found = quantity(text)
+    return found.unit == units.NONE and number(found.value) is None

@@ -16,6 +16,15 @@ UNDONE = re.compile(
     r"\\(?:[dt]?binom|choose|gcd|lcm|det|max|min|b?mod|pmod|int|oint|sum|prod|lim"
     r"|approx|dots|ldots|cdots)(?![a-zA-Z])"
 )
+
+
+def leaves_more(gold: str, said: str) -> bool:
+    """Whether an answer leaves an operation that the gold one does not."""
+    left = set(UNDONE.findall(said)) - set(UNDONE.findall(gold))
+    # (2n)!/(n! n!) is a binomial.
+    return bool(left - {r"\binom"} if "!" in gold else left)
+
+
 _SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|\w)|\([^()]*\)(?=\s*=|$)")
 GREEK = re.compile(r"\\(?:alpha|beta|gamma|delta|theta|phi|varphi|lambda|mu|omega|rho)")
 _OPERATOR = re.compile(r"\\(?!frac|sqrt|cdot|times|pi|text|left|right)[a-zA-Z]+")

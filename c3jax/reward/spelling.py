@@ -6,7 +6,7 @@ Nothing is left out that could change an answer: what is not understood stays.
 import functools
 import re
 
-from c3jax.reward import units
+from c3jax.reward import thousands, units
 
 # The letters that people write for the LaTeX that the rest of this package reads.
 _COMMANDS = (
@@ -23,7 +23,7 @@ _LETTERS = str.maketrans(
         "∶": ":",
         "￥": "¥",
         "￡": "£",
-        "÷": "/",
+        **dict.fromkeys("÷⁄∕", "/"),
         "½": r"\frac{1}{2}",
         "¼": r"\frac{1}{4}",
         "¾": r"\frac{3}{4}",
@@ -37,13 +37,14 @@ _LETTERS = str.maketrans(
 )
 _RAISED = {c: str(i) for i, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"⁻": "-"}
 _SUPERSCRIPT = re.compile(f"[{''.join(_RAISED)}]+")
-_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?)")
+_ROOT = re.compile(r"([√∛])\s*(\d+(?:\.\d+)?)")
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 # Around the whole answer.
 _AROUND = re.compile(
     r"\s*(?:\*\*(?P<bold>(?:(?!\*\*).)*)\*\*|\\\((?P<inline>.*)\\\)|\\\[(?P<display>.*)\\\]"
-    r"|\$\$?(?P<dollars>[^$]*)\$\$?)\s*\.?\s*",
+    r"|\$\$?(?P<dollars>[^$]*)\$\$?|(?P<mark>[*`\"]|__)(?P<marked>[^*`\"]*)(?P=mark)"
+    r"|\\fbox\{(?P<framed>[^{}]*)\})\s*\.?\s*",
     re.S,
 )
 _STYLES = re.compile(
@@ -52,7 +53,9 @@ _STYLES = re.compile(
     r"|\\!|\\phantom\{[^{}]*\}|\\(?:text)?color\{[^{}]*\}"
 )
 _THIN = re.compile(r"(?<=\d)(?:\{,\\?!?\}|,?\s*\\!,?|\\,)(?:\s|\\!)*(?=\d{3}(?!\d))")
-_SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~")
+_SPACES = re.compile(
+    r"(?<!\\)\\[,;:> ]|(?:(?<!\d)\\q?quad|\\q?quad(?!\s*\d))(?![a-zA-Z])|~"
+)
 _FONT = re.compile(
     r"\\(?P<font>text(?:bf|it|rm|sf|tt|normal|up)?|[mh]box|emph|math(?:rm|bf|it|sf|normal)"
     r"|boldsymbol|bm|underline|operatorname\*?)\s*(?:\{(?P<inner>(?:[^{}]|\{[^{}]*\})*)\}"
@@ -100,9 +103,13 @@ _REWRITES = _rules(
     ("to", r"(?<=[\d)}])\s*(?:\\text\{\s*to\s*\}|to)\s*(?=[\d(\\])", ":"),
     ("and", r"\s*(?:,\s*)?(?<![a-zA-Z\\])and(?![a-zA-Z])", r" \\land "),
     ("or", r"\s*(?:,\s*)?(?<![a-zA-Z\\])or(?![a-zA-Z])", r" \\lor "),
+    ("{:}", r"\{:\}", ":"),
+    (",.", r",\s*\.{2,}", r", \\dots "),
+    (", .", r",\s*\.{2,}", r", \\dots "),
+    ("<", r"^<([^<>]*,[^<>]*)>$", r"\\langle \1\\rangle "),
     ("<=", "<=", r"\\le "),
     (">=", ">=", r"\\ge "),
-    ("&", r"(?<=[\d)}\]]),?\s*&\s*(?=[\d(\\\[-])", r" \\land "),
+    ("&", r"(?<=[\d)}\]]),?\s*&(?!.*\\end)\s*(?=[\d(\\\[-])", r" \\land "),
     (
         "nfinit NFINIT",
         r"(?i)(?<![a-zA-Z\\])(?:positive )?infinity(?![a-zA-Z])",
@@ -129,6 +136,15 @@ _LATEX = _rules(
     (r"\sqrt", r"\\sqrt\s*(\[\d+\])?\s*(\d|[a-zA-Z])", r"\\sqrt\1{\2}"),
     (r"\exp", r"\\exp\s*\\?\(([^()]*)\)", r"e^{\1}"),
     (r"\exp", r"\\exp\s*\{([^{}]*)\}", r"e^{\1}"),
+    (r"\dbinom \tbinom", r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+    (r"\binom", r"\\binom\s*(?<=[\sm])(\w)\s*(\w)", r"\\binom{\1}{\2}"),
+    (
+        r"\dot",
+        r"\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?",
+        r"\\overline{\1\2\3}",
+    ),
+    (r"{10}", r"(?:(?<=\\times)|(?<=\\cdot))\s*\{10\}(?=\s*\^)", " 10"),
+    (r"\pmod", r"\\pmod\s*\{\s*(\w+)\s*\}", r"\\pmod \1"),
     (r"\leq", r"\\leq(?:slant|q)?(?![a-zA-Z])", r"\\le "),
     (r"\geq", r"\\geq(?:slant|q)?(?![a-zA-Z])", r"\\ge "),
     (r"\lt", r"\\lt(?![a-zA-Z])", "<"),
@@ -145,10 +161,11 @@ _LATEX = _rules(
         r"\\setminus ",
     ),
     (
-        r"\mathbb \Reals \reals",
-        r"\\mathbb\s*\{?\s*R\s*\}?|\\(?:Reals|reals)(?![a-zA-Z])",
+        r"\mathbb \Bbb \Reals \reals",
+        r"\\(?:mathbb|Bbb)\s*\{?\s*R\s*\}?|\\(?:Reals|reals)(?![a-zA-Z])",
         r"\\R ",
     ),
+    (r"\mathbb", r"\\mathbb\s*([A-Z])(?![a-zA-Z])", r"\\mathbb{\1}"),
     (r"\emptyset \varnothing", r"\\(?:emptyset|varnothing)(?![a-zA-Z])", r"\\{\\}"),
     ("+", r"(?<![\w)}\]])\+\s*(?=\\infty)", ""),
     (r"\ldots \cdots", r"\\(?:ldots|cdots)(?![a-zA-Z])", r"\\dots "),
@@ -156,7 +173,8 @@ _LATEX = _rules(
 )
 _SPACE = re.compile(r"\s+")
 _LEAD = re.compile(
-    r"(?i)^\s*(?:\\text\{\s*answer(?:\s+is)?\s*:?\s*\}|answer(?:\s+is\b|\s*:)\s*(?=\S))?"
+    r"(?i)^\s*(?:\\text\{\s*(?:the )?(?:final )?answer(?:\s+is)?\s*:?\s*\}"
+    r"|answer(?:\s+is\b|\s*:)\s*(?=\S))?"
     r"\s*(?:=|\\approx(?![a-zA-Z])|\\therefore(?![a-zA-Z])|\\Rightarrow(?![a-zA-Z]))?"
 )
 _TAIL = re.compile(r"[\s.,;:\\]+$")
@@ -173,6 +191,7 @@ _ALIASES = {
     "real numbers": r"\R",
     "empty set": r"\{\}",
     "the empty set": r"\{\}",
+    "no solutions": r"\text{no solution}",
     "infinity": r"\infty",
     "negative infinity": r"-\infty",
 }
@@ -184,26 +203,30 @@ def tidy(text: str, grouped: bool = True) -> str:
 
     Args:
         text: as it was written.
-        grouped: whether 12,144 is one number where commas may be either; see `_joined`.
+        grouped: whether 12,144 is one number where commas may be either; see
+            `thousands.joined`.
     """
     text = text.strip()
     if _PLAIN.fullmatch(text):
         return text
     text = _SUPERSCRIPT.sub(_lowered, text)
-    text = _ROOT.sub(r"\\sqrt{\1}", text).translate(_LETTERS)
+    text = _ROOT.sub(_rooted, text).translate(_LETTERS)
     while around := _AROUND.fullmatch(text):
-        text = next(part for part in around.groups() if part is not None)
-    text = _money(text)
-    latex = "\\" in text
-    if "{," in text or latex:
+        groups = around.groupdict().items()
+        text = next(
+            part for name, part in groups if part is not None and name != "mark"
+        )
+    if "{," in text or "\\" in text:
         # 1,\!234 and 1{,}234: a comma inside a number, and nothing else.
         text = _THIN.sub("", text)
+    text = _money(text)
+    latex = "\\" in text
     if latex:
         text = _SPACES.sub(" ", _STYLES.sub("", text))
         text = _FONT.sub(_in_one_font, text)
     text = _SPACE.sub(" ", text).strip()
     if " " in text or "," in text:
-        text = _joined(text, grouped)
+        text = thousands.joined(text, grouped)
     if "half" in text:
         text = _HALF.sub(_and_a_half, text)
     if latex:
@@ -233,6 +256,10 @@ def _lowered(found: re.Match) -> str:
     return "^{" + "".join(_RAISED[c] for c in found[0]) + "}"
 
 
+def _rooted(found: re.Match) -> str:
+    return (r"\sqrt{%s}" if found[1] == "√" else r"\sqrt[3]{%s}") % found[2]
+
+
 def _money(text: str) -> str:
     """Dollars behind their number; other dollar signs are how LaTeX sets a formula."""
     if "$" not in text and not any(sign in text for sign in "€£¥"):
@@ -252,7 +279,7 @@ def _in_one_font(found: re.Match) -> str:
     bare = inner.strip()
     if font == "operatorname" and bare in _FUNCTIONS.split():
         return rf"\{bare} "
-    if re.fullmatch(r"[\d.,%]+", bare) or (
+    if re.fullmatch(r"[\d.,:%]+", bare) or (
         font == "mathrm" and bare in ("i", "e", "d")
     ):
         return inner
@@ -320,48 +347,6 @@ def _remarked(text: str) -> str:
         ):
             return rf"{remark[1]} \text{{{remark[3]}}}"
     return text
-
-
-_SPACED = re.compile(
-    r"(?<![\d.,/^_{])(?<![\d.,/] )([1-9]\d{0,2}(?: \d{3})+)(?![\d/]| \d)"
-)
-_COMMA = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
-
-
-def _joined(text: str, grouped: bool) -> str:
-    """Numbers without the separators between their thousands.
-
-    A comma without space before three digits separates thousands; in brackets it does
-    so only if other commas with spaces are there: (1,234) is a pair.
-    """
-    if " " in text:
-        text = _SPACED.sub(lambda found: found[1].replace(" ", ""), text)
-    if "," not in text or not grouped or not _COMMA.search(text):
-        return text
-    depth, spaced = [[]], {}
-    text = text.replace(r"\langle", "\0").replace(r"\rangle", "\1")
-    for i, c in enumerate(text):
-        if c in "([{\0":
-            # A group of LaTeX is no bracket.
-            is_set = c != "{" or (i and text[i - 1] == "\\")
-            depth.append([] if is_set else [None])
-        elif c in ")]}\1" and len(depth) > 1:
-            depth.pop()
-        elif c == ",":
-            level = depth[-1]
-            level.append(i)
-            spaced[i] = level
-    found = []
-    for number in _COMMA.finditer(text):
-        commas = [i for i in range(number.start(), number.end()) if text[i] == ","]
-        level = spaced[commas[0]]
-        others = [i for i in level if i is not None and i not in commas]
-        inside = level is not depth[0] and None not in level
-        if not inside or any(text[i + 1 : i + 2] == " " for i in others):
-            found.append(commas)
-    gone = {i for commas in found for i in commas}
-    text = "".join(c for i, c in enumerate(text) if i not in gone)
-    return text.replace("\0", r"\langle").replace("\1", r"\rangle")
 
 
 _TAKES_GROUP = re.compile(r"(?:\\[a-zA-Z]+(?:\[[^\]]*\])?|[\^_}])\s*$")

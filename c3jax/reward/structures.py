@@ -49,7 +49,7 @@ _ALL = ("()", (r"-\infty", r"\infty"))
 _LETTER = r"(?:\\(?!le|ge|ne|pm|frac|sqrt|pi(?![a-zA-Z])|in)[a-zA-Z]+|[a-zA-Z])"
 _MARKS = r"'*(?:_(?:\{[^{}]*\}|\w))?'*(?:\^\{?-1\}?)?"
 NAME = re.compile(
-    rf"(?:\|(?=.*\|$))?(?:\\text\{{[^{{}}]*\}}|{_LETTER}(?:\{{\w+'?\}})?)"
+    rf"(?:\|(?=.*\|$))?(?:\\(?:sin|cos|tan|cot)(?=\\))?(?:\\text\{{[^{{}}]*\}}|{_LETTER}(?:\{{\w+'?\}})?)"
     rf"[a-zA-Z]*{_MARKS}(?:\([^()=]*\))?\|?"
 )
 _UNKNOWN = re.compile(rf"{_LETTER}{_MARKS}")
@@ -113,6 +113,11 @@ def _single(text: str) -> Shape:
         parts = split(middle, (";" if ";" in middle else ",",))
         kind = "set" if left == r"\{" else left + right
         kind = "()" if left == r"\langle" and len(parts) > 1 else kind
+        # (\pm 2, 0) is two points, and \{\pm 2\} a set of two.
+        if r"\pm" in middle and left + right == "()" and len(parts) > 1:
+            return Shape("list", tuple(_both_signs(text)), text)
+        if r"\pm" in middle and kind == "set":
+            parts = [one for part in parts for one in _both_signs(part)]
         return Shape(kind, tuple(parts) if middle.strip() else (), text, name)
     # Each sign is two answers; more of them are no answer that anybody lists.
     if 1 <= text.count(r"\pm") <= 3 and r"\mp" not in text:
@@ -159,6 +164,8 @@ def _several(parts: list[str], text: str) -> Shape:
     if all(names) and len(set(names)) == len(names):
         values = tuple(side[1] for side in sides)
         return Shape("values", values, text, names=tuple(map(reading.squeezed, names)))
+    if r"\mp" not in text and 1 <= text.count(r"\pm") <= 3:
+        parts = [one for part in parts for one in _both_signs(part)]
     return Shape("list", tuple(parts), text)
 
 

@@ -32,6 +32,7 @@ NONE = Unit()
 # size, dimension: names. The first two groups may have prefixes, symbols with symbols.
 _PREFIXED_SYMBOLS = (
     "1 m: m, 1/1000 kg: g, 1 s: s, 1/1000 m3: L l, 1 kg.m2.s-2: J, 1 kg.m2.s-3: W, "
+    "3600 kg.m2.s-2: Wh, 3600 s.A: Ah, "
     "1 kg.m.s-2: N, 1 kg.m-1.s-2: Pa, 1 s-1: Hz, 1 A: A, 1 kg.m2.s-3.A-1: V, 1 s.A: C, "
     "1 kg.m2.s-3.A-2: Ω, 1 mol: mol, 1 kg.s-2.A-1: T, 1 byte: B, 1 kg-1.m-2.s4.A2: F, "
     "1602176634/10000000000000000000000000000 kg.m2.s-2: eV, 1 K: K, 1000 m-3.mol: M, "
@@ -63,7 +64,8 @@ _OTHERS = (
     "1 unit: unit, 1 dollar: $ USD dollar buck, 1/100 dollar: ¢ cent penny pennie, "
     "1/20 dollar: nickel, 1/10 dollar: dime, 1/4 dollar: quarter, 1 euro: € EUR euro, "
     "1 gbp: £ GBP, 1 yuan: ¥ yuan RMB CNY 元 块 块钱 圆, 1/10 yuan: 角 毛, "
-    "1/100 yuan: 分钱, 1 m: 米, 1000 m: 千米 公里, 1/10 m: 分米, 1/100 m: 厘米, "
+    "1/100 yuan: 分钱, 1 dollar: 美元 美金, 1 euro: 欧元, 1 gbp: 英镑, 1 fen: 分, "
+    "1 m: 米, 1000 m: 千米 公里, 1/10 m: 分米, 1/100 m: 厘米, "
     "1/1000 m: 毫米, 500 m: 里, 1 kg: 千克 公斤, 1/1000 kg: 克, 1000 kg: 吨, "
     "1/2 kg: 斤, 1/1000000 kg: 毫克, 3600 s: 小时 时, 60 s: 分钟, 1 s: 秒 秒钟, "
     "86400 s: 天 日, 604800 s: 周 星期, 1 month: 月 个月, 12 month: 年, 1/1000 m3: 升, "
@@ -99,7 +101,9 @@ _TABLE = dict(
 )
 # The first spelling wins: Mb and mb are not told apart without their case.
 _FOLDED = {name.casefold(): unit for name, unit in reversed(_TABLE.items())}
-del _TABLE["pm"], _FOLDED["pm"]  # the afternoon
+for _other in ("pm", "kT"):  # the afternoon, and a product in physics
+    del _TABLE[_other], _FOLDED[_other.casefold()]
+_TWO = {"km", "kg", "cm", "mm", "ml", "hz", "lb", "oz", "ft", "hr", "yd", "mi", "in"}
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _BEHIND = {"squared": 2, "cubed": 3}
 _ORDINAL = ("th", "st", "nd", "rd")  # alone: 5th of June is a date
@@ -120,6 +124,7 @@ _TOKEN = re.compile(
     r"(?P<name>°[CF]?(?![A-Za-z])|[A-Za-zµΩÅ]+|[\u4e00-\u9fff]+|[$€£¥¢])\.?"
     r"|(?:\^\s*\{?\s*|(?<=[A-Za-z]))(?P<power>[+-]?\d)\s*\}?|(?P<mark>[/()])|[\s'-]+"
 )
+_CHOSEN = re.compile(r"\s*[CP]\d")  # 12C2 is a binomial
 _CLEANED = [
     (re.compile(pattern), new)
     for pattern, new in [
@@ -135,6 +140,8 @@ _CLEANED = [
         (r"°\s+(?=[CF]\b)", "°"),
         (r"\b([ap])\.\s*m\.?", r"\1m"),
         (r"\bsq\.", "sq "),
+        (r"\bordered (?:pair|triple)s?\b", "tuple"),
+        (r"\b(?:posi|nega)tive (?=(?:integer|number|divisor|solution|root)s?\b)", ""),
         (r"(?i)\bdeg(?:ree)?s?\s+(?=celsius|fahrenheit|C\b|F\b)", "°"),
         (r"(?i)°\s*(c|f)(?:elsius|ahrenheit)\b", lambda found: "°" + found[1].upper()),
     ]
@@ -148,6 +155,8 @@ def read(text: str) -> Unit | None:
         None if it says anything but a unit or what is counted.
     """
     plain = r"\text" not in text
+    if _CHOSEN.match(text):
+        return None
     for pattern, new in _CLEANED:
         text = pattern.sub(new, text)
     if text.strip() in _ORDINAL:
@@ -217,13 +226,26 @@ def _factor(name: str, nouns: set[str], plain: bool) -> Unit | None:
         return None
     if name[0] >= "\u4e00":
         return None if plain else _chinese(name)
+    # mv is a product where mV is a unit; Km is often written.
+    if plain and len(name) == 2 and name not in _TABLE and name.casefold() not in _TWO:
+        return None
     return named(name)
 
 
-def _chinese(name: str) -> Unit:
+# What makes another number of one, or none: 24多, 24以上, 24的一半, 24打.
+_TURNING = re.compile(
+    "[零〇一二三四五六七八九十百千万亿两多余半几不非超减乘除或到至]|以[上下外内]|分之|左右"
+    "|^[打折成]|的(?:平方|立方|倒数|相反)"
+)
+
+
+def _chinese(name: str) -> Unit | None:
     """平方米 is a square metre; what is counted is no unit."""
     power = {"平方": 2, "立方": 3}.get(name[:2], 1)
-    unit = named(name[2:] if power > 1 else name) or NONE
+    unit = named(name[2:] if power > 1 else name)
+    if unit is None and _TURNING.search(name):
+        return None
+    unit = unit or NONE
     dimension = tuple((base, each * power) for base, each in unit.dimension)
     return unit._replace(size=unit.size**power, dimension=dimension)
 

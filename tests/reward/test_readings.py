@@ -30,6 +30,8 @@ RIGHT = {
         ("20", r"20^\circ\text{C}"),
         ("0.5 mol/L", r"0.5\text{ M}"),
         ("5", "5 m/s"),
+        ("7200000 J", "2 kWh"),
+        (r"\$1{,}200", "1200"),
     ],
     "a number in words": [
         ("5", "five"),
@@ -38,6 +40,9 @@ RIGHT = {
         (r"2.5\text{ million}", "2500000"),
         ("5.5", r"5\text{ and a half}"),
         ("24", "2 dozen"),
+        (r"\frac{8}{13}", "eight thirteenths"),
+        ("17", r"17\text{ ordered pairs}"),
+        ("17", r"17\text{ positive integers}"),
     ],
     "a list": [
         ("1,2,3", "1, 2, and 3"),
@@ -45,6 +50,9 @@ RIGHT = {
         ("100, 200", "200, 100"),
         ("12, 144", "12,144"),
         (r"3\pm\sqrt2", r"3-\sqrt2, 3+\sqrt2"),
+        ("(2,0), (-2,0)", r"(\pm 2, 0)"),
+        (r"\{2, -2\}", r"\{\pm 2\}"),
+        ("1, -1, 2, -2", r"\pm 1, \pm 2"),
     ],
     "a set or a point": [
         ("(1,2)", r"\langle 1,2 \rangle"),
@@ -69,6 +77,17 @@ RIGHT = {
         (r"\frac12", r"{1 \over 2}"),
         (r"-\frac12", r"-{1 \over 2}"),
         (r"\binom{10}{3}", r"{10 \choose 3}"),
+        (r"\binom{20}{3}", r"\dbinom{20}{3}"),
+        (r"\frac{(2n)!}{n!n!}", r"\binom{2n}{n}"),
+        (r"0.\overline{36}", r"0.\dot{3}\dot{6}"),
+        (r"\frac12", "1⁄2"),
+        (r"2\sqrt[3]{10}", "2∛10"),
+        ("6", '"6"'),
+        ("10:45", r"10{:}45"),
+        (r"\sum_{k=1}^n k", r"\sum_{k=1}^{n} k"),
+        (r"\text{hyperbola}", "a hyperbola"),
+        (r"\cos\theta = \frac35", "0.6"),
+        ("(3,-4)", "<3,-4>"),
         ("x^2", "x**2"),
         (r"145^\circ", r"{145^\circ}"),
         (r"\frac16", r"0.1\overline{6}"),
@@ -98,6 +117,10 @@ WRONG = {
         ("5", "5 below zero"),
         ("6", r"6\text{ squared}"),
         ("5", r"5\text{th of June}"),
+        *(("8", rf"8\text{{ {word}}}") for word in ["lakh", "twentieths", "gazillion"]),
+        *(("8", rf"8\text{{ {word}}}") for word in ["recurring", "doubled", "binary"]),
+        ("8", r"8\text{ for even numbers}"),
+        ("12", "12C2"),
         (r"5\text{ increase}", r"5\text{ decrease}"),
     ],
     "a list or a number": [
@@ -106,6 +129,17 @@ WRONG = {
         ("12", "1 2"),
         ("1234", "12 34"),
         ("1,2", "1"),
+        ("12345", r"12\quad 345"),
+        ("3.14", "3. 14"),
+        ("9", "9, ..."),
+    ],
+    "a matrix of other rows": [
+        (
+            r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            r"\begin{pmatrix}2&1\\3&4\end{pmatrix}",
+        ),
+        (r"\begin{pmatrix}7&8\end{pmatrix}", r"\begin{pmatrix}8&7\end{pmatrix}"),
+        ("A^T B", "B A^T"),
     ],
     "more than one answer": [
         ("5", "5 or 6"),
@@ -127,6 +161,8 @@ WRONG = {
         ("x=1, y=2", "2, 1"),
         ("x > 1 and x < 3", "x > 1 or x < 3"),
         ("A and B", "A or B"),
+        ("A, C", "A or C"),
+        ("x", "x = y"),
         ("x > 1 and y > 2", "x > 1 or y > 2"),
         ("x > 1, y > 2", "y > 1, x > 2"),
     ],
@@ -136,6 +172,7 @@ WRONG = {
         (r"\frac13", r"\frac13 \approx 0.34"),
     ],
     "a number behind a letter": [("2x", "x2")],
+    "a product that looks like a unit": [(r"\frac12mv^2", r"\frac12mV^2")],
     "a product in brackets is no unit": [("13a^2(a+7)", "13a^2(a-7)")],
 }
 
@@ -182,10 +219,24 @@ def test_a_chinese_decimal_goes_on_in_myriads():
     assert not is_right("2.5", "二点五万", chinese=True)
 
 
+@pytest.mark.parametrize(
+    "said", ["24多", "24以上", "24的倒数", "24个半", "24打", "24折"]
+)
+def test_what_changes_a_number_in_chinese_is_not_counted(said):
+    assert is_right("24", "24个", chinese=True)
+    assert not is_right("24", said, chinese=True)
+
+
+def test_chinese_money_has_units():
+    assert is_right("15元", "150角", chinese=True)
+    for said in "15分", "15美元":
+        assert not is_right("15元", said, chinese=True)
+
+
 def test_one_letter_is_chosen_or_none():
     for text in ("B", "(B)", "B.", "option B", r"\text{B. some text}", "(B) 5"):
         assert choices.chosen(reading.tidy(text)) == "B"
-    for text in ("A or B", "Bob", "AB", "B - 5", r"A \text{ (not B)}", "(B)^2"):
+    for text in ("A or B", "Bob", "AB", "B - 5", r"A \text{ (not B)}", "(B)^2", "B(3)"):
         assert choices.chosen(reading.tidy(text)) != "B"
 
 
