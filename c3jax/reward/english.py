@@ -54,7 +54,7 @@ _MEANT = (
     "scratch onward onwards upward upwards downward downwards short shy raised added "
     "subtracted inverted negated doubled halved tripled mille permille promille "
     "percentile percentiles basis bn mn mil mill tn thou grand myriad hundredweight "
-    "googol odd"
+    "googol odd off"
 )
 _OTHER = frozenset({*_UNITS, *SCALES, *_PARTS, *_MEANT.split()})
 # Said of a number, these turn its sense around; the gold answer must say them, too.

@@ -91,6 +91,8 @@ def _is_undefined(tree: tuple) -> bool:
     """Whether a number has no value: 1/0 is not even itself."""
     if formulas.symbols(tree) or tree in _INFINITIES:
         return False
+    if any(node[0] == "call" for node in formulas.nodes(tree)):
+        return False  # nobody knows
     try:
         intervals.value(tree, {}, _FIRST_BITS)
     except intervals.Undefined:

@@ -126,6 +126,7 @@ _LATEX = _rules(
     ),
     ("% percent pct cent", r"\\%|\\text\{\s*(?:%|percent|per cent|pct)\s*\}", "%"),
     (r"\frac", r"\\frac\s*(\\pi|\d)\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\frac", r"\\frac\s+([a-zA-Z])\s*([a-zA-Z\d])", r"\\frac{\1}{\2}"),
     (r"\frac", r"\\frac\s*(\\pi|\d)\s*\{", r"\\frac{\1}{"),
     (
         r"\frac",

@@ -81,6 +81,8 @@ RIGHT = {
         (r"\frac{(2n)!}{n!n!}", r"\binom{2n}{n}"),
         (r"0.\overline{36}", r"0.\dot{3}\dot{6}"),
         (r"\frac12", "1⁄2"),
+        (r"\Gamma(\tfrac14)", r"\Gamma(1/4)"),
+        (r"\frac{1}{2}x", r"\frac x2"),
         (r"2\sqrt[3]{10}", "2∛10"),
         ("6", '"6"'),
         ("10:45", r"10{:}45"),
