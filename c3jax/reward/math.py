@@ -256,7 +256,7 @@ def submit(
 
     Args:
         texts: messages with an answer each.
-        answers: the gold answer to each.
+        answers: the gold answer to each; see `stated` for one that is a solution.
         rules: what a dataset allows besides equal answers.
         verifier: None for `shared()`, which starts only if an answer needs it.
 

@@ -1,5 +1,6 @@
 """A formula's tree as an expression of SymPy in which nothing is carried out."""
 
+import traceback
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -61,12 +62,16 @@ def carefully(law: Callable, otherwise, *args):
 
     Raises:
         MemoryError: ends the worker.
+        Exception: was raised by a line of c3jax, so it is a fault of ours.
     """
     try:
         return law(*args)
     except MemoryError:
         raise
-    except Exception:
+    except Exception as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals["__name__"].startswith("c3jax."):
+            raise
         return otherwise
 
 

@@ -303,10 +303,12 @@ def test_digits_of_another_base_may_leave_the_base_away_and_nothing_else():
     assert bases.same("A3_{16}", "a3_{16}") and bases.same("11", "1011_2") is None
 
 
-def test_what_sympy_fails_at_is_no_verdict_and_memory_ends_the_worker():
+def test_what_sympy_fails_at_is_no_verdict_and_faults_of_ours_are_raised():
     def law(error):
         raise error
 
     assert unevaluated.carefully(law, "otherwise", RecursionError) == "otherwise"
     with pytest.raises(MemoryError):
         unevaluated.carefully(law, "otherwise", MemoryError)
+    with pytest.raises(KeyError):  # a tree that there is not, in our own table
+        unevaluated.carefully(unevaluated.expression, "otherwise", ("c", "nosuch"))

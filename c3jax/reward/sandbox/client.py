@@ -175,23 +175,13 @@ class Server:
         """
         if isinstance(item, Printing):
             return self._printed(item, limit_s)
-        # Texts and the pipe for verdicts go as descriptors.
         end = time.monotonic() + limit_s
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        descriptors = [_in_memory(item.program), _in_memory(item.tests), writing]
         head = {
             "timeout_s": self._settings.timeout_s,
             "memory_mb": self._settings.memory_mb,
             "entry_point": item.entry_point,
         }
-        try:
-            socket.send_fds(self._control, [json.dumps(head).encode()], descriptors)
-        except OSError as error:
-            os.close(reading)
-            raise pool.Died("the sandbox's server is gone") from error
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        reading = self._sent(head, item.program, item.tests)
 
         # The grader's report, and how both processes ended.
         with open(reading, "rb", buffering=0) as file:  # noqa: PTH123
@@ -226,13 +216,22 @@ class Server:
         """What a program prints in one case, and how it ended."""
         timeout_s = item.cases.time_s or self._settings.timeout_s
         end = time.monotonic() + max(limit_s, timeout_s + 2)
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        descriptors = [_in_memory(item.program), _in_memory(given), writing]
         head = {
             "timeout_s": timeout_s,
             "memory_mb": item.cases.memory_mb or self._settings.memory_mb,
             "prints": True,
         }
+        reading = self._sent(head, item.program, given)
+        # More than this is wrong; the program then finds its output closed.
+        with open(reading, "rb", buffering=0) as file:  # noqa: PTH123
+            data = _read(file, end, 4 * size + (1 << 16))
+        status = json.loads(self._ended(end))["candidate"]
+        return data.decode("utf-8", "replace").replace("\r\n", "\n"), status
+
+    def _sent(self, head: dict, *texts: str) -> int:
+        """Sends an item, its texts by descriptors; that of what it will write."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        descriptors = [*map(_in_memory, texts), writing]
         try:
             socket.send_fds(self._control, [json.dumps(head).encode()], descriptors)
         except OSError as error:
@@ -241,11 +240,7 @@ class Server:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        # More than this is wrong; the program then finds its output closed.
-        with open(reading, "rb", buffering=0) as file:  # noqa: PTH123
-            data = _read(file, end, 4 * size + (1 << 16))
-        status = json.loads(self._ended(end))["candidate"]
-        return data.decode("utf-8", "replace").replace("\r\n", "\n"), status
+        return reading
 
     def _ended(self, end):
         """The server's report on the end of an item's processes."""
