@@ -24,7 +24,10 @@ from c3jax.policy import fused, rotary, segments
 REMAT = {
     "none": lambda operation, *_, **__: operation.name != "sharding_constraint",
     "layer": jax.checkpoint_policies.nothing_saveable,
-    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "products": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(fused.ATTENDED),
+    ),
 }
 # Attention to a context: by einsums, or by the kernels of accelerators where they fit.
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}

@@ -19,10 +19,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from c3jax.policy import kernels
+
+# What the gradient of `attend` needs beside its arguments, by name for `jax.checkpoint`.
+ATTENDED = "attended"
 
 
 def attend(
@@ -72,7 +76,7 @@ def _merged(q, k, v, *context):
 
 
 def _keep(q, k, v, *context):
-    o, lse = _merged(q, k, v, *context)
+    o, lse = checkpoint_name(_merged(q, k, v, *context), ATTENDED)
     return o, (q, k, v, context, o, lse)
 
 

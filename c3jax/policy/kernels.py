@@ -209,33 +209,72 @@ def _product(spec, *arrays):
     return jnp.einsum(spec, *arrays, preferred_element_type=jnp.float32)
 
 
-def _scores(causal, q, k, length):
-    """[R, kv, group, T, S] float32, -inf where a query may not look."""
-    scores = _product("rhgtd,rhsd->rhgts", q, k) * q.shape[-1] ** -0.5
+# Queries of a causal block that are taken at a time. Each piece meets the slots up to
+# its last query only, so the rest of what the mask hides is never computed.
+_CAUSAL_PIECE = 256
+
+
+def _pieces(causal: bool, q: jax.Array, k: jax.Array) -> list[tuple[slice, int]]:
+    """(queries, how many slots they meet) of one block, in order."""
+    if not causal:
+        return [(slice(0, q.shape[3]), k.shape[2])]
+    ends = [*range(_CAUSAL_PIECE, q.shape[3], _CAUSAL_PIECE), q.shape[3]]
+    starts = [0, *ends[:-1]]
+    return [(slice(a, b), b) for a, b in zip(starts, ends, strict=True)]
+
+
+def _rows(x: jax.Array, at: slice) -> jax.Array:
+    """Some queries of a group as rows of one matrix: [R, kv, group t, *]."""
+    x = x[:, :, :, at]
+    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
+
+
+def _scores(causal, q, k, length, at):
+    """[R, kv, group t, S] float32 of some queries, and where they look."""
+    group, slot = q.shape[2], jnp.arange(k.shape[2])
+    scores = _product("rhtd,rhsd->rhts", _rows(q, at), k) * q.shape[-1] ** -0.5
     if causal:
-        mask = jnp.tril(jnp.ones(scores.shape[-2:], bool))
-    else:
-        mask = jnp.arange(k.shape[2]) < length[:, None, None, None, None]
-    return jnp.where(mask, scores, -jnp.inf)
+        return scores, slot <= jnp.tile(jnp.arange(at.start, at.stop), group)[:, None]
+    return scores, slot < length[:, None, None, None]
 
 
 def _einsum_forward(causal, q, k, v, length):
-    scores = _scores(causal, q, k, length)
-    lse = jax.nn.logsumexp(scores, -1)
-    p = jnp.exp(scores - lse[..., None]).astype(v.dtype)
-    return _product("rhgts,rhsd->rhgtd", p, v), lse
+    outs, sums = [], []
+    for at, slots in _pieces(causal, q, k):
+        seen, values = k[:, :, :slots], v[:, :, :slots]
+        scores, looks = _scores(causal, q, seen, length, at)
+        scores = jnp.where(looks, scores, -jnp.inf)
+        top = scores.max(-1, keepdims=True)
+        weights = jnp.exp(scores - top)
+        total = weights.sum(-1, keepdims=True)
+        out = _product("rhts,rhsd->rhtd", weights.astype(v.dtype), values) / total
+        shape = *q.shape[:3], at.stop - at.start
+        outs.append(out.reshape(*shape, -1))
+        sums.append((top + jnp.log(total)).reshape(shape))
+    return jnp.concatenate(outs, 3), jnp.concatenate(sums, 3)
 
 
 def _einsum_backward(causal, q, k, v, length, o, lse, do):
-    p = jnp.exp(_scores(causal, q, k, length) - lse[..., None])
-    ds = _product("rhgtd,rhsd->rhgts", do, v)
-    ds -= _product("rhgtd,rhgtd->rhgt", do, o)[..., None]
-    ds *= p * q.shape[-1] ** -0.5
-    p, ds = p.astype(q.dtype), ds.astype(q.dtype)
-    dq = _product("rhgts,rhsd->rhgtd", ds, k)
-    dk = _product("rhgts,rhgtd->rhsd", ds, q)
-    dv = _product("rhgts,rhgtd->rhsd", p, do)
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype)
+    offset = _product("rhgtd,rhgtd->rhgt", do, o)
+    dq, dk, dv = [], 0, 0
+    for at, slots in _pieces(causal, q, k):
+        seen, values = k[:, :, :slots], v[:, :, :slots]
+        scores, looks = _scores(causal, q, seen, length, at)
+        row, do_, lse_, offset_ = (_rows(x, at) for x in (q, do, lse, offset))
+        p = jnp.where(looks, jnp.exp(scores - lse_[..., None]), 0)
+        ds = _product("rhtd,rhsd->rhts", do_, values) - offset_[..., None]
+        ds = (ds * p * q.shape[-1] ** -0.5).astype(q.dtype)
+        p = p.astype(q.dtype)
+
+        # Slots after these queries get nothing from them.
+        def whole(x, slots=slots):
+            return jnp.pad(x, [(0, 0), (0, 0), (0, k.shape[2] - slots), (0, 0)])
+
+        part = _product("rhts,rhsd->rhtd", ds, seen)
+        dq.append(part.reshape(*q.shape[:3], -1, q.shape[4]))
+        dk += whole(_product("rhts,rhtd->rhsd", ds, row))
+        dv += whole(_product("rhts,rhtd->rhsd", p, do_))
+    return jnp.concatenate(dq, 3), dk.astype(k.dtype), dv.astype(v.dtype)
 
 
 EINSUM = dict(forward=_einsum_forward, backward=_einsum_backward)
