@@ -59,10 +59,12 @@ def questions(args, repeat: int = 1, roles: int = 1) -> Questions:
     )
 
 
-def prompts(questions: Questions, repeat: int) -> np.ndarray:
-    """[G * repeat, P], the same prompts as one would write them, opener included."""
-    heads = np.repeat(np.asarray(questions.prompts[0]), repeat, 0)
-    return np.pad(heads, ((0, 0), (0, 1)), constant_values=OPENER)
+def prompts(questions: Questions) -> tuple[np.ndarray, ...]:
+    """Per role [G, P], the prompts as one would write them, opener included."""
+    return tuple(
+        np.pad(np.asarray(heads), ((0, 0), (0, 1)), constant_values=OPENER)
+        for heads in questions.prompts
+    )
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -106,7 +108,7 @@ def main() -> None:
     alone = team(args, 1, **sampling(args))
     asked = questions(args)
     params = init(ours, args.dtype)
-    case = peers.case(args, ours, params, prompts(asked, args.siblings))
+    case = peers.case(args, ours, params, prompts(asked))
     others, facts = peers.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)

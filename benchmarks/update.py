@@ -1,7 +1,7 @@
 """A sampled batch's update, prefix computed once against once per sibling.
 
     python -m benchmarks.update --model=tiny -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
-    python -m benchmarks.update --step --model=peer --peers=tunix,torch
+    python -m benchmarks.update --step --model=peer --peers=tunix,torch,grouper
 
 Both sides take the same loss of the same messages; "repeated" gives every sibling its
 own copy of the prompt. What is timed is the gradient, and the two are compared; with
@@ -20,7 +20,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from benchmarks import bench, decode, peers
 from c3jax.collect import batching
@@ -38,13 +37,6 @@ OBJECTIVE = Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
 @functools.partial(jax.jit, static_argnums=1)
 def gradient(params, objective, batch):
     return update.gradient(params, objective, batch)[0]
-
-
-@jax.jit
-def difference(ours: dict, theirs: dict) -> jax.Array:
-    """Norm of the difference of two gradients over the norm of the second."""
-    off = jax.tree.map(lambda a, b: a - b, ours, theirs)
-    return optax.tree.norm(off) / optax.tree.norm(theirs)
 
 
 def training_flags(parser: argparse.ArgumentParser) -> None:
@@ -180,8 +172,8 @@ def main() -> None:
     tokens = np.asarray(turn.tokens).reshape(count, -1)
     advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
     # Before the parameters are given away, for they copy them.
-    prompts = decode.prompts(decode.questions(args), args.siblings)
-    others, facts = peers.build(args.peers, peers.case(args, team, params, prompts))
+    heads = decode.prompts(decode.questions(args))
+    others, facts = peers.build(args.peers, peers.case(args, team, params, heads))
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
         holder = bench.Holder(train_state.initial_state(optimise, (), params))
@@ -198,7 +190,7 @@ def main() -> None:
     exact = {}
     if not args.step and len(chosen) == 2:
         slopes = [way.run() for _, way in chosen.values()]
-        exact["gradient_relative"] = float(difference(*slopes))
+        exact["gradient_relative"] = float(bench.difference(*slopes))
         del slopes
     work = {name: way.run for name, (_, way) in chosen.items()}
     for name, peer in others.items():
