@@ -134,6 +134,11 @@ class Peer(abc.ABC):
         return len(self.case.prompts)
 
     @property
+    def copies(self) -> int:
+        """How many prompts its update reads."""
+        return len(self.case.prompts)
+
+    @property
     def learned(self) -> int:
         """Of how many tokens of a message, from its first on, its loss is."""
         return self.case.completion

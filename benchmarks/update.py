@@ -197,9 +197,11 @@ def main() -> None:
         work[name] = functools.partial(peer.update, tokens, advantage)
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
+    copies = {"shared": args.groups, "repeated": count}
+    copies |= {name: peer.copies for name, peer in others.items()}
     rows = []
     for name in work:
-        flop = _flop(args, args.groups if name == "shared" else count)
+        flop = _flop(args, copies[name])
         rate = flop / found[name]["wall_s"] / limits["flop_per_s"]
         columns = {"of matmul": rate, **about(name, chosen, others)}
         rows.append(bench.row(name, found[name], count * args.completion, **columns))
