@@ -134,6 +134,16 @@ class Peer(abc.ABC):
         return len(self.case.prompts)
 
     @property
+    def pieces(self) -> int:
+        """Micro-batches of a step."""
+        return len(self.case.prompts) // self.micro
+
+    @property
+    def update_program(self) -> jax.stages.Compiled | None:
+        """What the last update ran, where it is one program."""
+        return None
+
+    @property
     def copies(self) -> int:
         """How many prompts its update reads."""
         return len(self.case.prompts)
@@ -205,11 +215,6 @@ class Phased(Peer):
             old_logp: [rows, C] from `score`; None takes the policy's own, which it is
                 at the only optimiser step on a batch.
         """
-
-    @property
-    def update_program(self) -> jax.stages.Compiled | None:
-        """What the last update ran, where it is one program."""
-        return None
 
     def step(self, judge: Judge, watch: Callable, rescore: bool = False) -> float:
         with watch("grow"):

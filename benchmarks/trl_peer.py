@@ -2,11 +2,11 @@
 
 Its trainer runs as documented: questions from a dataset, `generate` of transformers on
 prompts repeated per sibling, a reward function, its advantages, its loss over
-micro-batches, AdamW. All rows are sampled at once, for a trainer's batch of sampling is
-that of its optimiser step, and with more sampled at once than a step takes it would also
-score old log-probabilities. Recomputing activations, on by default, is off, as are
-logging, checkpoints and progress bars. A step is a call of `train` for one step; its
-collection of garbage, once a run, is kept from walking through all that exists already.
+micro-batches, AdamW. All rows of a step are sampled at once, as its defaults have it;
+with more than a step's, it would also score old log-probabilities. It recomputes no
+activations, which it does by default, and writes no logs or checkpoints. A step is a
+call of `train` for one step; the collection of garbage that a run begins with is kept
+from walking through all that exists already.
 """
 
 import gc

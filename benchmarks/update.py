@@ -224,8 +224,7 @@ def about(name: str, chosen: Mapping, others: Mapping[str, peers.Peer]) -> dict:
         found = dict(program=way.program, peak=way.peak, compile_s=way.compile_s)
         return {"pieces": pieces, **found}
     peer = others[name]
-    pieces = len(peer.case.prompts) // peer.micro
-    return {"pieces": pieces, "program": peer.update_program}
+    return {"pieces": peer.pieces, "program": peer.update_program}
 
 
 def _flop(args, copies: int) -> float:
