@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench, peers
+from benchmarks import bench, lineup, peers
 from c3jax.core import keys
 from c3jax.core.types import ContextTemplate, Questions, Role
 from c3jax.policy import decoder
@@ -100,7 +100,7 @@ def sampling(args) -> dict:
 def main() -> None:
     parser = bench.parser(__doc__)
     sampling_flags(parser)
-    peers.flags(parser)
+    lineup.flags(parser)
     args = parser.parse_args()
     count = args.groups * args.siblings
     said = count * args.completion
@@ -109,7 +109,7 @@ def main() -> None:
     asked = questions(args)
     params = init(ours, args.dtype)
     case = peers.case(args, ours, params, prompts(asked))
-    others, facts = peers.build(args.peers, case)
+    others, facts = lineup.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)
     sides = {

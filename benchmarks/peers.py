@@ -1,62 +1,23 @@
 """Other libraries at the same work: the same weights, prompts, sampling and optimiser.
 
-Not run by itself: `--peers=tunix,torch` of decode, update and tree. What each needs
-installed is in a file that its line of `PEERS` names. A peer runs as its own user would
-run it, at the fastest of its settings that were tried; on prompts repeated per sibling,
-but for `grouper`, which computes the prompt of a group once in its update.
+`lineup` has their names. A peer runs as its own user would run it, at the fastest of
+its settings that were tried; on prompts repeated per sibling, but for `grouper`, which
+reads the prompt of a group once in its update.
 """
 
 import abc
-import argparse
 import contextlib
 import dataclasses
 import functools
-import importlib
-import importlib.metadata
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import bench
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, draws
-
-
-class Entry(NamedTuple):
-    """How a peer is found.
-
-    Attributes:
-        module, kind: where its class is.
-        requirements: the file that says how to install it.
-        packages: whose versions are worth telling.
-        roles: of the team that it trains.
-        phased: whether it samples and updates by themselves (`Phased`), too.
-    """
-
-    module: str
-    kind: str
-    requirements: str
-    packages: tuple[str, ...]
-    roles: int = 1
-    phased: bool = True
-
-
-_MAIN, _TRL = "requirements-bench.txt", "requirements-bench-trl.txt"
-_COMLRL = "requirements-bench-comlrl.txt"
-_TORCH = ("torch", "transformers")
-PEERS = {
-    "tunix": Entry("tunix_peer", "Tunix", _MAIN, ("google-tunix",)),
-    "torch": Entry("torch_peer", "Torch", _MAIN, _TORCH),
-    "grouper": Entry("grouper_peer", "Grouper", _MAIN, (*_TORCH, "prefix-grouper")),
-    "trl": Entry("trl_peer", "Trl", _TRL, (*_TORCH, "trl"), phased=False),
-    "comlrl": Entry(
-        "comlrl_peer", "Comlrl", _COMLRL, (*_TORCH, "comlrl"), roles=2, phased=False
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,83 +242,6 @@ def whole(tokens: np.ndarray, case: Case) -> np.ndarray:
     return tokens
 
 
-def flags(parser: argparse.ArgumentParser, phased: bool = True) -> None:
-    """The flags of those benchmarks that take peers.
-
-    Args:
-        parser: gets them.
-        phased: whether only those that are `Phased` will do.
-    """
-    names = functools.partial(_names, parser, phased)
-    fit = [name for name, entry in PEERS.items() if entry.phased or not phased]
-    parser.add_argument("--peers", type=names, default=(), help=f"of {sorted(fit)}")
-    sizes = dict(type=bench.numbers, default=(2, 4, 8))
-    parser.add_argument("--micro", **sizes, help="rows of their micro-batch, to try")
-    sizes = dict(type=bench.numbers, default=(16, 32, 64))
-    parser.add_argument("--batch", **sizes, help="rows they sample at once, to try")
-
-
-def _names(parser: argparse.ArgumentParser, phased: bool, text: str) -> tuple:
-    names = tuple(name for name in text.split(",") if name)
-    if unknown := [name for name in names if name not in PEERS]:
-        parser.error(f"--peers has {unknown}; pick from {sorted(PEERS)}")
-    stiff = [name for name in names if phased and not PEERS[name].phased]
-    if stiff:
-        parser.error(
-            f"--peers: {stiff} can only be run a whole training step at a time; "
-            "python -m benchmarks.tree does."
-        )
-    return names
-
-
-def agree(
-    parser: argparse.ArgumentParser, names: tuple[str, ...], roles: int, rescore: bool
-) -> None:
-    """Ends with an error if a peer is of other roles, or cannot score again."""
-    for name in names:
-        entry = PEERS[name]
-        if entry.roles != roles:
-            parser.error(
-                f"--peers: {name} trains {entry.roles} role(s); "
-                f"it needs --roles={entry.roles}"
-            )
-        if rescore and not entry.phased:
-            parser.error(
-                f"--rescore: {name} makes no second pass for log-probabilities where "
-                "a batch gets one optimiser step, and cannot be told to."
-            )
-
-
-def build(names: tuple[str, ...], case: Case) -> tuple[dict[str, Peer], dict]:
-    """The peers asked for, each checked to compute what c3jax computes.
-
-    Returns:
-        The peers by name; and about each, for the record, versions, and the largest
-        difference of its log-probabilities to c3jax's, and the relative one of its
-        gradient, on random messages.
-
-    Raises:
-        ValueError: a peer has another number of parameters, or, in float32, other
-            log-probabilities or another gradient; its time would mean nothing.
-    """
-    if names and case.sampling.temperature <= 0:
-        sys.exit("--peers: a peer samples only at a --temperature above 0.")
-    found, about = {}, {}
-    for name in names:
-        entry = PEERS[name]
-        try:
-            module = importlib.import_module(f"benchmarks.{entry.module}")
-        except ModuleNotFoundError as error:
-            sys.exit(
-                f"--peers={name}: {error.name} is not installed; "
-                f"{entry.requirements} says how to"
-            )
-        found[name] = getattr(module, entry.kind)(case)
-        versions = {each: importlib.metadata.version(each) for each in entry.packages}
-        about[name] = versions | _checked(name, found[name])
-    return found, about
-
-
 def tune(
     peers: dict[str, Peer],
     tokens: np.ndarray,
@@ -416,62 +300,3 @@ def _fastest(peers: dict[str, Peer], sizes: dict, work: Callable) -> tuple[dict,
             for name, peer in peers.items()
         }
     )
-
-
-def _checked(name: str, peer: Peer) -> dict:
-    """Largest differences of what a peer computes to what c3jax does."""
-    case = peer.case
-    wanted = sum(x.size for x in jax.tree.leaves(case.params))
-    if peer.parameters != wanted:
-        raise ValueError(
-            f"{name} has {peer.parameters:,} parameters for this model where c3jax has "
-            f"{wanted:,}; the two would not do the same work."
-        )
-    rng, size = np.random.default_rng(1), (peer.micro, case.completion)
-    tokens = rng.integers(0, case.shape.vocab, size, np.int32)
-    advantage = rng.standard_normal(peer.micro).astype(np.float32)
-    fixed = (case.shape, case.sampling.temperature)
-    rows = (case.prompts[: peer.micro], tokens)
-    logp = np.asarray(_logp(case.params, *fixed, *rows))
-    gaps = {"logp_gap": float(np.abs(peer.score(tokens) - logp).max())}
-    theirs = peer.gradient(tokens, advantage)
-    if theirs is not None:
-        ours = _gradient(case.params, *fixed, peer.learned, *rows, advantage)
-        gaps["gradient_gap"] = float(bench.difference(theirs, ours))
-    off = {key: gap for key, gap in gaps.items() if not gap < _TOLERANCE}
-    if case.shape.dtype == "float32" and off:
-        raise ValueError(
-            f"{name} differs from c3jax with the same weights by {off}; the two would "
-            "not do the same work. Gaps of log-probabilities are in nats, of the "
-            "gradient relative."
-        )
-    return gaps
-
-
-_TOLERANCE = 1e-3
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _logp(params, shape, temperature, prompts, tokens):
-    """[n, C], every row read as one block, by nothing but the decoder."""
-
-    def one(row):
-        prompt, message = row
-        ids = jnp.concatenate([prompt, message])
-        hidden, _ = decoder.forward(params, shape, ids[:-1])
-        scores = decoder.logits(params, shape, hidden[-message.shape[0] :])
-        logp = jax.nn.log_softmax(scores / temperature)
-        return jnp.take_along_axis(logp, message[:, None], -1)[:, 0]
-
-    return jax.lax.map(one, (prompts, tokens))
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _gradient(params, shape, temperature, learned, prompts, tokens, advantage):
-    """Of the negative mean of advantage times log-probability."""
-
-    def loss(params):
-        logp = _logp(params, shape, temperature, prompts, tokens)[:, :learned]
-        return -(advantage[:, None] * logp).mean()
-
-    return jax.grad(loss)(params)

@@ -2,7 +2,9 @@
 
     python -m benchmarks.tree --roles=2 -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
     python -m benchmarks.tree --roles=1 --model=peer --peers=tunix,torch
-    python -m benchmarks.tree --model=smollm2 -G 4 -K 8 -P 72 -C 32 --top-k=20
+    python -m benchmarks.tree --model=smollm2 -G 4 -K 8 -P 72 -C 32 --peers=trl
+    python -m benchmarks.tree --roles=2 --model=peer --peers=comlrl --temperature=1 \
+        --top-k=0 --top-p=1
 
 Grow the trees, score and credit them on the host, update with AdamW from a state that
 is given away. One role has K siblings; two are a Reasoner and an Actor that reads it,
@@ -16,9 +18,10 @@ Phases: "grow", "score" (reward and credit; with `--rescore` a peer also compute
 old log-probabilities again, which for one step a batch it does not need), "update".
 "of matmul" is the useful part of the machine's rate for products of large matrices, in
 the same process: 2 operations a weight and token read, 6 a token learned on, and the
-logits of what was sampled.
+logits of what was sampled. tokens/s counts what a side itself wrote.
 """
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -28,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench, decode, peers, update
+from benchmarks import bench, decode, lineup, peers, update
 from c3jax.core import keys, metrics
 from c3jax.core.types import ContextTemplate, Evidence, Questions, Role, Turn
 from c3jax.credit import api, branchings
@@ -242,22 +245,32 @@ def phased(run: Callable, seconds: list[dict]) -> Callable:
     return work
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = bench.parser(__doc__)
     decode.sampling_flags(parser)
     update.training_flags(parser)
-    peers.flags(parser, phased=False)
+    lineup.flags(parser, phased=False)
     parser.add_argument("--roles", type=int, default=1, choices=(1, 2))
     parser.add_argument("--rescore", action="store_true", help="see above")
+    pairs = "pairs of messages a question of a peer of two roles; 0: as many in all"
+    parser.add_argument("--pairs", type=int, default=0, help=pairs)
     args = parser.parse_args()
-    peers.agree(parser, args.peers, args.roles, args.rescore)
+    lineup.agree(parser, args.peers, args.roles, args.rescore)
+    return args
+
+
+def main() -> None:
+    args = arguments()
     ours, optimise = team(args), updates.optimiser(**peers.OPTIMISER)
     judge = peers.Judge(reward, lambda tokens: credit(ours, tokens)[-1].reshape(-1))
     questions = decode.questions(args, roles=args.roles)
     params = decode.init(ours, "float32")
     heads = decode.prompts(questions)
     # Before the parameters are given away, for they copy them.
-    others, facts = peers.build(args.peers, peers.case(args, ours, params, heads))
+    case = peers.case(args, ours, params, heads)
+    if args.pairs:
+        case = dataclasses.replace(case, messages=args.pairs * args.roles)
+    others, facts = lineup.build(args.peers, case)
     given = (ours, params, questions, keys.stream(0, "rollout"), optimise)
     made = {"shared": shared(*given), "repeated": repeated(*given)}
     grown = {name: side.sample(params) for name, side in made.items()}

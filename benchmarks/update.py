@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench, decode, peers
+from benchmarks import bench, decode, lineup, peers
 from c3jax.collect import batching
 from c3jax.core import keys
 from c3jax.core.types import Turn
@@ -161,7 +161,7 @@ def sides(args, shared: contexts.Team, turn: Turn, advantage: np.ndarray) -> dic
 def main() -> None:
     parser = bench.parser(__doc__)
     training_flags(parser)
-    peers.flags(parser)
+    lineup.flags(parser)
     parser.add_argument("--step", action="store_true", help="a whole optimiser step")
     args = parser.parse_args()
     args.step = args.step or bool(args.peers)
@@ -173,7 +173,7 @@ def main() -> None:
     advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
     # Before the parameters are given away, for they copy them.
     heads = decode.prompts(decode.questions(args))
-    others, facts = peers.build(args.peers, peers.case(args, team, params, heads))
+    others, facts = lineup.build(args.peers, peers.case(args, team, params, heads))
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
         holder = bench.Holder(train_state.initial_state(optimise, (), params))
