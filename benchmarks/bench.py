@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 
 def interleaved(
@@ -102,6 +103,13 @@ def _new_bytes(program: jax.stages.Compiled) -> int:
 
 def _device_memory() -> dict[str, int]:
     return jax.devices()[0].memory_stats() or {}
+
+
+@jax.jit
+def difference(ours: dict, theirs: dict) -> jax.Array:
+    """Norm of the difference of two gradients over the norm of the second."""
+    off = jax.tree.map(lambda a, b: a - b, ours, theirs)
+    return optax.tree.norm(off) / optax.tree.norm(theirs)
 
 
 class Holder:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench, peers
+from benchmarks import bench, lineup, peers
 from c3jax.core import keys
 from c3jax.core.types import ContextTemplate, Questions, Role
 from c3jax.policy import decoder
@@ -59,10 +59,12 @@ def questions(args, repeat: int = 1, roles: int = 1) -> Questions:
     )
 
 
-def prompts(questions: Questions, repeat: int) -> np.ndarray:
-    """[G * repeat, P], the same prompts as one would write them, opener included."""
-    heads = np.repeat(np.asarray(questions.prompts[0]), repeat, 0)
-    return np.pad(heads, ((0, 0), (0, 1)), constant_values=OPENER)
+def prompts(questions: Questions) -> tuple[np.ndarray, ...]:
+    """Per role [G, P], the prompts as one would write them, opener included."""
+    return tuple(
+        np.pad(np.asarray(heads), ((0, 0), (0, 1)), constant_values=OPENER)
+        for heads in questions.prompts
+    )
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -98,7 +100,7 @@ def sampling(args) -> dict:
 def main() -> None:
     parser = bench.parser(__doc__)
     sampling_flags(parser)
-    peers.flags(parser)
+    lineup.flags(parser)
     args = parser.parse_args()
     count = args.groups * args.siblings
     said = count * args.completion
@@ -106,8 +108,8 @@ def main() -> None:
     alone = team(args, 1, **sampling(args))
     asked = questions(args)
     params = init(ours, args.dtype)
-    case = peers.case(args, ours, params, prompts(asked, args.siblings))
-    others, facts = peers.build(args.peers, case)
+    case = peers.case(args, ours, params, prompts(asked))
+    others, facts = lineup.build(args.peers, case)
     uid = jnp.arange(args.groups, dtype=jnp.uint32)
     node = keys.nodes(keys.stream(0, "rollout"), uid, 0, args.siblings)
     sides = {

@@ -1,32 +1,23 @@
 """Other libraries at the same work: the same weights, prompts, sampling and optimiser.
 
-Not run by itself: `--peers=tunix,torch` of decode, update and tree; they need
-`pip install -r requirements-bench.txt`. A peer runs as its own user would run it, at
-the fastest of its settings that were tried, on prompts repeated per sibling.
+`lineup` has their names. A peer runs as its own user would run it, at the fastest of
+its settings that were tried; on prompts repeated per sibling, but for `grouper`, which
+reads the prompt of a group once in its update.
 """
 
 import abc
-import argparse
+import contextlib
 import dataclasses
 import functools
-import importlib
-import importlib.metadata
-import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import bench
 from c3jax.policy import decoder
 from c3jax.rollout import contexts, draws
-
-# Name -> module, class, and the packages whose versions are worth telling.
-PEERS = {
-    "tunix": ("benchmarks.tunix_peer", "Tunix", ("google-tunix",)),
-    "torch": ("benchmarks.torch_peer", "Torch", ("torch", "transformers")),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +27,9 @@ class Case:
     Attributes:
         shape: of the policy.
         params: c3jax's, which the peer copies.
-        prompts: [rows, P] int32, every prompt once per sibling.
+        heads: per role, [G, P] int32, every question's prompt once.
+        siblings: K, messages after each prompt of the first role.
+        messages: of all roles after a question.
         completion: C, tokens of every message; none ends early.
         sampling: temperature, top_k and top_p.
         micro: rows of a micro-batch of the update, of which `tune` takes the fastest;
@@ -49,7 +42,9 @@ class Case:
 
     shape: decoder.Shape
     params: dict
-    prompts: np.ndarray
+    heads: tuple[np.ndarray, ...]
+    siblings: int
+    messages: int
     completion: int
     sampling: draws.Sampling
     micro: tuple[int, ...]
@@ -57,36 +52,114 @@ class Case:
     optimiser: dict
     clip: float
 
+    @functools.cached_property
+    def prompts(self) -> np.ndarray:
+        """[rows, P], every prompt of the first role once per sibling."""
+        return np.repeat(self.heads[0], self.siblings, 0)
+
+
+class Judge(NamedTuple):
+    """How messages are judged.
+
+    Attributes:
+        reward: [n, C] tokens of n answers to [n] rewards.
+        credit: [rows, C] tokens of one role to [rows] advantages.
+    """
+
+    reward: Callable
+    credit: Callable
+
 
 class Peer(abc.ABC):
-    """One library, holding a policy, its sampler and its optimiser.
+    """One library, holding a policy and its optimiser.
 
     Attributes:
         case: what it is to do.
-        micro: rows of a micro-batch of `score` and `update`.
-        batch: rows that `sample` takes at once.
+        sizes: rows of a micro-batch, of which `tune` takes the fastest.
+        micro: the one it has.
     """
 
     def __init__(self, case: Case):
         self.case = case
-        self.micro, self.batch = case.micro[0], case.batch[0]
+        self.sizes = case.micro
+        self.micro = self.sizes[0]
 
     @property
     @abc.abstractmethod
     def parameters(self) -> int:
-        """How many numbers its policy holds."""
+        """How many numbers a policy of it holds."""
 
-    @abc.abstractmethod
-    def sample(self) -> np.ndarray:
-        """[rows, C] tokens, drawn after the prompts."""
+    @property
+    def messages(self) -> int:
+        """How many it writes and learns on in a step."""
+        return len(self.case.prompts)
+
+    @property
+    def pieces(self) -> int:
+        """Micro-batches of a step."""
+        return len(self.case.prompts) // self.micro
+
+    @property
+    def update_program(self) -> jax.stages.Compiled | None:
+        """What the last update ran, where it is one program."""
+        return None
+
+    @property
+    def copies(self) -> int:
+        """How many prompts its update reads."""
+        return len(self.case.prompts)
+
+    @property
+    def learned(self) -> int:
+        """Of how many tokens of a message, from its first on, its loss is."""
+        return self.case.completion
 
     @abc.abstractmethod
     def score(self, tokens: np.ndarray) -> np.ndarray:
         """[n, C] log-probabilities of messages of the first n rows, in micro-batches.
 
-        Under the whole softmax at the temperature: neither peer renormalises over what
+        Under the whole softmax at the temperature: no peer renormalises over what
         top-k and top-p kept.
         """
+
+    def gradient(self, tokens: np.ndarray, advantage: np.ndarray) -> dict | None:
+        """Of its loss, laid out as c3jax's parameters are; None where it has no such.
+
+        The loss is the negative mean, over the learned tokens, of advantage times
+        log-probability, or one of the same gradient.
+
+        Args:
+            tokens: [n, C], after the first n rows' prompts.
+            advantage: [n].
+        """
+        return None
+
+    @abc.abstractmethod
+    def step(self, judge: Judge, watch: Callable, rescore: bool = False) -> float:
+        """A whole training step; the loss.
+
+        Args:
+            judge: what the library takes of it, its credit or the rewards alone.
+            watch: a context manager by phase, as `metrics.Stopwatch` is.
+            rescore: whether old log-probabilities are computed again. The libraries
+                leave that out where a batch gets one optimiser step, as here.
+        """
+
+
+class Phased(Peer):
+    """A library whose sampler and whose update can be called by themselves.
+
+    Attributes:
+        batch: rows that `sample` takes at once.
+    """
+
+    def __init__(self, case: Case):
+        super().__init__(case)
+        self.batch = case.batch[0]
+
+    @abc.abstractmethod
+    def sample(self) -> np.ndarray:
+        """[rows, C] tokens, drawn after the prompts."""
 
     @abc.abstractmethod
     def update(
@@ -104,24 +177,11 @@ class Peer(abc.ABC):
                 at the only optimiser step on a batch.
         """
 
-    @property
-    def update_program(self) -> jax.stages.Compiled | None:
-        """What the last update ran, where it is one program."""
-        return None
-
-    def step(self, credit: Callable, watch: Callable, rescore: bool = False) -> float:
-        """A whole training step; the loss.
-
-        Args:
-            credit: [rows, C] tokens to [rows] advantages.
-            watch: a context manager by phase, as `metrics.Stopwatch` is.
-            rescore: whether old log-probabilities are computed again. Both libraries
-                leave that out where a batch gets one optimiser step, as here.
-        """
+    def step(self, judge: Judge, watch: Callable, rescore: bool = False) -> float:
         with watch("grow"):
             tokens = self.sample()
         with watch("score"):
-            advantage = credit(tokens)
+            advantage = judge.credit(tokens)
             old_logp = self.score(tokens) if rescore else None
         with watch("update"):
             return self.update(tokens, advantage, old_logp)
@@ -141,16 +201,25 @@ OPTIMISER = dict(
 CLIP = 0.2
 
 
-def case(args, team: contexts.Team, params: dict, prompts: np.ndarray) -> Case:
-    """What peers are to do beside a team of one role."""
+def case(
+    args, team: contexts.Team, params: dict, heads: tuple[np.ndarray, ...]
+) -> Case:
+    """What peers are to do beside a team, with `decode.prompts`."""
+    rows = len(heads[0]) * args.siblings
+    protocol = team.protocol
     return Case(
         shape=team.policies[0].shape,
         params=params["shared"],
-        prompts=prompts,
+        heads=heads,
+        siblings=args.siblings,
+        messages=sum(
+            protocol.contexts(level) * size
+            for level, size in enumerate(protocol.branching)
+        ),
         completion=args.completion,
         sampling=team.sampling,
-        micro=_dividing(args.micro, len(prompts)),
-        batch=_dividing(args.batch, len(prompts)),
+        micro=_dividing(args.micro, rows),
+        batch=_dividing(args.batch, rows),
         optimiser=OPTIMISER,
         clip=CLIP,
     )
@@ -173,61 +242,19 @@ def whole(tokens: np.ndarray, case: Case) -> np.ndarray:
     return tokens
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of those benchmarks that take peers."""
-    names = functools.partial(_names, parser)
-    parser.add_argument("--peers", type=names, default=(), help=f"of {sorted(PEERS)}")
-    sizes = dict(type=bench.numbers, default=(2, 4, 8))
-    parser.add_argument("--micro", **sizes, help="rows of their micro-batch, to try")
-    sizes = dict(type=bench.numbers, default=(16, 32, 64))
-    parser.add_argument("--batch", **sizes, help="rows they sample at once, to try")
-
-
-def _names(parser: argparse.ArgumentParser, text: str) -> tuple[str, ...]:
-    names = tuple(name for name in text.split(",") if name)
-    if unknown := [name for name in names if name not in PEERS]:
-        parser.error(f"--peers has {unknown}; pick from {sorted(PEERS)}")
-    return names
-
-
-def build(names: tuple[str, ...], case: Case) -> tuple[dict[str, Peer], dict]:
-    """The peers asked for, each checked to compute what c3jax computes.
-
-    Returns:
-        The peers by name; and about each, for the record, its version and the largest
-        difference of its log-probabilities to c3jax's on random messages.
-
-    Raises:
-        ValueError: a peer has another number of parameters, or, in float32, other
-            log-probabilities; its time would mean nothing.
-    """
-    if names and case.sampling.temperature <= 0:
-        sys.exit("--peers: a peer samples only at a --temperature above 0.")
-    found, about = {}, {}
-    for name in names:
-        module, kind, packages = PEERS[name]
-        try:
-            made = getattr(importlib.import_module(module), kind)(case)
-        except ModuleNotFoundError as error:
-            sys.exit(
-                f"--peers={name}: {error.name} is not installed; "
-                "pip install -r requirements-bench.txt"
-            )
-        found[name] = made
-        about[name] = {
-            **{package: importlib.metadata.version(package) for package in packages},
-            "logp_gap": _checked(name, made),
-        }
-    return found, about
-
-
-def tune(peers: dict[str, Peer], tokens: np.ndarray, advantage: np.ndarray) -> dict:
+def tune(
+    peers: dict[str, Peer],
+    tokens: np.ndarray,
+    advantage: np.ndarray,
+    judge: Judge | None = None,
+) -> dict:
     """Gives each peer the micro-batch that its update is fastest with.
 
     Args:
         peers: by name.
         tokens: [rows, C] messages to try with.
         advantage: [rows].
+        judge: for whole steps, which those take that are not `Phased`.
 
     Returns:
         By peer, the seconds each size took.
@@ -235,9 +262,11 @@ def tune(peers: dict[str, Peer], tokens: np.ndarray, advantage: np.ndarray) -> d
 
     def update(peer, size):
         peer.micro = size
-        return peer.update(tokens, advantage)
+        if isinstance(peer, Phased):
+            return peer.update(tokens, advantage)
+        return peer.step(judge, lambda phase: contextlib.nullcontext())
 
-    sizes = {name: peer.case.micro for name, peer in peers.items()}
+    sizes = {name: peer.sizes for name, peer in peers.items()}
     best, tried = _fastest(peers, sizes, update)
     for name, peer in peers.items():
         peer.micro = best[name]
@@ -245,7 +274,7 @@ def tune(peers: dict[str, Peer], tokens: np.ndarray, advantage: np.ndarray) -> d
 
 
 def tune_sampling(peers: dict[str, Peer]) -> dict:
-    """Gives each peer the batch that it samples fastest with.
+    """Gives each `Phased` peer the batch that it samples fastest with.
 
     Returns:
         By peer, the seconds each size took.
@@ -255,6 +284,7 @@ def tune_sampling(peers: dict[str, Peer]) -> dict:
         peer.batch = size
         return peer.sample()
 
+    peers = {n: peer for n, peer in peers.items() if isinstance(peer, Phased)}
     sizes = {name: peer.case.batch for name, peer in peers.items()}
     best, tried = _fastest(peers, sizes, sample)
     for name, peer in peers.items():
@@ -270,47 +300,3 @@ def _fastest(peers: dict[str, Peer], sizes: dict, work: Callable) -> tuple[dict,
             for name, peer in peers.items()
         }
     )
-
-
-def _checked(name: str, peer: Peer) -> float:
-    case = peer.case
-    wanted = sum(x.size for x in jax.tree.leaves(case.params))
-    if peer.parameters != wanted:
-        raise ValueError(
-            f"{name} has {peer.parameters:,} parameters for this model where c3jax has "
-            f"{wanted:,}; the two would not do the same work."
-        )
-    size = (peer.micro, case.completion)
-    tokens = np.random.default_rng(1).integers(0, case.shape.vocab, size, np.int32)
-    ours = _logp(
-        case.params,
-        case.shape,
-        case.sampling.temperature,
-        case.prompts[: peer.micro],
-        tokens,
-    )
-    gap = float(np.abs(peer.score(tokens) - np.asarray(ours)).max())
-    if case.shape.dtype == "float32" and not gap < _TOLERANCE:
-        raise ValueError(
-            f"{name} gives log-probabilities up to {gap:.2g} nats from c3jax's with "
-            "the same weights; the two would not do the same work."
-        )
-    return gap
-
-
-_TOLERANCE = 1e-3
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _logp(params, shape, temperature, prompts, tokens):
-    """[n, C], every row read as one block, by nothing but the decoder."""
-
-    def one(row):
-        prompt, message = row
-        ids = jnp.concatenate([prompt, message])
-        hidden, _ = decoder.forward(params, shape, ids[:-1])
-        scores = decoder.logits(params, shape, hidden[-message.shape[0] :])
-        logp = jax.nn.log_softmax(scores / temperature)
-        return jnp.take_along_axis(logp, message[:, None], -1)[:, 0]
-
-    return jax.lax.map(one, (prompts, tokens))

@@ -2,7 +2,9 @@
 
     python -m benchmarks.tree --roles=2 -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
     python -m benchmarks.tree --roles=1 --model=peer --peers=tunix,torch
-    python -m benchmarks.tree --model=smollm2 -G 4 -K 8 -P 72 -C 32 --top-k=20
+    python -m benchmarks.tree --model=smollm2 -G 4 -K 8 -P 72 -C 32 --peers=trl
+    python -m benchmarks.tree --roles=2 --model=peer --peers=comlrl --temperature=1 \
+        --top-k=0 --top-p=1
 
 Grow the trees, score and credit them on the host, update with AdamW from a state that
 is given away. One role has K siblings; two are a Reasoner and an Actor that reads it,
@@ -16,9 +18,10 @@ Phases: "grow", "score" (reward and credit; with `--rescore` a peer also compute
 old log-probabilities again, which for one step a batch it does not need), "update".
 "of matmul" is the useful part of the machine's rate for products of large matrices, in
 the same process: 2 operations a weight and token read, 6 a token learned on, and the
-logits of what was sampled.
+logits of what was sampled. tokens/s counts what a side itself wrote.
 """
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -28,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import bench, decode, peers, update
+from benchmarks import bench, decode, lineup, peers, update
 from c3jax.core import keys, metrics
 from c3jax.core.types import ContextTemplate, Evidence, Questions, Role, Turn
 from c3jax.credit import api, branchings
@@ -124,6 +127,11 @@ def update_repeated(state, batches: tuple, *, objective, optimise):
     return state, stats
 
 
+def reward(answers: np.ndarray) -> np.ndarray:
+    """Made-up rewards of [n, C] tokens: [n], the share of even ids."""
+    return (answers % 2 == 0).mean(-1, dtype=np.float32)
+
+
 def credit(team: contexts.Team, answers: np.ndarray) -> tuple[np.ndarray, ...]:
     """C3's advantages for made-up rewards.
 
@@ -134,9 +142,8 @@ def credit(team: contexts.Team, answers: np.ndarray) -> tuple[np.ndarray, ...]:
     Returns:
         Per role, [G, N, K] float32.
     """
-    reward = (answers % 2 == 0).mean(-1, dtype=np.float32)
-    reward = reward.reshape(-1, *team.protocol.branching)
-    evidence = Evidence(reward, team.protocol.ancestors)
+    rewards = reward(answers).reshape(-1, *team.protocol.branching)
+    evidence = Evidence(rewards, team.protocol.ancestors)
     return api.ESTIMATORS["c3"].fn(evidence, (), std=False)[0]
 
 
@@ -238,22 +245,32 @@ def phased(run: Callable, seconds: list[dict]) -> Callable:
     return work
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = bench.parser(__doc__)
     decode.sampling_flags(parser)
     update.training_flags(parser)
-    peers.flags(parser)
+    lineup.flags(parser, phased=False)
     parser.add_argument("--roles", type=int, default=1, choices=(1, 2))
     parser.add_argument("--rescore", action="store_true", help="see above")
+    pairs = "pairs of messages a question of a peer of two roles; 0: as many in all"
+    parser.add_argument("--pairs", type=int, default=0, help=pairs)
     args = parser.parse_args()
-    if args.peers and args.roles == 2:
-        parser.error("--peers run one role; leave --roles at 1.")
+    lineup.agree(parser, args.peers, args.roles, args.rescore)
+    return args
+
+
+def main() -> None:
+    args = arguments()
     ours, optimise = team(args), updates.optimiser(**peers.OPTIMISER)
+    judge = peers.Judge(reward, lambda tokens: credit(ours, tokens)[-1].reshape(-1))
     questions = decode.questions(args, roles=args.roles)
     params = decode.init(ours, "float32")
-    prompts = decode.prompts(questions, args.siblings)
+    heads = decode.prompts(questions)
     # Before the parameters are given away, for they copy them.
-    others, facts = peers.build(args.peers, peers.case(args, ours, params, prompts))
+    case = peers.case(args, ours, params, heads)
+    if args.pairs:
+        case = dataclasses.replace(case, messages=args.pairs * args.roles)
+    others, facts = lineup.build(args.peers, case)
     given = (ours, params, questions, keys.stream(0, "rollout"), optimise)
     made = {"shared": shared(*given), "repeated": repeated(*given)}
     grown = {name: side.sample(params) for name, side in made.items()}
@@ -275,7 +292,7 @@ def main() -> None:
         answers = tokens["shared"][-1].reshape(-1, args.completion)
         sampling = peers.tune_sampling(others)
         tried |= {f"{name} grow": each for name, each in sampling.items()}
-        tried |= peers.tune(others, answers, credit(ours, answers)[0].reshape(-1))
+        tried |= peers.tune(others, answers, judge.credit(answers), judge)
     prefilled = {name: side.prefilled(grown[name]) for name, side in made.items()}
     del grown, candidates
     seconds = {name: [] for name in (*chosen, *others)}
@@ -284,11 +301,12 @@ def main() -> None:
         run = functools.partial(step, made[name], way.program, ours, holder)
         work[name] = phased(run, seconds[name])
     for name, peer in others.items():
-        run = functools.partial(peer_step, peer, ours, args.rescore)
+        run = functools.partial(peer.step, judge, rescore=args.rescore)
         work[name] = phased(run, seconds[name])
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
     said, rows = args.groups * sum(counts(ours)) * args.completion, []
+    written = {name: peer.messages * args.completion for name, peer in others.items()}
     for name in work:
         columns = {
             f"{phase} s": float(np.median([each[phase] for each in seconds[name][1:]]))
@@ -298,7 +316,8 @@ def main() -> None:
             columns["compile_s"] += made[name].grow_s
             rate = _flop(args, prefilled[name], said) / found[name]["wall_s"]
             columns["of matmul"] = rate / limits["flop_per_s"]
-        rows.append(bench.row(name, found[name], said, **columns))
+        line = bench.row(name, found[name], written.get(name, said), **columns)
+        rows.append(line)
     bench.finish(
         args,
         f"tree roles={args.roles} {bench.size(args)}",
@@ -323,15 +342,6 @@ def _flop(args, read: int, said: int) -> float:
     m = bench.MODELS[args.model]
     layers = 2 * m["layers"] * bench.weights(args.model) * (read + said)
     return (1 + 3) * layers + 2 * m["width"] * m["vocab"] * said
-
-
-def peer_step(peer: peers.Peer, team: contexts.Team, rescore: bool, watch) -> float:
-    """A peer's training step with the same rewards and credit."""
-
-    def advantage(tokens):
-        return credit(team, tokens)[0].reshape(-1)
-
-    return peer.step(advantage, watch, rescore)
 
 
 if __name__ == "__main__":

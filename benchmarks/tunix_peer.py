@@ -48,7 +48,7 @@ class Tokenizer:
         return _PAD
 
 
-class Tunix(peers.Peer):
+class Tunix(peers.Phased):
     def __init__(self, case: peers.Case):
         super().__init__(case)
         shape = case.shape

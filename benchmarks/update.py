@@ -1,7 +1,7 @@
 """A sampled batch's update, prefix computed once against once per sibling.
 
     python -m benchmarks.update --model=tiny -G 8 -K 8 -P 512 -C 64 --pieces=1,2,4,8
-    python -m benchmarks.update --step --model=peer --peers=tunix,torch
+    python -m benchmarks.update --step --model=peer --peers=tunix,torch,grouper
 
 Both sides take the same loss of the same messages; "repeated" gives every sibling its
 own copy of the prompt. What is timed is the gradient, and the two are compared; with
@@ -20,9 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from benchmarks import bench, decode, peers
+from benchmarks import bench, decode, lineup, peers
 from c3jax.collect import batching
 from c3jax.core import keys
 from c3jax.core.types import Turn
@@ -38,13 +37,6 @@ OBJECTIVE = Objective(clip=peers.CLIP, kl=0.0, epochs=1, minibatches=1)
 @functools.partial(jax.jit, static_argnums=1)
 def gradient(params, objective, batch):
     return update.gradient(params, objective, batch)[0]
-
-
-@jax.jit
-def difference(ours: dict, theirs: dict) -> jax.Array:
-    """Norm of the difference of two gradients over the norm of the second."""
-    off = jax.tree.map(lambda a, b: a - b, ours, theirs)
-    return optax.tree.norm(off) / optax.tree.norm(theirs)
 
 
 def training_flags(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +161,7 @@ def sides(args, shared: contexts.Team, turn: Turn, advantage: np.ndarray) -> dic
 def main() -> None:
     parser = bench.parser(__doc__)
     training_flags(parser)
-    peers.flags(parser)
+    lineup.flags(parser)
     parser.add_argument("--step", action="store_true", help="a whole optimiser step")
     args = parser.parse_args()
     args.step = args.step or bool(args.peers)
@@ -180,8 +172,8 @@ def main() -> None:
     tokens = np.asarray(turn.tokens).reshape(count, -1)
     advantage = np.random.default_rng(0).standard_normal(count).astype(np.float32)
     # Before the parameters are given away, for they copy them.
-    prompts = decode.prompts(decode.questions(args), args.siblings)
-    others, facts = peers.build(args.peers, peers.case(args, team, params, prompts))
+    heads = decode.prompts(decode.questions(args))
+    others, facts = lineup.build(args.peers, peers.case(args, team, params, heads))
     optimise = update.optimiser(**peers.OPTIMISER)
     if args.step:
         holder = bench.Holder(train_state.initial_state(optimise, (), params))
@@ -198,16 +190,18 @@ def main() -> None:
     exact = {}
     if not args.step and len(chosen) == 2:
         slopes = [way.run() for _, way in chosen.values()]
-        exact["gradient_relative"] = float(difference(*slopes))
+        exact["gradient_relative"] = float(bench.difference(*slopes))
         del slopes
     work = {name: way.run for name, (_, way) in chosen.items()}
     for name, peer in others.items():
         work[name] = functools.partial(peer.update, tokens, advantage)
     found = bench.interleaved(work, args.repeats)
     limits = bench.limits(args.dtype)
+    copies = {"shared": args.groups, "repeated": count}
+    copies |= {name: peer.copies for name, peer in others.items()}
     rows = []
     for name in work:
-        flop = _flop(args, args.groups if name == "shared" else count)
+        flop = _flop(args, copies[name])
         rate = flop / found[name]["wall_s"] / limits["flop_per_s"]
         columns = {"of matmul": rate, **about(name, chosen, others)}
         rows.append(bench.row(name, found[name], count * args.completion, **columns))
@@ -230,8 +224,7 @@ def about(name: str, chosen: Mapping, others: Mapping[str, peers.Peer]) -> dict:
         found = dict(program=way.program, peak=way.peak, compile_s=way.compile_s)
         return {"pieces": pieces, **found}
     peer = others[name]
-    pieces = len(peer.case.prompts) // peer.micro
-    return {"pieces": pieces, "program": peer.update_program}
+    return {"pieces": peer.pieces, "program": peer.update_program}
 
 
 def _flop(args, copies: int) -> float:
