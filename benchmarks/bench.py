@@ -190,7 +190,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     found.add_argument("--prefix", "-P", type=int, default=512)
     found.add_argument("--completion", "-C", type=int, default=64)
     found.add_argument("--dtype", default="float32", help="of activations and KV")
-    found.add_argument("--attention", default="plain", help="see decoder.ATTENTION")
+    found.add_argument("--attention", default="fused", help="see decoder.ATTENTION")
     found.add_argument("--repeats", type=int, default=5)
     found.add_argument("--json", type=pathlib.Path, help="append the result here")
     return found

@@ -41,7 +41,7 @@ def gradient(params, objective, batch):
 
 def training_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pieces", type=bench.numbers, default=(1,), help="1,2,4,..")
-    parser.add_argument("--remat", default="layer", choices=sorted(decoder.REMAT))
+    parser.add_argument("--remat", default="products", choices=sorted(decoder.REMAT))
     parser.add_argument("--logits-chunk", type=int, default=0)
 
 

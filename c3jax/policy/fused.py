@@ -25,7 +25,8 @@ from jax.interpreters import ad, batching, mlir
 
 from c3jax.policy import kernels
 
-# What the gradient of `attend` needs beside its arguments, by name for `jax.checkpoint`.
+# What the gradient of `attend` needs beside its arguments, by a name that
+# `jax.checkpoint` knows.
 ATTENDED = "attended"
 
 

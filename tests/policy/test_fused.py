@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from c3jax.core import keys, sharding
-from c3jax.policy import fused, kernels, segments, vendor
+from c3jax.policy import decoder, fused, kernels, segments, vendor
 from c3jax.rollout import contexts, tree, vmaps
 from tests import support
 
@@ -90,6 +90,33 @@ def test_merged_attention_and_its_gradient_are_those_of_one_softmax(spans):
     )
     gaps = jax.tree.map(gap, found, expected)
     assert max(jax.tree.leaves(gaps)) < 1e-5, gaps
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 8])
+def test_a_causal_block_may_be_taken_in_pieces(piece, monkeypatch):
+    # Another size each time, so that no trace is found again.
+    q, _, _, own = example((), tokens=4 + piece)
+    weight = draw(9, *q.shape)
+    wanted = compiled(functools.partial(slopes, segments.plain, ()))
+    monkeypatch.setattr(kernels, "_CAUSAL_PIECE", piece)
+    found = compiled(functools.partial(slopes, fused.attend, ()))
+    args = q, (), (), own, weight
+    assert gap(found(*args), wanted(*args)) < 1e-6
+
+
+def test_a_backward_pass_of_kept_products_attends_only_once():
+    shape = support.SHAPE.replace(attention="fused", vocab=97)
+    params, ids = decoder.init(jax.random.key(0), shape), jnp.arange(8)
+
+    def exponentials(remat):
+        changed = shape.replace(remat=remat)
+
+        def value(params):
+            return decoder.forward(params, changed, ids)[0].sum()
+
+        return str(jax.make_jaxpr(jax.grad(value))(params)).count(" exp ")
+
+    assert exponentials("none") == exponentials("products") < exponentials("layer")
 
 
 @pytest.mark.parametrize("dtype, limit", [("float32", 1e-5), ("bfloat16", 0.03)])
@@ -197,7 +224,8 @@ def test_what_attends_does_not_change_what_is_sampled():
         support.assert_rounded(turn.logp, other.logp)
 
 
-def test_what_attends_does_not_change_the_gradient():
+@pytest.mark.parametrize("remat", ["layer", "products"])
+def test_what_attends_does_not_change_the_gradient(remat):
     """Of the message at the end, through all that it reads."""
     turns = grown("plain")
     weight = draw(0, *turns[1].tokens.shape)
@@ -209,7 +237,7 @@ def test_what_attends_does_not_change_the_gradient():
 
         return compiled(jax.grad(value))(support.params())
 
-    found = gradient({"attention": "fused", "remat": "layer"})
+    found = gradient({"attention": "fused", "remat": remat})
     assert gap(found, gradient({})) < 1e-5
 
 
