@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from c3jax.core import sharding
 from c3jax.core.types import Segment
-from c3jax.policy import fused, rotary, segments
+from c3jax.policy import fused, low_rank, rotary, segments
 
 # Results that are kept for a layer's backward pass: all but gathered parameters; the
 # layer's input alone; or that and the results of its matrix products.
@@ -31,23 +31,6 @@ REMAT = {
 }
 # Attention to a context: by einsums, or by the kernels of accelerators where they fit.
 ATTENTION = {"plain": segments.plain, "fused": fused.attend}
-
-
-class Adapters(NamedTuple):
-    """Low-rank changes to some weights, trained in place of the weights.
-
-    A weight W of a matrix product becomes W + alpha / rank * A B, where A maps to
-    `rank` numbers and B, zero at first, from them (LoRA, arXiv:2106.09685).
-
-    Attributes:
-        rank: numbers between A and B.
-        alpha: scale of the change.
-        targets: the weights that have one, names of `PRODUCTS`.
-    """
-
-    rank: int
-    alpha: float
-    targets: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +76,7 @@ class Shape:
     qkv_bias: bool = False
     qk_norm: bool = True
     stretch: rotary.Stretch | None = None
-    adapters: Adapters | None = None
+    adapters: low_rank.Adapters | None = None
     mesh: jax.sharding.Mesh | None = None
 
     def replace(self, **changes) -> "Shape":
@@ -173,19 +156,13 @@ def declare(s: Shape) -> dict:
 def _adapter(weight: Param, name: str, rank: int) -> dict[str, Param]:
     """A and B beside a weight, stacked over layers as it is."""
     sizes, axes = weight.shape, weight.axes
-    into = len(_low_rank(name)[1])  # A has a layer axis, and r for the rank.
+    # A has a layer axis, and r for the rank.
+    into = len(low_rank.axes(PRODUCTS[name])[1])
     std = math.prod(sizes[1:into]) ** -0.5
     return {
         "a": Param((*sizes[:into], rank), (*axes[:into], None), std),
         "b": Param((sizes[0], rank, *sizes[into:]), (axes[0], None, *axes[into:]), 0.0),
     }
-
-
-def _low_rank(name: str) -> tuple[str, str, str, str]:
-    """The axes of a product's input, of A and B with rank r, and of its result."""
-    x, weight, result = PRODUCTS[name].replace("->", ",").split(",")
-    summed = "".join(axis for axis in weight if axis in x)
-    return x, f"{summed}r", f"r{weight.removeprefix(summed)}", result
 
 
 def _is_param(x) -> bool:
@@ -216,7 +193,7 @@ def merged(params: dict, s: Shape) -> dict:
         return params
     layers = dict(params["layers"])
     for name, adapter in params["adapters"].items():
-        _, into, out, _ = _low_rank(name)
+        _, into, out, _ = low_rank.axes(PRODUCTS[name])
         spec = f"l{into},l{out}->l{into[:-1]}{out[1:]}"
         change = jnp.einsum(spec, adapter["a"], adapter["b"])
         weight = layers[name].astype(jnp.float32)
@@ -317,7 +294,7 @@ def layer(
         y = jnp.einsum(PRODUCTS[name], x, p[name])
         if name not in adapters:
             return y
-        axes, into, out, result = _low_rank(name)
+        axes, into, out, result = low_rank.axes(PRODUCTS[name])
         low = jnp.einsum(f"{axes},{into}->tr", x, adapters[name]["a"])
         change = jnp.einsum(f"tr,{out}->{result}", low, adapters[name]["b"])
         return y + s.adapters.alpha / s.adapters.rank * change

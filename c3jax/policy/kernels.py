@@ -229,21 +229,25 @@ def _rows(x: jax.Array, at: slice) -> jax.Array:
     return x.reshape(*x.shape[:2], -1, *x.shape[4:])
 
 
-def _scores(causal, q, k, length, at):
-    """[R, kv, group t, S] float32 of some queries, and where they look."""
-    group, slot = q.shape[2], jnp.arange(k.shape[2])
-    scores = _product("rhtd,rhsd->rhts", _rows(q, at), k) * q.shape[-1] ** -0.5
+def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
+    """[R, kv, group t, S] float32 of rows of queries."""
+    return _product("rhtd,rhsd->rhts", q, k) * q.shape[-1] ** -0.5
+
+
+def _looks(causal, group, slots, length, at):
+    """Where rows of some queries look, as a mask of their scores."""
+    slot = jnp.arange(slots)
     if causal:
-        return scores, slot <= jnp.tile(jnp.arange(at.start, at.stop), group)[:, None]
-    return scores, slot < length[:, None, None, None]
+        return slot <= jnp.tile(jnp.arange(at.start, at.stop), group)[:, None]
+    return slot < length[:, None, None, None]
 
 
 def _einsum_forward(causal, q, k, v, length):
     outs, sums = [], []
     for at, slots in _pieces(causal, q, k):
         seen, values = k[:, :, :slots], v[:, :, :slots]
-        scores, looks = _scores(causal, q, seen, length, at)
-        scores = jnp.where(looks, scores, -jnp.inf)
+        looks = _looks(causal, q.shape[2], slots, length, at)
+        scores = jnp.where(looks, _scores(_rows(q, at), seen), -jnp.inf)
         top = scores.max(-1, keepdims=True)
         weights = jnp.exp(scores - top)
         total = weights.sum(-1, keepdims=True)
@@ -259,9 +263,9 @@ def _einsum_backward(causal, q, k, v, length, o, lse, do):
     dq, dk, dv = [], 0, 0
     for at, slots in _pieces(causal, q, k):
         seen, values = k[:, :, :slots], v[:, :, :slots]
-        scores, looks = _scores(causal, q, seen, length, at)
+        looks = _looks(causal, q.shape[2], slots, length, at)
         row, do_, lse_, offset_ = (_rows(x, at) for x in (q, do, lse, offset))
-        p = jnp.where(looks, jnp.exp(scores - lse_[..., None]), 0)
+        p = jnp.where(looks, jnp.exp(_scores(row, seen) - lse_[..., None]), 0)
         ds = _product("rhtd,rhsd->rhts", do_, values) - offset_[..., None]
         ds = (ds * p * q.shape[-1] ** -0.5).astype(q.dtype)
         p = p.astype(q.dtype)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from c3jax.core import checks
 from c3jax.core.types import Role
 from c3jax.data import tokenizer
-from c3jax.policy import decoder, families
+from c3jax.policy import decoder, families, low_rank
 from c3jax.protocol import prompts
 from c3jax.setup import defaults, fields
 
@@ -137,14 +137,14 @@ def _policy(given, field: str, words: str) -> PolicySpec:
     return PolicySpec(shape, None, loaded, (loaded.eos_token_id,))
 
 
-def _adapters(given, field: str) -> decoder.Adapters | None:
+def _adapters(given, field: str) -> low_rank.Adapters | None:
     targets = tuple(given.targets)
     if not given.rank:
         return None
     checks.require(
         bool(targets), f"{field}.adapters.targets", targets, "one weight or more"
     )
-    return decoder.Adapters(given.rank, float(given.alpha), targets)
+    return low_rank.Adapters(given.rank, float(given.alpha), targets)
 
 
 def _id(loaded, name: str, field: str) -> int:

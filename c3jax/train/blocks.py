@@ -99,8 +99,11 @@ def kept(setup: Setup, team: contexts.Team, level: int, questions: int) -> int:
         # The inputs of norms, rotations and the gate are saved, too.
         steps = (s.heads + 2 * s.kv_heads) * s.head_dim + 2 * s.hidden + 4 * s.width
         numbers, weights = s.layers * (inside + steps), s.layers * weights
-    else:  # The inputs of all layers, and one layer that is computed again.
-        numbers = s.layers * s.width + inside
+    else:  # What all layers keep, and one layer that is computed again.
+        each = s.width
+        if s.remat == "products":
+            each += 2 * (s.heads + s.kv_heads) * s.head_dim + 2 * (s.hidden + s.width)
+        numbers = s.layers * each + inside
     return tokens * (numbers * size + kv(s)) + weights
 
 

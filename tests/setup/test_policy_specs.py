@@ -14,7 +14,7 @@ from c3jax.audit import certificate
 from c3jax.collect import rollouts
 from c3jax.core import checkpoint, keys
 from c3jax.learn import training, warm_start
-from c3jax.policy import decoder
+from c3jax.policy import decoder, low_rank
 from c3jax.setup import train_state
 from c3jax.train import device_memory, export, saved_trees
 from tests import support
@@ -22,7 +22,7 @@ from tests.learn.test_update import SMALL, one_step
 from tests.train.test_published import assert_trained, made
 
 INIT = jax.jit(decoder.init, static_argnums=1)
-ADAPTERS = decoder.Adapters(rank=3, alpha=6.0, targets=tuple(decoder.PRODUCTS))
+ADAPTERS = low_rank.Adapters(rank=3, alpha=6.0, targets=tuple(decoder.PRODUCTS))
 
 
 def smaller(**changes):

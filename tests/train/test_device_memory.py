@@ -19,7 +19,7 @@ ROOMY = {
 }
 
 
-@pytest.mark.parametrize("remat", ["none", "layer"])
+@pytest.mark.parametrize("remat", ["none", "layer", "products"])
 def test_an_update_needs_what_is_said_within_a_quarter(remat):
     setup = support.math_setup(**ROOMY, policy__remat=remat)
     limit = setup.config.data.prompt_tokens
